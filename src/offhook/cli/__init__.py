@@ -1,0 +1,1 @@
+"""The `offhook` command, one file a verb."""

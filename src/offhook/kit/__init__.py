@@ -1,0 +1,1 @@
+"""The app side: typed reading and building of stream messages, sessions and adapters."""

@@ -1,0 +1,1 @@
+"""How a person is reached: the leg contract and its kinds."""

@@ -1,0 +1,1 @@
+"""The running node: sockets, clock, delivery, the REST interface."""

@@ -1,0 +1,1 @@
+"""What the bytes mean: identifiers, stream messages, REST models, events, results, signatures."""
