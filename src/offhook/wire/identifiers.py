@@ -161,6 +161,11 @@ def read_phone(obj: Any, field: str) -> Identifier:
     return parse_raw_id(_phone_raw_id(Fields(obj, field)))
 
 
+def read_teams_app(obj: Any, field: str) -> Identifier:
+    """`{appId, cloud}` as in `teamsAppSource`."""
+    return parse_raw_id(_teams_app_raw_id(Fields(obj, field)))
+
+
 def _user_raw_id(fields: Fields) -> str:
     return fields.required_text("id")
 
