@@ -269,7 +269,12 @@ def test_the_last_of_equal_keys_counts() -> None:
     for first, second in itertools.product(("data", "Data", "DATA"), repeat=2):
         text = f'{{"kind":"AudioData","audioData":{{"{first}":"{other}","{second}":"{D}"}}}}'
         assert parse_app_message(text) == AppAudio(PCM), text
-    assert parse_app_message('{"kind":"AudioData","Kind":"StopAudio"}') == StopAudio()
+    for first, second in itertools.permutations(("audioData", "AudioData", "AUDIODATA"), 2):
+        text = f'{{"kind":"AudioData","{first}":{{"data":"{other}"}},"{second}":{{"data":"{D}"}}}}'
+        assert parse_app_message(text) == AppAudio(PCM), text
+    for first, second in itertools.permutations(("kind", "Kind", "KIND"), 2):
+        text = f'{{"{first}":"AudioData","{second}":"StopAudio","audioData":{{"data":"{D}"}}}}'
+        assert parse_app_message(text) == StopAudio(), text
     assert parse_app_message('{"Kind":"AudioData","kind":"StopAudio"}') == StopAudio()
     assert parse_app_message('{"kind":"StopAudio","KIND":"other"}') is None
 

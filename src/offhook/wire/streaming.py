@@ -6,25 +6,54 @@ Written exactly as the contract has them; read without regard to the case of key
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 from pybase64 import b64encode as _b64
 
 from offhook.errors import WireError
+from offhook.wire.app_side import (
+    AudioData,
+    AudioMetadata,
+    DtmfData,
+    MarkData,
+    ServiceMessage,
+    TranscriptionData,
+    TranscriptionMetadata,
+    WordData,
+    parse_service_message,
+)
+from offhook.wire.folding import UNREADABLE, Text, members, string
 
-Text: TypeAlias = str | bytes | bytearray | memoryview
+__all__ = [
+    "MAX_MESSAGE",
+    "AppAudio",
+    "AudioData",
+    "AudioMetadata",
+    "DtmfData",
+    "FrameWriter",
+    "Mark",
+    "MarkData",
+    "ServiceMessage",
+    "StopAudio",
+    "TranscriptionData",
+    "TranscriptionMetadata",
+    "WordData",
+    "audio_metadata",
+    "dtmf_data",
+    "mark_data",
+    "parse_app_message",
+    "parse_service_message",
+    "timestamp",
+]
 
 MAX_MESSAGE: Final = 2048
 """Readers in the field give each message one 2048-byte receive (real-cases.md 2 #4)."""
 
 _MAX_PARTICIPANT: Final = 512
 _TONES: Final = frozenset("0123456789*#ABCD")
-_UNREADABLE: Final = (msgspec.DecodeError, ValueError, RecursionError, BufferError)
 
 # --------------------------------------------------------------------------- service to app: writing
 
@@ -141,8 +170,6 @@ class _FastMessage(Struct, forbid_unknown_fields=True):
 
 
 _decode_fast: Final = msgspec.json.Decoder(_FastMessage).decode
-_decode_members: Final = msgspec.json.Decoder(dict[str, Raw]).decode
-_decode_text: Final = msgspec.json.Decoder(str).decode
 _decode_base64: Final = msgspec.json.Decoder(bytes).decode
 
 
@@ -156,7 +183,7 @@ def parse_app_message(data: Text) -> AppAudio | StopAudio | None:
     # one key included, is read again by the case-folding path, whose answer is the rule.
     try:
         message = _decode_fast(data)
-    except _UNREADABLE:
+    except UNREADABLE:
         return _parse_folded(data)
     kind = message.kind
     if kind is UNSET:
@@ -183,20 +210,20 @@ def parse_app_message(data: Text) -> AppAudio | StopAudio | None:
 
 
 def _parse_folded(data: Text) -> AppAudio | StopAudio | None:
-    members = _members(data)
-    if members is None:
+    found = members(data)
+    if found is None:
         return None
-    kind = _string(members.get("kind"))
+    kind = string(found.get("kind"))
     match kind.lower() if kind is not None else None:
         case "audiodata":
-            return _read_audio(members.get("audiodata"))
+            return _read_audio(found.get("audiodata"))
         case "stopaudio":
             return _STOP
     return None
 
 
 def _read_audio(raw: Raw | None) -> AppAudio:
-    audio = _members(raw) if raw is not None else None
+    audio = members(raw) if raw is not None else None
     if audio is None:
         raise WireError("an AudioData message needs an object audioData", "audioData")
     text = audio.get("data")
@@ -204,7 +231,7 @@ def _read_audio(raw: Raw | None) -> AppAudio:
         raise WireError("an AudioData message needs audioData.data, base64 of PCM16", "audioData.data")
     try:
         pcm = _decode_base64(text)
-    except _UNREADABLE:
+    except UNREADABLE:
         raise WireError("audioData.data is not whole, padded, standard base64", "audioData.data") from None
     if len(pcm) & 1:
         raise WireError(f"audioData.data has {len(pcm)} bytes; PCM16 needs an even number", "audioData.data")
@@ -213,193 +240,12 @@ def _read_audio(raw: Raw | None) -> AppAudio:
 
 def _read_mark(raw: Raw | None) -> Mark | None:
     """A mark needs a text id; one that cannot be told apart later is not worth losing audio for."""
-    mark = _members(raw) if raw is not None else None
-    mark_id = _string(mark.get("id")) if mark else None
+    mark = members(raw) if raw is not None else None
+    mark_id = string(mark.get("id")) if mark else None
     if mark is None or mark_id is None:
         return None
     try:
         sequence = msgspec.json.decode(mark.get("sequence", b"null"), type=int | None)
-    except _UNREADABLE:
+    except UNREADABLE:
         sequence = None
     return Mark(mark_id, sequence)
-
-
-def _members(data: Text | Raw) -> dict[str, Raw] | None:
-    """The members of a JSON object under lower-case names, the last of equals; None if it is none."""
-    try:
-        return {name.lower(): value for name, value in _decode_members(data).items()}
-    except _UNREADABLE:
-        return None
-
-
-def _string(raw: Raw | None) -> str | None:
-    if raw is None:
-        return None
-    try:
-        return _decode_text(raw)
-    except _UNREADABLE:
-        return None
-
-
-# --------------------------------------------------------------------------- service to app: reading
-
-
-class AudioMetadata(Struct, frozen=True, rename="camel"):
-    """What the frames will be: `sample_rate` in Hz, `length` in bytes of one 20 ms frame."""
-
-    subscription_id: str
-    encoding: str
-    sample_rate: int
-    channels: int
-    length: int
-
-
-class AudioData(
-    Struct,
-    frozen=True,
-    gc=False,
-    rename={"timestamp_text": "timestamp", "is_silent": "silent", "participant_raw_id": "participantRawID"},
-):
-    """20 ms of a speaker, or of the mix when `participant_raw_id` is None. `data`: PCM16 LE mono."""
-
-    data: bytes
-    timestamp_text: str | None = None
-    participant_raw_id: str | None = None
-    is_silent: bool = False
-
-    @property
-    def timestamp(self) -> datetime | None:
-        """When it was said, with its zone; None when the text is no ISO 8601."""
-        return _moment(self.timestamp_text)
-
-
-class DtmfData(Struct, frozen=True, rename={"timestamp_text": "timestamp", "participant_raw_id": "participantRawID"}):
-    """A key was pressed; `data` is its character, 0-9 * # A-D."""
-
-    data: str
-    timestamp_text: str | None = None
-    participant_raw_id: str | None = None
-
-    @property
-    def timestamp(self) -> datetime | None:
-        """When it was pressed, with its zone; None when the text is no ISO 8601."""
-        return _moment(self.timestamp_text)
-
-
-class MarkData(Struct, frozen=True):
-    """A mark was played (`status` Completed) or thrown away (Cancelled)."""
-
-    id: str
-    status: str
-
-
-class TranscriptionMetadata(Struct, frozen=True, rename="camel"):
-    """First message of a transcription socket (protocol.md 2.11)."""
-
-    subscription_id: str
-    locale: str
-    call_connection_id: str
-    correlation_id: str
-
-
-class WordData(Struct, frozen=True):
-    """One recognised word; `offset` and `duration` in ticks of 100 ns."""
-
-    text: str
-    offset: int
-    duration: int
-
-
-class TranscriptionData(
-    Struct, frozen=True, rename={"participant_raw_id": "participantRawID", "result_status": "resultStatus"}
-):
-    """Recognised speech; `offset` and `duration` in ticks of 100 ns, `result_status` Final or Intermediate."""
-
-    text: str
-    format: str
-    confidence: float
-    offset: int
-    duration: int
-    words: tuple[WordData, ...]
-    participant_raw_id: str
-    result_status: str
-
-
-ServiceMessage: TypeAlias = AudioMetadata | AudioData | DtmfData | MarkData | TranscriptionMetadata | TranscriptionData
-
-
-class _FastService(Struct, rename="camel"):
-    kind: str
-    audio_data: AudioData | None = None
-
-
-_SERVICE_KINDS: Final[dict[str, tuple[str, type[Any]]]] = {
-    "audiometadata": ("audioMetadata", AudioMetadata),
-    "audiodata": ("audioData", AudioData),
-    "dtmfdata": ("dtmfData", DtmfData),
-    "markdata": ("markData", MarkData),
-    "transcriptionmetadata": ("transcriptionMetadata", TranscriptionMetadata),
-    "transcriptiondata": ("transcriptionData", TranscriptionData),
-}
-
-_decode_service: Final = msgspec.json.Decoder(_FastService).decode
-_decoders: Final[dict[str, Callable[[Any], Any]]] = {
-    word: msgspec.json.Decoder(shape).decode for word, (_, shape) in _SERVICE_KINDS.items()
-}
-_spelling: Final[dict[str, str]] = {
-    name.lower(): name for _, shape in _SERVICE_KINDS.values() for name in shape.__struct_encode_fields__
-}
-
-
-def parse_service_message(data: Text) -> ServiceMessage:
-    """Read what the service sends to an app (protocol.md 2.4, 2.11). WireError for anything else."""
-    try:
-        message = _decode_service(data)
-    except _UNREADABLE:
-        return _parse_service_folded(data)
-    audio = message.audio_data
-    if message.kind == "AudioData" and audio is not None and not len(audio.data) & 1:
-        return audio
-    return _parse_service_folded(data)
-
-
-def _parse_service_folded(data: Text) -> ServiceMessage:
-    members = _members(data)
-    if members is None:
-        raise WireError("a stream message is one JSON object")
-    kind = _string(members.get("kind"))
-    if kind is None:
-        raise WireError("a stream message needs a text kind", "kind")
-    row = _SERVICE_KINDS.get(kind.lower())
-    if row is None:
-        raise WireError(f"no stream message is of kind {kind[:60]!r}", "kind")
-    name, _ = row
-    inner = _members(members.get(name.lower(), Raw(b"null")))
-    if inner is None:
-        raise WireError(f"a message of kind {kind} needs an object {name}", name)
-    text = msgspec.json.encode({_spelling.get(key, key): value for key, value in inner.items()})
-    try:
-        message: ServiceMessage = _decoders[kind.lower()](text)
-    except _UNREADABLE as error:
-        raise _fault(name, error) from None
-    if isinstance(message, AudioData) and len(message.data) & 1:
-        raise WireError(f"audioData.data has {len(message.data)} bytes; PCM16 needs an even number", "audioData.data")
-    return message
-
-
-def _fault(name: str, error: BaseException) -> WireError:
-    """A decoder's complaint as ours; msgspec ends its texts with the JSON path at fault."""
-    what, _, path = str(error).partition(" - at ")
-    inside = re.sub(r"[`$\s]", "", path)
-    missing = re.search(r"missing required field `(\w+)`", what)
-    field = f"{name}{inside}.{missing[1]}" if missing else f"{name}{inside}"
-    return WireError(f"{field}: {what}", field)
-
-
-def _moment(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        return None
