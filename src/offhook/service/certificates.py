@@ -1,0 +1,395 @@
+"""The node's own files: local CA, server certificate, token key, access key, resource id (issue "First light", TLS).
+
+Certificates follow RFC 5280 closely enough for OpenSSL's X509_STRICT: key identifiers, critical basic
+constraints and key usage. Everything is made on the first start and kept after that.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import datetime
+import hashlib
+import ipaddress
+import os
+import re
+import secrets
+import ssl
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import certifi
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from offhook.errors import ConfigError
+
+CA_DAYS = 3650
+SERVER_DAYS = 365
+RENEW_DAYS = 30
+_PEM_BLOCK = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+
+Clock = Callable[[], datetime.datetime]
+
+
+def _utc_now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a state directory holds. All paths are absolute."""
+
+    path: Path
+    ca_file: Path
+    """Our CA certificate alone, PEM."""
+    ca_bundle: Path
+    """Public roots, the user's SSL_CERT_FILE if set, and our CA: enough as the only trust store."""
+    server_file: Path
+    server_key_file: Path
+    token_key: rsa.RSAPrivateKey
+    token_key_pem: bytes
+    token_key_id: str
+    access_key: str
+    """Random key of this directory, base64 of 64 bytes, as in a connection string."""
+    resource_id: str
+    """GUID; the audience of the tokens we issue."""
+
+    @classmethod
+    def open(cls, path: Path | str, *, host: str | None = None, now: Clock = _utc_now) -> State:
+        """Read the directory, making what is missing. `host`: a further name or address for the server certificate.
+
+        Takes up to about 0.3 s the first time (an RSA key). ConfigError names the file at fault and the fix.
+        """
+        root = Path(path).expanduser().absolute()
+        try:
+            _make_directory(root)
+            with _locked(root):
+                return _open(root, host, now())
+        except OSError as error:
+            where = error.filename or root
+            raise ConfigError(
+                f"--state {root}: cannot use {where} ({error.strerror or error}); name a directory you may write to"
+            ) from error
+
+
+def server_context(state: State) -> ssl.SSLContext:
+    """The TLS context of the node's port: TLS 1.2 or newer, HTTP/1.1."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    context.load_cert_chain(state.server_file, state.server_key_file)
+    return context
+
+
+def client_context(state: State, trust: Iterable[Path | str] = ()) -> ssl.SSLContext:
+    """The TLS context for everything the node dials: usual roots, our CA, and the PEM files of `--trust`.
+
+    A PEM given by the user may be a CA or one server's own certificate, and need not meet X509_STRICT.
+    """
+    context = ssl.create_default_context()
+    context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
+    context.verify_flags &= ~ssl.VerifyFlags.VERIFY_X509_STRICT
+    context.load_verify_locations(state.ca_bundle)
+    for item in trust:
+        try:
+            context.load_verify_locations(item)
+        except ssl.SSLError as error:
+            raise ConfigError(f"--trust {item}: no usable PEM certificate in it; give a CA in PEM form") from error
+        except OSError as error:
+            raise ConfigError(f"--trust {item}: {error.strerror or error}; give a readable PEM file") from error
+    return context
+
+
+# -- the directory
+
+
+def _open(root: Path, host: str | None, now: datetime.datetime) -> State:
+    ca, ca_key = _certificate_authority(root, now)
+    server, server_key = root / "server.pem", root / "server-key.pem"
+    if not _server_is_good(server, server_key, ca, host, now):
+        _make_server(server, server_key, ca, ca_key, host, now)
+    bundle = root / "ca-bundle.pem"
+    _write_if_changed(bundle, _bundle(bundle, ca))
+    token_key, token_pem = _token_key(root / "token-key.pem")
+    public = token_key.public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return State(
+        path=root,
+        ca_file=root / "ca.pem",
+        ca_bundle=bundle,
+        server_file=server,
+        server_key_file=server_key,
+        token_key=token_key,
+        token_key_pem=token_pem,
+        token_key_id=hashlib.sha256(public).hexdigest()[:32],
+        access_key=_access_key(root / "access-key"),
+        resource_id=_resource_id(root / "resource-id"),
+    )
+
+
+def _make_directory(root: Path) -> None:
+    if not root.is_dir():
+        root.parent.mkdir(parents=True, exist_ok=True)
+        root.mkdir(mode=0o700, exist_ok=True)
+
+
+@contextmanager
+def _locked(root: Path) -> Iterator[None]:
+    """One node at a time makes or renews files. The lock goes with its process, so it cannot be left behind."""
+    try:
+        import fcntl
+    except ImportError:  # no such lock here; the atomic writes still keep every file whole
+        yield
+        return
+    handle = os.open(root / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _write(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Replace a file in one step: readers see the old or the new content, never a part."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def _write_if_changed(path: Path, content: bytes) -> None:
+    if not path.exists() or path.read_bytes() != content:
+        _write(path, content, 0o644)
+
+
+def _broken(path: Path, what: str, fix: str) -> ConfigError:
+    return ConfigError(f"{path}: {what}; {fix}")
+
+
+# -- CA and server certificate
+
+
+def _certificate_authority(root: Path, now: datetime.datetime) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    cert_path, key_path = root / "ca.pem", root / "ca-key.pem"
+    again = f"remove {cert_path.name} and {key_path.name} there to have a new CA made; programs must trust it anew"
+    if not cert_path.exists():  # a key without certificate is half of a first start that was cut off
+        key = ec.generate_private_key(ec.SECP256R1())
+        cert = _make_ca(key, now)
+        _write(key_path, _private_pem(key))
+        _write(cert_path, cert.public_bytes(serialization.Encoding.PEM), 0o644)
+        return cert, key
+    cert = _read_certificate(cert_path, again)
+    loaded = _read_key(key_path, again)
+    if not isinstance(loaded, ec.EllipticCurvePrivateKey) or not _same_key(cert, loaded):
+        raise _broken(key_path, f"this is not the key of {cert_path.name}", again)
+    if cert.not_valid_after_utc <= now + datetime.timedelta(days=RENEW_DAYS):
+        raise _broken(cert_path, f"the CA expires on {cert.not_valid_after_utc:%Y-%m-%d}", again)
+    return cert, loaded
+
+
+def _make_ca(key: ec.EllipticCurvePrivateKey, now: datetime.datetime) -> x509.Certificate:
+    name = x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Offhook"),
+            x509.NameAttribute(NameOID.COMMON_NAME, f"Offhook local CA {secrets.token_hex(4)}"),
+        ]
+    )
+    usage = _key_usage(sign_certificates=True)
+    identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    return (
+        _builder(name, name, key.public_key(), now, CA_DAYS)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(usage, critical=True)
+        .add_extension(identifier, critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+
+
+def _make_server(
+    cert_path: Path,
+    key_path: Path,
+    ca: x509.Certificate,
+    ca_key: ec.EllipticCurvePrivateKey,
+    host: str | None,
+    now: datetime.datetime,
+) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    ca_identifier = ca.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    cert = (
+        _builder(name, ca.subject, key.public_key(), now, SERVER_DAYS)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_key_usage(sign_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(_names(host)), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(ca_identifier), critical=False)
+        .sign(ca_key, hashes.SHA256())
+    )
+    _write(key_path, _private_pem(key))
+    _write(cert_path, cert.public_bytes(serialization.Encoding.PEM), 0o644)
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, now: datetime.datetime, days: int
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))  # a client's clock may be behind ours
+        .not_valid_after(now + datetime.timedelta(days=days))
+    )
+
+
+def _key_usage(*, sign_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not sign_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=sign_certificates,
+        crl_sign=sign_certificates,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _names(host: str | None) -> list[x509.GeneralName]:
+    names: list[x509.GeneralName] = [x509.DNSName("localhost")]
+    names += [x509.IPAddress(ipaddress.ip_address(text)) for text in ("127.0.0.1", "::1")]
+    extra = _name(host)
+    return names if extra is None or extra in names else [*names, extra]
+
+
+def _name(host: str | None) -> x509.GeneralName | None:
+    if not host:
+        return None
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        try:
+            return x509.DNSName(host.encode("idna").decode("ascii").lower())
+        except UnicodeError:
+            raise ConfigError(f"--host {host!r} is neither a host name nor an address") from None
+    return None if address.is_unspecified else x509.IPAddress(address)  # 0.0.0.0 is nobody's name
+
+
+def _server_is_good(
+    cert_path: Path, key_path: Path, ca: x509.Certificate, host: str | None, now: datetime.datetime
+) -> bool:
+    """False when the certificate must be made: none yet, soon over, of another CA, or without a wanted name."""
+    if not cert_path.exists() or not key_path.exists():
+        return False
+    again = f"remove {cert_path.name} and {key_path.name} there; they are made anew and no program notices"
+    cert = _read_certificate(cert_path, again)
+    key = _read_key(key_path, again)
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not _same_key(cert, key):
+        return False  # a renewal was cut off between the two files
+    try:
+        cert.verify_directly_issued_by(ca)
+        held = cert.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound):
+        return False
+    if cert.not_valid_after_utc <= now + datetime.timedelta(days=RENEW_DAYS) or cert.not_valid_before_utc > now:
+        return False
+    return all(name in held for name in _names(host))
+
+
+# -- the other files
+
+
+def _bundle(bundle: Path, ca: x509.Certificate) -> bytes:
+    """certifi's roots, then the user's own store, then our CA; each certificate once."""
+    sources = [Path(certifi.where()).read_bytes()]
+    users = os.environ.get("SSL_CERT_FILE")
+    # Under `offhook exec` the variable names a bundle of ours: taking that in would keep CAs of the past for ever.
+    if users and Path(users).is_file() and Path(users).absolute() != bundle:
+        sources.append(Path(users).read_bytes())
+    sources.append(ca.public_bytes(serialization.Encoding.PEM))
+    blocks: dict[bytes, bytes] = {}
+    for source in sources:
+        for block in _PEM_BLOCK.findall(source):
+            blocks.setdefault(b"".join(block.split()), block)
+    return b"\n".join(blocks.values()).replace(b"\r\n", b"\n") + b"\n"
+
+
+def _token_key(path: Path) -> tuple[rsa.RSAPrivateKey, bytes]:
+    again = "remove it to have a new key made (tokens issued with the old one end)"
+    if not path.exists():
+        _write(path, _private_pem(rsa.generate_private_key(public_exponent=65537, key_size=2048)))
+    key = _read_key(path, again)
+    if not isinstance(key, rsa.RSAPrivateKey) or key.key_size < 2048:
+        raise _broken(path, "this is not an RSA key of 2048 bits or more", again)
+    return key, path.read_bytes()
+
+
+def _access_key(path: Path) -> str:
+    again = "remove it to have a new key made (the connection string changes with it)"
+    if not path.exists():
+        _write(path, base64.b64encode(secrets.token_bytes(64)) + b"\n")
+    try:
+        text = path.read_bytes().strip()
+        if len(base64.b64decode(text, validate=True)) < 16:
+            raise _broken(path, "the key is shorter than 16 bytes", again)
+        return text.decode("ascii")
+    except binascii.Error:
+        raise _broken(path, "this is not base64", again) from None
+    except PermissionError:
+        raise _broken(path, "it cannot be read", "give this user the right to read it") from None
+
+
+def _resource_id(path: Path) -> str:
+    if not path.exists():
+        _write(path, f"{uuid.uuid4()}\n".encode(), 0o644)
+    try:
+        return str(uuid.UUID(path.read_text("utf-8").strip()))
+    except ValueError:
+        raise _broken(path, "this is not a GUID", "remove it to have a new one made") from None
+
+
+def _private_pem(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def _read_certificate(path: Path, fix: str) -> x509.Certificate:
+    try:
+        return x509.load_pem_x509_certificate(path.read_bytes())
+    except ValueError:
+        raise _broken(path, "this is not a PEM certificate", fix) from None
+
+
+def _read_key(path: Path, fix: str) -> object:
+    try:
+        return serialization.load_pem_private_key(path.read_bytes(), password=None)
+    except FileNotFoundError:
+        raise _broken(path, "the file is missing", fix) from None
+    except PermissionError:
+        raise _broken(path, "it cannot be read", "give this user the right to read it") from None
+    except Exception:  # the library raises many kinds for damaged keys
+        raise _broken(path, "this is not a PEM private key", fix) from None
+
+
+def _same_key(cert: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> bool:
+    return cert.public_key() == key.public_key()

@@ -1,0 +1,287 @@
+"""Event Grid subscriptions of apps: validation, then IncomingCall posts while the call rings (protocol.md §6.1-6.3)."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+from urllib.parse import urlencode
+
+from offhook.service.posting import Answer, DeliveryReport, Post, Poster, Report, shown, tell
+
+_log = logging.getLogger(__name__)
+
+VALIDATION = "Microsoft.EventGrid.SubscriptionValidationEvent"
+INCOMING_CALL = "Microsoft.Communication.IncomingCall"
+_VALIDATIONS_OPEN = 4
+_CALLS_WAITING = 1000
+
+
+class Stage(StrEnum):
+    """Where a subscription stands."""
+
+    WAITING = "waiting"
+    """The app has not answered yet."""
+    REFUSED = "refused"
+    """The app answered, but not with 200 and the code; it is asked on."""
+    VALIDATED = "validated"
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionState:
+    """What is told when a subscription changes. `reason` is one line for people, empty once validated."""
+
+    id: str
+    url: str
+    stage: Stage
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingPost:
+    """An IncomingCall event. `body`: the whole JSON array. `still_ringing`: False ends waits and tries."""
+
+    call_id: str
+    event_id: str
+    body: bytes
+    still_ringing: Callable[[], bool]
+
+
+Envelope = Callable[[str, str], bytes]
+"""(code, validation URL) -> body of a SubscriptionValidationEvent with a fresh event id."""
+
+
+class Subscription:
+    """One `--incoming` URL."""
+
+    def __init__(
+        self,
+        poster: Poster,
+        url: str,
+        *,
+        id: str,
+        code: str,
+        validation_url: str,
+        envelope: Envelope,
+        report: Report,
+        changed: Callable[[SubscriptionState], None],
+        repeat: float = 1.0,
+    ) -> None:
+        """`repeat`: seconds between validation events. `changed` is told of each new stage or reason."""
+        self.id = id
+        self.url = url
+        self._poster = poster
+        self._code = code
+        self._validation_url = validation_url
+        self._envelope = envelope
+        self._report = report
+        self._changed = changed
+        self._repeat = repeat
+        self._state = SubscriptionState(id, url, Stage.WAITING, "the app has not answered the validation event yet")
+        self._validated = asyncio.Event()
+        self._waiting: OrderedDict[str, IncomingPost] = OrderedDict()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._asking: set[asyncio.Task[None]] = set()
+
+    @property
+    def state(self) -> SubscriptionState:
+        """As of now."""
+        return self._state
+
+    def start(self) -> None:
+        """Begin to validate."""
+        self._spawn(self._validate_until_done())
+
+    async def close(self) -> None:
+        """End everything at once; calls still waiting are not announced."""
+        tasks = self._tasks | self._asking
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._waiting.clear()
+
+    def validate(self, code: str) -> bool:
+        """Somebody opened the validation URL: True when `code` is ours, and the subscription is then valid."""
+        if not hmac.compare_digest(code.encode(), self._code.encode()):
+            return False
+        self._become(Stage.VALIDATED, "")
+        return True
+
+    def announce(self, call: IncomingPost) -> None:
+        """Post an IncomingCall, at once or as soon as the subscription is validated, if the call still rings then."""
+        if self._state.stage is Stage.VALIDATED:
+            self._spawn(self._post_call(call))
+            return
+        self._waiting[call.call_id] = call
+        if len(self._waiting) > _CALLS_WAITING:
+            _, oldest = self._waiting.popitem(last=False)
+            self._skip(oldest, "too many calls wait for the app to validate its subscription")
+
+    # -- validation
+
+    async def _validate_until_done(self) -> None:
+        while not self._validated.is_set():
+            if len(self._asking) < _VALIDATIONS_OPEN:
+                task = asyncio.get_running_loop().create_task(self._ask())
+                self._asking.add(task)
+                task.add_done_callback(self._asking.discard)
+            try:
+                await asyncio.wait_for(self._validated.wait(), self._repeat)
+            except TimeoutError:
+                self._forget_ended()
+        for task in self._asking:
+            task.cancel()
+
+    async def _ask(self) -> None:
+        body = self._envelope(self._code, self._validation_url)
+        post = Post(self.id, self.url, body, VALIDATION, self.id, _validation_headers)
+        answer = await self._poster.send(post, self._report, tries=1, wanted=lambda: not self._validated.is_set())
+        if answer is None or self._validated.is_set():
+            return
+        problem = _problem(answer, self._code)
+        if problem is None:
+            self._become(Stage.VALIDATED, "")
+        elif answer.status is None:
+            self._become(Stage.WAITING, problem)
+        else:
+            self._become(Stage.REFUSED, problem)
+
+    def _become(self, stage: Stage, reason: str) -> None:
+        old = self._state
+        if old.stage is Stage.VALIDATED or (old.stage, old.reason) == (stage, reason):
+            return
+        self._state = SubscriptionState(self.id, self.url, stage, reason)
+        log = _log.warning if stage is Stage.REFUSED else _log.info
+        log("subscription %s: %s%s", shown(self.url), stage, f" ({reason})" if reason else "")
+        if stage is Stage.VALIDATED:
+            self._validated.set()
+        try:
+            self._changed(self._state)
+        except Exception:
+            _log.exception("the report of a subscription failed")
+        if stage is Stage.VALIDATED:
+            waiting, self._waiting = self._waiting, OrderedDict()
+            for call in waiting.values():
+                self._spawn(self._post_call(call))
+
+    # -- calls
+
+    async def _post_call(self, call: IncomingPost) -> None:
+        if not call.still_ringing():
+            self._skip(call, "it no longer rings")
+            return
+        post = Post(call.call_id, self.url, call.body, INCOMING_CALL, call.event_id, _notification_headers)
+        await self._poster.send(post, self._report, wanted=call.still_ringing)
+
+    def _forget_ended(self) -> None:
+        for call in [call for call in self._waiting.values() if not call.still_ringing()]:
+            del self._waiting[call.call_id]
+            self._skip(call, f"the subscription was not validated while it rang: {self._state.reason}")
+
+    def _skip(self, call: IncomingPost, why: str) -> None:
+        tell(
+            self._report,
+            DeliveryReport(call.call_id, self.url, INCOMING_CALL, call.event_id, 0, None, why, 0.0, final=True),
+        )
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+class Subscriptions:
+    """All `--incoming` URLs of a node."""
+
+    def __init__(
+        self,
+        poster: Poster,
+        urls: Iterable[str],
+        *,
+        endpoint: str,
+        ids: Callable[[], str],
+        envelope: Envelope,
+        report: Report,
+        changed: Callable[[SubscriptionState], None],
+        repeat: float = 1.0,
+    ) -> None:
+        """`endpoint`: of this node, ending in '/'; `ids`: a fresh, unguessable id at each call."""
+        self._report = report
+        self._all: dict[str, Subscription] = {}
+        for url in dict.fromkeys(urls):
+            id, code = ids(), ids()
+            link = f"{endpoint}eventgrid/validate?{urlencode({'id': id, 'code': code})}"
+            self._all[id] = Subscription(
+                poster,
+                url,
+                id=id,
+                code=code,
+                validation_url=link,
+                envelope=envelope,
+                report=report,
+                changed=changed,
+                repeat=repeat,
+            )
+
+    @property
+    def states(self) -> list[SubscriptionState]:
+        """Of each subscription, in the order given."""
+        return [subscription.state for subscription in self._all.values()]
+
+    def start(self) -> None:
+        """Begin to validate all of them; the node's port must answer by then."""
+        for subscription in self._all.values():
+            subscription.start()
+
+    async def close(self) -> None:
+        """End all of them."""
+        await asyncio.gather(*(subscription.close() for subscription in self._all.values()))
+
+    def validate(self, id: str, code: str) -> bool:
+        """A GET of a validation URL: False for an unknown id or a wrong code."""
+        subscription = self._all.get(id)
+        return subscription is not None and subscription.validate(code)
+
+    def announce(self, call: IncomingPost) -> int:
+        """Post an IncomingCall to each subscription; returns how many there are. None at all is told in a report."""
+        if not self._all:
+            why = "no app takes calls: start the node with --incoming URL of the app's event route"
+            tell(
+                self._report,
+                DeliveryReport(call.call_id, "", INCOMING_CALL, call.event_id, 0, None, why, 0.0, final=True),
+            )
+        for subscription in self._all.values():
+            subscription.announce(call)
+        return len(self._all)
+
+
+def _validation_headers() -> dict[str, str]:
+    return {"Content-Type": "application/json; charset=utf-8", "aeg-event-type": "SubscriptionValidation"}
+
+
+def _notification_headers() -> dict[str, str]:
+    return {"Content-Type": "application/json; charset=utf-8", "aeg-event-type": "Notification"}
+
+
+def _problem(answer: Answer, code: str) -> str | None:
+    """Why an answer does not validate, None when it does. Only 200 counts (protocol.md §6.2)."""
+    if answer.status is None:
+        return answer.error or "no answer"
+    if answer.status != 200:
+        return f"the app answered {answer.status} to the validation event; only 200 with the code counts"
+    try:
+        told = json.loads(answer.body)
+    except ValueError:
+        return "the app answered 200, but not with JSON; it must send the validation code back"
+    fields = {key.lower(): value for key, value in told.items()} if isinstance(told, dict) else {}
+    if "validationresponse" not in fields:
+        return "the app answered 200 without the validation code; it must send it back as the validation response"
+    if fields["validationresponse"] != code:
+        return "the app answered 200 with another validation code than ours"
+    return None
