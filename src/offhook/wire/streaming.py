@@ -7,7 +7,7 @@ Written exactly as the contract has them; read without regard to the case of key
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
@@ -146,7 +146,7 @@ class StopAudio(Struct, frozen=True):
 _STOP: Final = StopAudio()
 
 
-class _FastAudio(Struct, forbid_unknown_fields=True):
+class _FastAudio(Struct, forbid_unknown_fields=True, gc=False):
     data: bytes | UnsetType = UNSET
     Data: bytes | UnsetType = UNSET
     timestamp: Any = None
@@ -159,11 +159,14 @@ class _FastAudio(Struct, forbid_unknown_fields=True):
     Mark: None = None
 
 
-class _FastMessage(Struct, forbid_unknown_fields=True):
-    kind: str | UnsetType = UNSET
-    Kind: str | UnsetType = UNSET
-    audioData: _FastAudio | UnsetType | None = UNSET
-    AudioData: _FastAudio | UnsetType | None = UNSET
+_FastKind: TypeAlias = Literal["AudioData", "audioData", "StopAudio", "stopAudio"]
+
+
+class _FastMessage(Struct, forbid_unknown_fields=True, gc=False):
+    kind: _FastKind | UnsetType = UNSET
+    Kind: _FastKind | UnsetType = UNSET
+    audioData: _FastAudio | UnsetType = UNSET
+    AudioData: _FastAudio | UnsetType = UNSET
     stopAudio: Any = None
     StopAudio: Any = None
     MarkData: None = None
@@ -185,28 +188,26 @@ def parse_app_message(data: Text) -> AppAudio | StopAudio | None:
         message = _decode_fast(data)
     except UNREADABLE:
         return _parse_folded(data)
-    kind = message.kind
-    if kind is UNSET:
-        kind = message.Kind
-    elif message.Kind is not UNSET:
-        return _parse_folded(data)
-    if kind == "AudioData" or kind == "audioData":
+    audio = message.AudioData
+    if audio is UNSET:
         audio = message.audioData
-        if audio is UNSET:
-            audio = message.AudioData
-        elif message.AudioData is not UNSET:
-            return _parse_folded(data)
-        if audio.__class__ is _FastAudio:
-            pcm = audio.data
-            if pcm is UNSET:
-                pcm = audio.Data
-            elif audio.Data is not UNSET:
-                return _parse_folded(data)
-            if pcm is not UNSET and not len(pcm) & 1:
-                return AppAudio(pcm)
-    elif kind == "StopAudio" or kind == "stopAudio":
-        return _STOP
-    return _parse_folded(data)
+    elif message.audioData is not UNSET:
+        return _parse_folded(data)
+    kind = message.Kind
+    if kind is UNSET:
+        kind = message.kind
+    elif message.kind is not UNSET:
+        return _parse_folded(data)
+    if audio is UNSET or (kind != "AudioData" and kind != "audioData"):
+        return _parse_folded(data)
+    pcm = audio.Data
+    if pcm is UNSET:
+        pcm = audio.data
+    elif audio.data is not UNSET:
+        return _parse_folded(data)
+    if pcm is UNSET or len(pcm) & 1:
+        return _parse_folded(data)
+    return AppAudio(pcm)
 
 
 def _parse_folded(data: Text) -> AppAudio | StopAudio | None:
