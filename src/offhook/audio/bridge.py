@@ -1,0 +1,134 @@
+"""Port and Bridge: everything audible is a port, one bridge mixes a call, one tick pulls it (mix-minus).
+
+A frame handed over is a view that is valid until the tick ends; whoever keeps it copies it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from offhook.audio.pcm import Frame
+
+
+class Port(Protocol):
+    """A place on a bridge. It never runs by itself; each tick calls `read` once, then `write` once."""
+
+    def read(self) -> Frame | None:
+        """The next 20 ms from this port; None means that no source is there, which is not silence."""
+
+    def write(self, mix: Frame | None, heard: Sequence[Member]) -> None:
+        """The next 20 ms for this port: the sum of the others (None: nobody said anything), and each of them."""
+
+
+class Member:
+    """One port's seat on a bridge: whom it hears, who hears it, and what it said in this tick."""
+
+    __slots__ = ("audience", "frame", "hears", "held", "label", "muted", "port", "read", "write")
+
+    def __init__(self, port: Port, label: str | None) -> None:
+        self.port = port
+        self.label = label
+        self.read = port.read
+        self.write = port.write
+        self.muted = False
+        self.held = False
+        self.audience: frozenset[Member] | None = None
+        self.frame: Frame | None = None
+        self.hears: tuple[Member, ...] = ()
+
+
+class Bridge:
+    """The ports of one call at one rate; gives each the sum of the others. `tick` never raises.
+
+    A port that raises is taken off and reported to `failed`; the call goes on.
+    """
+
+    def __init__(self, rate: int, failed: Callable[[Port, Exception], None]) -> None:
+        self.rate = rate
+        self._failed = failed
+        self._members: list[Member] = []
+        self._changed = False
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """The seats in order of joining."""
+        return tuple(self._members)
+
+    def add(self, port: Port, label: str | None = None) -> Member:
+        """Seat a port. `label` names the participant it carries (raw id); None for the app's stream."""
+        member = Member(port, label)
+        self._members.append(member)
+        self._changed = True
+        return member
+
+    def remove(self, port: Port) -> None:
+        """Take a port off; nothing happens when it is not on the bridge."""
+        self._members = [m for m in self._members if m.port is not port]
+        self._changed = True
+
+    def mute(self, member: Member, muted: bool) -> None:
+        """A muted member hears, and is not heard."""
+        member.muted = muted
+
+    def hold(self, member: Member, held: bool) -> None:
+        """A held member neither hears nor is heard."""
+        member.held = held
+        self._changed = True
+
+    def set_audience(self, member: Member, audience: frozenset[Member] | None) -> None:
+        """Who hears this member; None is everyone else."""
+        member.audience = audience
+        self._changed = True
+
+    def tick(self) -> None:
+        """Move 20 ms: read every port once, then write to every port what it hears."""
+        if self._changed:
+            self._seat()
+        members = self._members
+        for member in members:
+            try:
+                frame = member.read()
+            except Exception as error:
+                self._drop(member, error)
+                frame = None
+            member.frame = None if member.muted or member.held else frame
+        for member in members:
+            hears = member.hears
+            try:
+                if len(hears) == 1:
+                    member.write(hears[0].frame, hears)
+                else:
+                    member.write(self._sum(hears), hears)
+            except Exception as error:
+                self._drop(member, error)
+
+    def _seat(self) -> None:
+        """Work out who hears whom; done on change, so that a tick only follows it."""
+        self._changed = False
+        for member in self._members:
+            member.hears = () if member.held else tuple(m for m in self._members if self._hears(member, m))
+
+    @staticmethod
+    def _hears(listener: Member, speaker: Member) -> bool:
+        if speaker is listener or speaker.held:
+            return False
+        return speaker.audience is None or listener in speaker.audience
+
+    @staticmethod
+    def _sum(hears: Sequence[Member]) -> Frame | None:
+        frames = [m.frame for m in hears if m.frame is not None]
+        if len(frames) < 2:
+            return frames[0] if frames else None
+        total = frames[0].astype(np.int32)
+        for frame in frames[1:]:
+            total += frame
+        return np.clip(total, -32768, 32767).astype(np.int16)
+
+    def _drop(self, member: Member, error: Exception) -> None:
+        """Off with it, without touching the list that the tick is walking."""
+        self.remove(member.port)
+        member.frame = None
+        self._failed(member.port, error)

@@ -1,0 +1,82 @@
+"""The leg contract: signalling and media path to one endpoint, and what a leg reports.
+
+A leg raises nothing and calls nothing of its node from inside a tick: what happens to it is put into the
+`LegEvents` list that the node drains after every tick and after every network event.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from offhook.audio.bridge import Port
+
+
+@dataclass(frozen=True, slots=True)
+class Ringing:
+    """The endpoint is ringing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The endpoint answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The endpoint did not take the call; `outcome` names a row of the results table."""
+
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The endpoint left; `outcome` names a row of the results table, or is empty for an ordinary hang-up."""
+
+    outcome: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Dtmf:
+    """The endpoint pressed a key: one of 0-9, *, #, A-D."""
+
+    tone: str
+
+
+LegEvent = Ringing | Answered | Refused | Ended | Dtmf
+
+
+@dataclass(frozen=True, slots=True)
+class LegEnd:
+    """How a call ended, as the endpoint is told."""
+
+    code: int
+    sub_code: int
+    message: str
+    ended_by: str
+
+
+class Pace:
+    """How well the clock keeps its grid, as ports see it: `late` is true in a tick over 10 ms behind."""
+
+    __slots__ = ("late",)
+
+    def __init__(self) -> None:
+        self.late = False
+
+
+class Leg(Protocol):
+    """A signalling and media path to one endpoint. Its `port` is put on a bridge once the leg is answered."""
+
+    leg_id: str
+    rate: int | None
+
+    @property
+    def port(self) -> Port:
+        """The leg's place on a bridge."""
+
+    def answer(self, rate: int) -> None:
+        """Take the call (an inbound leg), or be told that it is up (an outbound one); `rate` is the bridge's."""
+
+    def hang_up(self, end: LegEnd) -> None:
+        """Leave: reject when not answered yet, hang up otherwise. No event follows."""

@@ -1,0 +1,362 @@
+"""LiveCall: performs what a pure `Call` asks for, and owns its bridge, legs and streams (design §§4-5).
+
+It only dispatches: inputs go to the machine, the machine's drained actions are carried out in order.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Protocol
+
+from offhook.audio.bridge import Bridge, Port
+from offhook.audio.buffers import Cut
+from offhook.audio.lanes import Lanes
+from offhook.audio.pcm import FRAMES_PER_SECOND
+from offhook.calls.actions import (
+    AnnounceCall,
+    AnswerLeg,
+    CallEnded,
+    CloseStream,
+    DialLeg,
+    HangUpLeg,
+    LegJoined,
+    LegLeft,
+    Notify,
+    OpenStream,
+    RejectLeg,
+)
+from offhook.calls.call import Call
+from offhook.errors import CallError, LegError
+from offhook.legs.leg import Answered, Dtmf, Ended, Leg, LegEnd, LegEvent, Refused, Ringing
+from offhook.service.clock import Clock
+from offhook.service.stream_port import Stamp
+from offhook.service.streaming import MediaStream
+from offhook.service.trace import CallTrace, Traces
+from offhook.wire.events import CallDisconnected, CreateCallFailed
+from offhook.wire.identifiers import Identifier
+from offhook.wire.results import RESULTS, ResultInformation
+
+log = logging.getLogger("offhook.call")
+
+ENDED_BY = {
+    "ended_by_app": "app",
+    "rejected": "app",
+    "declined": "app",
+    "busy": "app",
+    "refused": "app",
+    "not_answered": "timeout",
+    "service_stopping": "service",
+    "gave_up": "caller",
+    "unreachable": "service",
+}
+
+
+class CallHost(Protocol):
+    """What a live call needs of its node."""
+
+    clock: Clock
+    lanes: Lanes
+    stamp: Stamp
+    traces: Traces
+
+    def announce(self, live: LiveCall, action: AnnounceCall) -> None:
+        """Tell the apps that watch the called number."""
+
+    def notify(self, live: LiveCall, action: Notify) -> None:
+        """Post an event to an app."""
+
+    def dial(self, live: LiveCall, action: DialLeg) -> Leg:
+        """Place an outbound leg; LegError when the target cannot be reached."""
+
+    def open_stream(self, live: LiveCall, action: OpenStream) -> MediaStream:
+        """Build the stream to an app; the live call opens it."""
+
+    def stream_cut(self, live: LiveCall, event: dict[str, Any]) -> None:
+        """An app sent StopAudio; figures of what was heard."""
+
+    def bridged(self, live: LiveCall) -> None:
+        """The call has ports now: tick it."""
+
+    def call_over(self, live: LiveCall) -> None:
+        """Nothing of the call is left."""
+
+
+class LiveCall:
+    """A running call. All methods run on the node's loop, outside ticks, but for `tick`."""
+
+    def __init__(self, call: Call, host: CallHost, rate: int, trace: CallTrace) -> None:
+        self.call = call
+        self.rate = rate
+        self.trace = trace
+        self.legs: dict[str, Leg] = {}
+        self.streams: dict[str, MediaStream] = {}
+        self.hop = 0
+        self.frame = 0
+        self.bridge = Bridge(rate, self._port_failed)
+        self.tick = self.bridge.tick
+        self._host = host
+        self._ports: dict[str, Port] = {}
+        self._names: dict[str, Identifier] = {}
+        self._leaving: dict[str, str] = {}
+        self._inbound: set[str] = set()
+        self._last_result: ResultInformation | None = None
+        self._settling = False
+        self._over = False
+
+    # inputs -----------------------------------------------------------------------------------------------------
+
+    def add_leg(self, leg: Leg, identifier: Identifier) -> None:
+        """Know an inbound leg before the machine asks for it."""
+        self.legs[leg.leg_id] = leg
+        self._names[leg.leg_id] = identifier
+        self._inbound.add(leg.leg_id)
+
+    def choose_rate(self, rate: int) -> None:
+        """The bridge's rate, chosen when the call is answered; fixed once a port is on it."""
+        if not self.bridge.members:
+            self.rate = self.bridge.rate = rate
+
+    def leg_event(self, leg_id: str, event: LegEvent) -> None:
+        """Feed what an endpoint did into the machine."""
+        leg = self.legs.get(leg_id)
+        if leg is None or self._over:
+            return
+        now = self._host.clock.monotonic()
+        self.note("leg", type(event).__name__.lower(), **self._leg_detail(leg_id, event))
+        match event:
+            case Ringing():
+                self.call.leg_ringing(leg_id, now)
+            case Answered():
+                leg.answer(self.rate)
+                self.call.leg_answered(leg_id, now)
+            case Refused(outcome):
+                self.call.leg_failed(leg_id, outcome, now)
+            case Dtmf(tone):
+                self._dtmf(leg_id, tone)
+            case Ended(outcome):
+                self._leaving[leg_id] = outcome
+                self.call.leg_ended(leg_id, outcome, now)
+        self.settle()
+        if isinstance(event, Ended | Refused):
+            self._dismiss(leg_id, leg)
+
+    def settle(self) -> None:
+        """Carry out what the machine wants, in order, until it wants no more."""
+        if self._settling:
+            return
+        self._settling = True
+        try:
+            while batch := self.call.drain():
+                for action in batch:
+                    self._perform(action)
+        finally:
+            self._settling = False
+
+    def note(self, kind: str, name: str, **detail: Any) -> None:
+        """Add to the call's trace."""
+        self._host.traces.note(self.trace, kind, name, **detail)
+
+    # stream owner -----------------------------------------------------------------------------------------------
+
+    def stream_opened(self, stream: MediaStream) -> None:
+        """See `StreamOwner`."""
+        self.note("stream", "opened", url=stream.url)
+        self.call.stream_opened(stream.connection_id, self._host.clock.monotonic())
+        self.settle()
+
+    def stream_reestablished(self, stream: MediaStream) -> None:
+        """See `StreamOwner`."""
+        self.note("stream", "reestablished", url=stream.url)
+        self.call.stream_reestablished(stream.connection_id, self._host.clock.monotonic())
+        self.settle()
+
+    def stream_failed(self, stream: MediaStream, outcome: str, detail: str) -> None:
+        """See `StreamOwner`."""
+        self.note("stream", "failed", url=stream.url, outcome=outcome, reason=detail)
+        self._unseat(stream)
+        self.call.stream_failed(stream.connection_id, outcome, detail, self._host.clock.monotonic())
+        self.settle()
+
+    def stream_closed_by_app(self, stream: MediaStream) -> None:
+        """See `StreamOwner`."""
+        self.note("stream", "closed by the app", url=stream.url)
+        self._unseat(stream)
+        self.call.stream_closed_by_app(stream.connection_id, self._host.clock.monotonic())
+        self.settle()
+
+    def stream_cut(self, stream: MediaStream, cut: Cut) -> None:
+        """See `StreamOwner`; figures are in milliseconds and samples of the call's rate, from the answer."""
+        scale = 1000 / stream.port.rate
+        frames = round((self._host.clock.monotonic() - (self.trace.answered or 0.0)) * FRAMES_PER_SECOND)
+        heard = self._frames_heard()
+        at = (frames if heard is None else heard) * self.rate // FRAMES_PER_SECOND + cut.ramp
+        event = {
+            "callConnectionId": stream.connection_id,
+            "playedMs": round(cut.played * scale, 3),
+            "cutMs": round(cut.cut * scale, 3),
+            "atSample": at,
+        }
+        self.note("stopAudio", "StopAudio", **{k: v for k, v in event.items() if k != "callConnectionId"})
+        self._host.stream_cut(self, event)
+
+    def stream_note(self, stream: MediaStream, name: str, detail: dict[str, object]) -> None:
+        """See `StreamOwner`."""
+        self.note("stream", name, **detail)
+
+    # actions ----------------------------------------------------------------------------------------------------
+
+    def _perform(self, action: object) -> None:
+        host = self._host
+        match action:
+            case Notify():
+                if isinstance(action.event, CallDisconnected | CreateCallFailed):
+                    self._last_result = action.event.result_information
+                host.notify(self, action)
+            case AnnounceCall():
+                host.announce(self, action)
+            case AnswerLeg(leg_id):
+                self._answer(leg_id)
+            case RejectLeg(leg_id, outcome) | HangUpLeg(leg_id, outcome):
+                self._hang_up(leg_id, outcome)
+            case DialLeg():
+                self._dial(action)
+            case OpenStream():
+                stream = self.streams[action.connection_id] = host.open_stream(self, action)
+                self.bridge.add(stream.port)
+                host.bridged(self)
+                stream.open()
+            case CloseStream(connection_id):
+                self._close_stream(connection_id)
+            case LegJoined(leg_id):
+                self._join(leg_id)
+            case LegLeft(leg_id):
+                self._part(leg_id)
+            case CallEnded():
+                self._end()
+            case _:
+                raise AssertionError(f"no such action: {action!r}")
+
+    def _answer(self, leg_id: str) -> None:
+        leg, now = self.legs.get(leg_id), self._host.clock.monotonic()
+        if leg is None:
+            self.call.leg_ended(leg_id, "gave_up", now)
+            return
+        leg.answer(self.rate)
+        self.call.leg_answered(leg_id, now)
+
+    def _dial(self, action: DialLeg) -> None:
+        self._names[action.leg_id] = action.target
+        try:
+            self.legs[action.leg_id] = self._host.dial(self, action)
+        except LegError as error:
+            self.note("leg", "failed", leg=action.leg_id, reason=error.detail or error.outcome)
+            self.call.leg_failed(action.leg_id, error.outcome, self._host.clock.monotonic(), error.detail)
+
+    def _join(self, leg_id: str) -> None:
+        leg = self.legs.get(leg_id)
+        if leg is None:
+            return
+        if self.trace.answered is None:
+            self.trace.answered = self._host.clock.monotonic()
+            self.trace.rate = self.rate
+        port = self._host.lanes.rated(leg.port, leg.rate or self.rate, self.rate)
+        self._ports[leg_id] = port
+        self.bridge.add(port, self._names[leg_id].raw_id)
+        self._host.bridged(self)
+
+    def _part(self, leg_id: str) -> None:
+        port = self._ports.pop(leg_id, None)
+        if port is not None:
+            self.bridge.remove(port)
+            self._host.lanes.release(port)
+
+    def _hang_up(self, leg_id: str, outcome: str) -> None:
+        """The other side ends a leg; one that left by itself is told its end in `_dismiss`."""
+        if leg_id in self._leaving:
+            return
+        leg = self.legs.pop(leg_id, None)
+        self._part(leg_id)
+        if leg is not None:
+            row = RESULTS[outcome]
+            ended_by = ENDED_BY.get(outcome, "callee")
+            self.note("leg", "hung up", leg=leg_id, code=row.code, subCode=row.sub_code, endedBy=ended_by)
+            leg.hang_up(LegEnd(row.code, row.sub_code, row.message, ended_by))
+
+    def _dismiss(self, leg_id: str, leg: Leg) -> None:
+        """The endpoint left or refused: tell it how the call stands, with the figures of its CallDisconnected."""
+        outcome = self._leaving.pop(leg_id, "") or "ended_normally"
+        self.legs.pop(leg_id, None)
+        self._part(leg_id)
+        row = RESULTS[outcome]
+        known = self._last_result or row.information()
+        ended_by = ENDED_BY.get(outcome) or ("caller" if leg_id in self._inbound else "callee")
+        leg.hang_up(LegEnd(known.code, known.sub_code, known.message, ended_by))
+
+    def _close_stream(self, connection_id: str) -> None:
+        stream = self.streams.get(connection_id)
+        if stream is not None:
+            self._unseat(stream)
+            stream.close()
+            self.note("stream", "closed", url=stream.url)
+        self.call.stream_closed(connection_id, self._host.clock.monotonic())
+
+    def _unseat(self, stream: MediaStream) -> None:
+        self.bridge.remove(stream.port)
+        if self.streams.get(stream.connection_id) is stream:
+            del self.streams[stream.connection_id]
+        counters = stream.port.counters
+        self.note(
+            "stream",
+            "figures",
+            sent=counters.sent,
+            dropped=counters.dropped,
+            messagesIn=counters.messages_in,
+            badMessages=counters.bad_messages,
+            refusedMs=round(stream.port.playout.refused * 1000 / stream.port.rate),
+        )
+
+    def _end(self) -> None:
+        if self._over:
+            return
+        self._over = True
+        for leg_id in list(self.legs):
+            if leg_id not in self._leaving:
+                self._hang_up(leg_id, "ended_normally")
+        for stream in list(self.streams.values()):
+            self._unseat(stream)
+            stream.close()
+        self.trace.ended = True
+        self.note("call", "ended")
+        self._host.call_over(self)
+
+    # inside -----------------------------------------------------------------------------------------------------
+
+    def _dtmf(self, leg_id: str, tone: str) -> None:
+        try:
+            self.call.leg_dtmf(leg_id, tone, self._host.clock.monotonic())
+        except CallError as error:
+            self.note("leg", "tone ignored", leg=leg_id, tone=tone, reason=str(error))
+            return
+        for stream in self.streams.values():
+            stream.send_dtmf(tone, self._host.stamp.text, self._names[leg_id].raw_id)
+
+    def _frames_heard(self) -> int | None:
+        """Frames that the first leg has heard since the answer: the time base of its recording."""
+        for leg in self.legs.values():
+            figures = getattr(leg, "figures", None)
+            if figures is not None:
+                return int(figures.frames)
+        return None
+
+    def _leg_detail(self, leg_id: str, event: LegEvent) -> dict[str, Any]:
+        detail: dict[str, Any] = {"leg": leg_id, "participant": self._names[leg_id].raw_id}
+        if isinstance(event, Dtmf):
+            detail["tone"] = event.tone
+        elif isinstance(event, Ended | Refused) and event.outcome:
+            detail["outcome"] = event.outcome
+        return detail
+
+    def _port_failed(self, port: Port, error: Exception) -> None:
+        """A port raised inside a tick: it is off the bridge; say so, and keep the call."""
+        log.error("a port of call %s failed and was taken off", self.call.call_id, exc_info=error)
+        self.note("media", "port failed", port=type(port).__name__, reason=f"{type(error).__name__}: {error}")

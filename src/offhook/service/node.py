@@ -1,0 +1,450 @@
+"""Node: owns every call and the tick, and answers what the REST interface asks (design §§2, 5, 6)."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from offhook.audio.bridge import Port
+from offhook.audio.lanes import Lanes
+from offhook.calls.actions import AnnounceCall, DialLeg, Notify, OpenStream
+from offhook.calls.call import Call
+from offhook.errors import CallError, LegError, SignatureError
+from offhook.legs.leg import Ended, Leg, LegEvent, Pace
+from offhook.service.clock import Clock, Handle, MediaClock
+from offhook.service.directory import LocalDirectory
+from offhook.service.eventgrid import IncomingPost
+from offhook.service.live import LiveCall
+from offhook.service.stream_port import Stamp, StreamPort
+from offhook.service.streaming import MediaStream
+from offhook.service.trace import CallTrace, Traces
+from offhook.wire.events import CallParticipant, encode_callback, event_time, grid_time, incoming_call
+from offhook.wire.identifiers import Identifier
+from offhook.wire.ids import mint_id, server_call_id
+from offhook.wire.models import (
+    AnswerCallRequest,
+    CallConnectionProperties,
+    CreateCallRequest,
+    MediaStreamingOptions,
+    RedirectCallRequest,
+    RejectCallRequest,
+    StartMediaStreamingRequest,
+    StopMediaStreamingRequest,
+)
+from offhook.wire.signing import open_context, seal_context
+from offhook.wire.streaming import timestamp
+
+log = logging.getLogger("offhook.node")
+
+DEFAULT_RATE = 16000
+CONTEXT_LIFE = 300.0
+WATCH_EVERY = 0.1
+MAX_HOPS = 5
+FULL_TICK = 0.016  # mean seconds of a tick above which new calls are refused
+
+
+class Phone(Protocol):
+    """A registered endpoint that the node can ring."""
+
+    def ring(self, leg_id: str, caller: Identifier | None, call_id: str) -> Leg:
+        """A leg that rings there; LegError when it cannot take one now."""
+
+
+class Outside(Protocol):
+    """What a node needs of the network."""
+
+    def deliver(self, connection_id: str, uri: str, body: bytes, event_type: str, event_id: str) -> None:
+        """Post a callback, in order with the others of its connection."""
+
+    def finish(self, connection_id: str) -> None:
+        """No callback follows for this connection."""
+
+    def announce(self, post: IncomingPost) -> int:
+        """Post an IncomingCall to every subscription; gives back how many there are."""
+
+    def stream(self, live: LiveCall, action: OpenStream, port: StreamPort) -> MediaStream:
+        """A stream that will dial the app."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeIdentity:
+    """Who the node is: its number inside ids, the key that seals contexts, its resource and its Event Grid topic."""
+
+    number: int
+    context_key: bytes
+    resource_id: str
+
+    @property
+    def topic(self) -> str:
+        """The Event Grid topic of the resource (protocol.md §6.3)."""
+        return (
+            "/subscriptions/00000000-0000-0000-0000-000000000000/resourcegroups/offhook/providers"
+            f"/microsoft.communication/communicationservices/{self.resource_id}"
+        )
+
+
+class Node:
+    """All live calls of a process. Everything runs on one loop; `tick` never awaits."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        identity: NodeIdentity,
+        outside: Outside,
+        *,
+        tell: Callable[[dict[str, Any]], None],
+        randomness: Callable[[int], bytes] = os.urandom,
+        restart_ms: int = 40,
+    ) -> None:
+        self.clock = clock
+        self.identity = identity
+        self.outside = outside
+        self.stamp = Stamp()
+        self.pace = Pace()
+        self.media = MediaClock(clock, self._tick, self.pace)
+        self.lanes = Lanes(self._lane_failed)
+        self.traces = Traces(clock, self._tell_note)
+        self.phones: dict[str, Phone] = {}
+        self.calls: dict[str, LiveCall] = {}
+        self.stopping = False
+        self.calls_taken = 0
+        self._tell = tell
+        self._random = randomness
+        self._restart_ms = restart_ms
+        self._connections: LocalDirectory[LiveCall] = LocalDirectory()
+        self._bridged: list[LiveCall] = []
+        self._events: list[tuple[LiveCall, str, LegEvent]] = []
+        self._busy = False
+        self._watch: Handle | None = None
+        self._tick_mean = 0.0
+
+    # the tick ---------------------------------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        """20 ms of every call: gather, mix, scatter; then what the legs did."""
+        began = self.clock.monotonic()
+        self._busy = True
+        self.stamp.text = timestamp(self.clock.wall())
+        lanes = self.lanes
+        lanes.gather()
+        for live in self._bridged:
+            live.tick()
+        lanes.scatter()
+        self._busy = False
+        self._tick_mean += 0.05 * (self.clock.monotonic() - began - self._tick_mean)
+        if self._events:
+            self._drain_events()
+
+    @property
+    def overloaded(self) -> bool:
+        """Whether new calls would harm live ones."""
+        return self._tick_mean > FULL_TICK
+
+    def leg_event(self, live: LiveCall, leg_id: str, event: LegEvent) -> None:
+        """What an endpoint did; acted on at once, or after the tick that is running."""
+        self._events.append((live, leg_id, event))
+        if not self._busy:
+            self._drain_events()
+
+    def _drain_events(self) -> None:
+        if self._busy:
+            return
+        self._busy = True
+        try:
+            while self._events:
+                live, leg_id, event = self._events.pop(0)
+                try:
+                    live.leg_event(leg_id, event)
+                except Exception:
+                    # A mistake of ours in one call must not stop the clock of all others.
+                    log.exception("call %s: %s of leg %s failed", live.call.call_id, event, leg_id)
+        finally:
+            self._busy = False
+
+    def _watch_deadlines(self) -> None:
+        """Advance the machines whose time has come; runs while there are calls."""
+        self._watch = None
+        now = self.clock.monotonic()
+        for live in list(self.calls.values()):
+            deadline = live.call.next_deadline()
+            if deadline is not None and deadline <= now:
+                live.call.advance(now)
+                live.settle()
+        self._keep_watch()
+
+    def _keep_watch(self) -> None:
+        if self.calls and self._watch is None:
+            self._watch = self.clock.call_at(self.clock.monotonic() + WATCH_EVERY, self._watch_deadlines)
+
+    # calls in ---------------------------------------------------------------------------------------------------
+
+    def mint(self) -> str:
+        """A fresh id that carries the node's number."""
+        return mint_id(self.identity.number, self._random(16))
+
+    def place(
+        self,
+        caller: Identifier,
+        callee: Identifier,
+        display_name: str,
+        make_leg: Callable[[str, Callable[[str, LegEvent], None]], Leg],
+    ) -> LiveCall:
+        """Take an inbound call: ring the app. CallError when the node is full or stopping."""
+        self._admit()
+        call_id, leg_id, now = self.mint(), self.mint(), self.clock.monotonic()
+        call = Call.incoming(
+            call_id=call_id,
+            server_call_id=server_call_id(self.identity.number, call_id),
+            correlation_id=self.mint(),
+            caller=caller,
+            callee=callee,
+            leg_id=leg_id,
+            display_name=display_name,
+            now=now,
+        )
+        live = self._begin(call_id, call)
+        live.add_leg(make_leg(leg_id, lambda leg, event: self.leg_event(live, leg, event)), caller)
+        live.note("leg", "placed", leg=leg_id, caller=caller.raw_id, callee=callee.raw_id)
+        live.settle()
+        return live
+
+    def _begin(self, call_id: str, call: Call, rate: int = DEFAULT_RATE) -> LiveCall:
+        live = LiveCall(call, self, rate, self.traces.begin(call_id))
+        self.calls[call_id] = live
+        self.calls_taken += 1
+        self._keep_watch()
+        return live
+
+    def _admit(self) -> None:
+        if self.stopping:
+            raise CallError("service_unavailable")
+        if self.overloaded:
+            raise CallError("throttled", "the media clock has no room for another call")
+
+    # what live calls ask (CallHost) -----------------------------------------------------------------------------
+
+    def announce(self, live: LiveCall, action: AnnounceCall) -> None:
+        """Post IncomingCall with a fresh sealed context; nobody to tell: the call cannot be reached."""
+        live.hop += 1
+        hop, call = live.hop, live.call
+        now = self.clock.wall()
+        payload = {"call": call.call_id, "hop": hop, "exp": now + CONTEXT_LIFE}
+        event_id = self.mint()
+        body = incoming_call(
+            event_id=event_id,
+            topic=self.identity.topic,
+            time=grid_time(now),
+            to=action.callee,
+            from_=action.caller,
+            server_call_id=call.server_call_id,
+            display_name=action.display_name,
+            context=seal_context(payload, self.identity.context_key, self._random(12)),
+            correlation_id=call.correlation_id,
+        )
+        ringing = IncomingPost(call.call_id, event_id, body, lambda: call.ringing and live.hop == hop)
+        told = self.outside.announce(ringing)
+        live.note("callback", "IncomingCall", to=action.callee.raw_id, subscriptions=told)
+        if not told:
+            live.note("call", "nobody to tell", fix="start the node with --incoming URL of the app's event route")
+            for leg_id in list(live.legs):
+                self.leg_event(live, leg_id, Ended("unreachable"))
+
+    def notify(self, live: LiveCall, action: Notify) -> None:
+        """Post an event to the app's callback URI."""
+        event, event_id = action.event, self.mint()
+        body = encode_callback(
+            event, event_id=event_id, time=event_time(self.clock.wall()), api_version=action.api_version
+        )
+        info = event.result_information
+        figures = {} if info is None else {"code": info.code, "subCode": info.sub_code, "message": info.message}
+        live.note("callback", event.name, connection=event.call_connection_id, uri=action.callback_uri, **figures)
+        self.outside.deliver(event.call_connection_id, action.callback_uri, body, event.type, event_id)
+
+    def dial(self, live: LiveCall, action: DialLeg) -> Leg:
+        """Ring a registered phone. LegError `unreachable` names the command that registers one."""
+        phone = self.phones.get(action.target.raw_id)
+        if phone is None:
+            raise LegError(
+                "unreachable",
+                f"no phone is registered as {action.target.raw_id}: run `offhook phone --number {action.target.value}`",
+            )
+        leg = phone.ring(action.leg_id, action.source, live.call.call_id)
+        live.note("leg", "dialled", leg=action.leg_id, target=action.target.raw_id)
+        return leg
+
+    def open_stream(self, live: LiveCall, action: OpenStream) -> MediaStream:
+        """The app's port at the bridge's rate, and the stream behind it."""
+        options = action.options
+        port = StreamPort(
+            live.rate,
+            mixed=options.audio_channel_type == "mixed",
+            bidirectional=options.bidirectional,
+            stamp=self.stamp,
+            restart_ms=self._restart_ms,
+        )
+        return self.outside.stream(live, action, port)
+
+    def stream_cut(self, live: LiveCall, event: dict[str, Any]) -> None:
+        """Tell who watches the node what a StopAudio cut."""
+        self._tell({"event": "stopAudio", **event})
+
+    def bridged(self, live: LiveCall) -> None:
+        """Tick this call from now on."""
+        if live not in self._bridged:
+            self._bridged = [*self._bridged, live]
+        self.media.start()
+
+    def call_over(self, live: LiveCall) -> None:
+        """Forget a call; without any the clock rests."""
+        self._bridged = [other for other in self._bridged if other is not live]
+        self.calls.pop(live.call.call_id, None)
+        for connection_id in live.trace.connection_ids:
+            self._connections.release(connection_id)
+            self.outside.finish(connection_id)
+        if not self._bridged:
+            self.media.stop()
+
+    # what apps ask (CallControl) --------------------------------------------------------------------------------
+
+    def create(self, request: CreateCallRequest, api_version: str) -> CallConnectionProperties:
+        """Place an outbound call to each target."""
+        self._admit()
+        call_id, connection_id = self.mint(), self.mint()
+        call = Call.create(
+            call_id=call_id,
+            server_call_id=server_call_id(self.identity.number, call_id),
+            correlation_id=self.mint(),
+            connection_id=connection_id,
+            subscription_id=self.mint(),
+            request=request,
+            leg_ids=[self.mint() for _ in request.targets],
+            api_version=api_version,
+            now=self.clock.monotonic(),
+        )
+        live = self._begin(call_id, call, _rate_of(request.media_streaming_options))
+        self._connect(live, connection_id)
+        properties = call.properties(connection_id)
+        live.settle()
+        return properties
+
+    def answer(self, request: AnswerCallRequest, api_version: str) -> CallConnectionProperties:
+        """Take an incoming call; the loser of a second answer gets `context_spent` (409/8519)."""
+        live = self._ringing(request.incoming_call_context)
+        live.choose_rate(_rate_of(request.media_streaming_options))
+        connection_id = self.mint()
+        live.call.answer(connection_id, self.mint(), request, api_version, self.clock.monotonic())
+        self._connect(live, connection_id)
+        properties = live.call.properties(connection_id)
+        live.settle()
+        return properties
+
+    def reject(self, request: RejectCallRequest) -> None:
+        """Refuse an incoming call."""
+        live = self._ringing(request.incoming_call_context)
+        live.call.reject(request.call_reject_reason, self.clock.monotonic())
+        live.settle()
+
+    def redirect(self, request: RedirectCallRequest) -> None:
+        """Ring a phone instead, or tell the apps anew with the other target."""
+        live = self._ringing(request.incoming_call_context)
+        now = self.clock.monotonic()
+        if request.target.raw_id in self.phones or live.hop >= MAX_HOPS:
+            live.call.redirect(request.target, self.mint(), now)
+        else:
+            live.call.reannounce(request.target, now)
+        live.settle()
+
+    def properties(self, connection_id: str) -> CallConnectionProperties:
+        """The connection as of now."""
+        return self._find(connection_id).call.properties(connection_id)
+
+    def participants(self, connection_id: str) -> list[CallParticipant]:
+        """The roster."""
+        return list(self._find(connection_id).call.participants(connection_id))
+
+    def participant(self, connection_id: str, raw_id: str) -> CallParticipant:
+        """One of the roster."""
+        return self._find(connection_id).call.participant(connection_id, raw_id)
+
+    def hang_up(self, connection_id: str) -> None:
+        """The app leaves; a call of two ends."""
+        live = self._find(connection_id)
+        live.call.hang_up(connection_id, self.clock.monotonic())
+        live.settle()
+
+    def terminate(self, connection_id: str) -> None:
+        """End the call for all."""
+        live = self._find(connection_id)
+        live.call.terminate(connection_id, self.clock.monotonic())
+        live.settle()
+
+    def start_streaming(self, connection_id: str, request: StartMediaStreamingRequest) -> None:
+        """Dial the app's socket in mid-call."""
+        live = self._find(connection_id)
+        now = self.clock.monotonic()
+        live.call.start_streaming(connection_id, request.operation_context, request.operation_callback_uri, now)
+        live.settle()
+
+    def stop_streaming(self, connection_id: str, request: StopMediaStreamingRequest) -> None:
+        """Close the app's socket in mid-call."""
+        live = self._find(connection_id)
+        now = self.clock.monotonic()
+        live.call.stop_streaming(connection_id, request.operation_context, request.operation_callback_uri, now)
+        live.settle()
+
+    def note_request(self, connection_id: str | None, operation: str, status: int, detail: dict[str, Any]) -> None:
+        """A REST request, for the trace of its call."""
+        trace = self.traces.find(connection_id) if connection_id else None
+        if trace is not None:
+            self.traces.note(trace, "rest", operation, status=status, **detail)
+
+    def shut_down(self) -> None:
+        """Take no more calls, and end those that are."""
+        self.stopping = True
+        for live in list(self.calls.values()):
+            live.call.shut_down(self.clock.monotonic())
+            live.settle()
+        self.media.stop()
+        if self._watch is not None:
+            self._watch.cancel()
+
+    # inside -----------------------------------------------------------------------------------------------------
+
+    def _connect(self, live: LiveCall, connection_id: str) -> None:
+        self._connections.claim(connection_id, live)
+        self.traces.connect(live.trace, connection_id)
+
+    def _find(self, connection_id: str) -> LiveCall:
+        live = self._connections.find(connection_id)
+        if live is None:
+            raise CallError("call_not_found")
+        return live
+
+    def _ringing(self, context: str) -> LiveCall:
+        """The incoming call of a sealed context."""
+        try:
+            payload = open_context(context, self.identity.context_key, self.clock.wall())
+        except SignatureError as error:
+            expired = "expired" in error.message
+            raise CallError("context_expired" if expired else "invalid_argument", error.message) from None
+        live = self.calls.get(str(payload.get("call")))
+        if live is None:
+            raise CallError("call_not_found", "The caller gave up, or the call is over.")
+        if payload.get("hop") != live.hop:
+            raise CallError("context_spent")
+        return live
+
+    def _lane_failed(self, port: Port, error: Exception) -> None:
+        log.error("a port failed in its lane and was taken out", exc_info=error)
+
+    def _tell_note(self, trace: CallTrace, kind: str, name: str, detail: dict[str, Any]) -> None:
+        if kind != "stopAudio":
+            self._tell({"event": kind, "name": name, "callId": trace.call_id, **detail})
+
+
+def _rate_of(options: MediaStreamingOptions | None) -> int:
+    """A call runs at the rate of the stream that it is answered with."""
+    return DEFAULT_RATE if options is None else options.sample_rate

@@ -1,0 +1,249 @@
+"""The process of `offhook dev`: builds a node with its sockets, runs it until it is told to stop, ends it properly."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import gc
+import hashlib
+import logging
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from aiohttp import web
+
+from offhook import __version__
+from offhook.calls.actions import OpenStream
+from offhook.errors import ConfigError
+from offhook.service.api import Api
+from offhook.service.certificates import State, client_context, server_context
+from offhook.service.clock import SystemClock
+from offhook.service.config import ACS_ISSUER, LOCAL_ACCESS_KEY, DevConfig
+from offhook.service.console import Console
+from offhook.service.delivery import Delivery
+from offhook.service.eventgrid import IncomingPost, SubscriptionState, Subscriptions
+from offhook.service.listener import Listener
+from offhook.service.live import LiveCall
+from offhook.service.node import Node, NodeIdentity
+from offhook.service.origins import Origins
+from offhook.service.posting import DeliveryReport, Poster
+from offhook.service.stream_port import StreamPort
+from offhook.service.streaming import MediaStream
+from offhook.wire.events import grid_time, subscription_validation
+from offhook.wire.signing import TokenIssuer
+
+log = logging.getLogger("offhook")
+
+STOP_TIMEOUT = 5.0
+LEGS_TIMEOUT = 1.5
+NODE_NUMBER = 1
+
+Tell = Callable[[dict[str, Any]], None]
+
+
+class DevNode:
+    """A node with everything round it. `start` binds the port; `stop` ends calls, then sockets."""
+
+    def __init__(self, config: DevConfig, tell: Tell) -> None:
+        self.config = config
+        self._tell = tell
+        self.state = State.open(config.state_dir, host=None if config.loopback else config.host)
+        self.access_key = LOCAL_ACCESS_KEY if config.loopback else self.state.access_key
+        self.clock = SystemClock(asyncio.get_running_loop())
+        self._tls = client_context(self.state, config.trust)
+        self._origins = Origins(config.map)
+        key = base64.b64decode(self.access_key)
+        identity = NodeIdentity(
+            NODE_NUMBER, hashlib.sha256(b"context" + self.state.token_key_pem).digest(), self.state.resource_id
+        )
+        self.node = Node(self.clock, identity, self, tell=tell, restart_ms=config.restart_ms)
+        self._issuer = TokenIssuer(
+            self.state.token_key, config.issuer or ACS_ISSUER, self.state.resource_id, self.state.token_key_id
+        )
+        self._poster = Poster(self._tls, self._origins)
+        self._delivery = Delivery(self._poster, self._callback_token, self._report)
+        self._subscriptions: Subscriptions | None = None
+        self.port = 0
+        self.api = Api(self.node, lambda: (key,), self.clock.wall, self._issuer, lambda request: self.endpoint)
+        self.console = Console(self.node, lambda: (key,), self.describe)
+        self._runner: web.AppRunner | None = None
+        self._listener: Listener | None = None
+
+    async def start(self) -> None:
+        """Bind the port and begin to validate subscriptions. ConfigError when the port cannot be had."""
+        app = web.Application(client_max_size=1024 * 1024)
+        app.add_routes(self.console.routes())
+        app.add_routes([web.get("/eventgrid/validate", self._validate)])
+        app.add_routes(self.api.routes())
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        await self._runner.setup()
+        assert self._runner.server is not None
+        self._listener = Listener(
+            self._runner.server, server_context(self.state), self.config.host, self.config.port
+        )
+        self.port = await self._listener.start()
+        self._subscriptions = Subscriptions(
+            self._poster,
+            self.config.incoming,
+            endpoint=self.endpoint,
+            ids=self.node.mint,
+            envelope=self._validation,
+            report=self._report,
+            changed=self._subscription_changed,
+        )
+        self._subscriptions.start()
+
+    async def stop(self) -> None:
+        """End every call, post what is left to tell, close every socket; bounded in time whatever apps do."""
+        streams = [s for live in self.node.calls.values() for s in live.streams.values()]
+        self.node.shut_down()
+        if self._subscriptions is not None:
+            await self._subscriptions.close()
+        legs = asyncio.create_task(self.console.close())
+        await self._delivery.close(STOP_TIMEOUT)
+        await self._poster.close()
+        await asyncio.gather(*(stream.closed() for stream in streams), return_exceptions=True)
+        await asyncio.wait([legs], timeout=LEGS_TIMEOUT)
+        if self._listener is not None:
+            await self._listener.close()
+        if self._runner is not None:
+            await self._runner.shutdown()
+            await asyncio.wait([asyncio.create_task(self._runner.cleanup())], timeout=1.0)
+
+    @property
+    def endpoint(self) -> str:
+        """The TLS base URL, ending in '/'."""
+        return f"https://{self._host}:{self.port}/"
+
+    @property
+    def _host(self) -> str:
+        return "localhost" if self.config.loopback else self.config.host
+
+    def describe(self) -> dict[str, Any]:
+        """The node's status object: the first line of `dev --json`."""
+        states = [] if self._subscriptions is None else self._subscriptions.states
+        return {
+            "connectionString": f"endpoint={self.endpoint};accesskey={self.access_key}",
+            "endpoint": self.endpoint,
+            "httpEndpoint": f"http://{self._host}:{self.port}",
+            "accessKey": self.access_key,
+            "caBundle": str(self.state.ca_bundle),
+            "caFile": str(self.state.ca_file),
+            "resourceId": self.state.resource_id,
+            "issuer": self._issuer.issuer,
+            "jwksUri": f"{self.endpoint}calling/keys",
+            "openIdConfiguration": f"{self.endpoint}calling/.well-known/acsopenidconfiguration",
+            "incoming": [{"url": s.url, "state": s.stage.value, "reason": s.reason} for s in states],
+            "version": __version__,
+        }
+
+    # Outside ----------------------------------------------------------------------------------------------------
+
+    def deliver(self, connection_id: str, uri: str, body: bytes, event_type: str, event_id: str) -> None:
+        """See `Outside`."""
+        self._delivery.post(connection_id, uri, body, event_type, event_id)
+
+    def finish(self, connection_id: str) -> None:
+        """See `Outside`."""
+        self._delivery.finish(connection_id)
+
+    def announce(self, post: IncomingPost) -> int:
+        """See `Outside`."""
+        return 0 if self._subscriptions is None else self._subscriptions.announce(post)
+
+    def stream(self, live: LiveCall, action: OpenStream, port: StreamPort) -> MediaStream:
+        """See `Outside`."""
+        url = action.options.transport_url or ""
+        headers = {
+            "x-ms-call-connection-id": action.connection_id,
+            "x-ms-call-correlation-id": live.call.correlation_id,
+            **self._origins.headers(url),
+        }
+        return MediaStream(
+            action.connection_id,
+            action.subscription_id,
+            self._origins.dial(url),
+            port,
+            headers=lambda: {"Authorization": f"Bearer {self._stream_token()}", **headers},
+            tls=self._tls,
+            clock=self.clock,
+            owner=live,
+            dtmf_tones=action.options.dtmf_tones,
+        )
+
+    # inside -----------------------------------------------------------------------------------------------------
+
+    def _callback_token(self) -> str:
+        return self._issuer.callback_token(self.clock.wall(), self.node.mint())
+
+    def _stream_token(self) -> str:
+        return self._issuer.stream_token(self.clock.wall(), self.node.mint())
+
+    def _validation(self, code: str, url: str) -> bytes:
+        return subscription_validation(
+            event_id=self.node.mint(),
+            topic=self.node.identity.topic,
+            time=grid_time(self.clock.wall()),
+            code=code,
+            url=url,
+        )
+
+    async def _validate(self, request: web.Request) -> web.Response:
+        subscriptions = self._subscriptions
+        query = request.query
+        if subscriptions is not None and subscriptions.validate(query.get("id", ""), query.get("code", "")):
+            return web.Response(text="The subscription is valid.")
+        return web.Response(status=404, text="No subscription has this id and code.")
+
+    def _subscription_changed(self, state: SubscriptionState) -> None:
+        self._tell({"event": "subscription", "url": state.url, "state": state.stage.value, "reason": state.reason})
+
+    def _report(self, report: DeliveryReport) -> None:
+        """One try of a post: into the trace of its call."""
+        trace = self.node.traces.find(report.subject)
+        if trace is not None:
+            self.node.traces.note(
+                trace,
+                "delivery",
+                report.event_type.rpartition(".")[2],
+                uri=report.uri,
+                attempt=report.attempt,
+                status=report.status,
+                error=report.error,
+                ms=round(report.ms, 1),
+                final=report.final,
+            )
+
+
+def run_dev(config: DevConfig, announce: Tell, event: Tell) -> int:
+    """Run until SIGTERM or SIGINT; gives back the exit status. ConfigError before anything is announced."""
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("aiohttp").setLevel(logging.WARNING)
+    try:
+        from uvloop import run
+    except ImportError:
+        from asyncio import run
+    try:
+        run(_serve(config, announce, event))
+    except ConfigError as error:
+        print(f"offhook dev: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+async def _serve(config: DevConfig, announce: Tell, event: Tell) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    dev = DevNode(config, event)
+    await dev.start()
+    # Long-lived objects out of the collector's sight, and rarer full collections: no pauses in the tick.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 50)
+    announce(dev.describe())
+    await stop.wait()
+    await dev.stop()

@@ -1,0 +1,140 @@
+"""StreamPort: the app's seat on a bridge; frames become stream messages, the app's audio becomes frames.
+
+Hot path (design §5): nothing is awaited; each frame is one unfragmented text message (protocol.md §0.1 #8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from offhook.audio.bridge import Member
+from offhook.audio.buffers import Cut, PlayedMark, PlayoutBuffer
+from offhook.audio.pcm import Frame, level_dbfs, samples_per_frame, silence
+from offhook.wire.streaming import AppAudio, FrameWriter
+
+DOMINANT_SPEAKERS = 4
+LEVEL_DECAY = 0.9
+
+
+class Stamp:
+    """The time stamp that all messages of one tick carry."""
+
+    __slots__ = ("text",)
+
+    def __init__(self) -> None:
+        self.text = b""
+
+
+@dataclass(slots=True)
+class StreamCounters:
+    """What a stream carried; frames are 20 ms."""
+
+    sent: int = 0
+    dropped: int = 0
+    messages_in: int = 0
+    bytes_in: int = 0
+    bad_messages: int = 0
+    ignored_messages: int = 0
+
+
+class StreamPort:
+    """The app's place on the bridge. `send` is the socket's; without one, frames are not built at all."""
+
+    def __init__(self, rate: int, *, mixed: bool, bidirectional: bool, stamp: Stamp, restart_ms: int) -> None:
+        self.rate = rate
+        self.mixed = mixed
+        self.bidirectional = bidirectional
+        self.counters = StreamCounters()
+        self.playout = PlayoutBuffer(rate, restart_ms=restart_ms)
+        self.has_room: Callable[[], bool] | None = None  # set while the socket is behind
+        self._stamp = stamp
+        self._send: Callable[[bytes], None] | None = None
+        self._zeros = silence(rate)
+        self._frame_samples = samples_per_frame(rate)
+        self._writer = FrameWriter(None)
+        self._writers: dict[str, FrameWriter] = {}
+        self._levels: dict[str, float] = {}
+        self._marks: Callable[[list[PlayedMark]], None] | None = None
+
+    def connect(self, send: Callable[[bytes], None]) -> None:
+        """Frames go to this socket from the next tick on."""
+        self._send = send
+
+    def disconnect(self) -> None:
+        """No socket: frames are not built, what the app queued plays on."""
+        self._send = None
+        self.has_room = None
+
+    @property
+    def connected(self) -> bool:
+        """Whether a socket takes frames."""
+        return self._send is not None
+
+    def on_marks(self, report: Callable[[list[PlayedMark]], None]) -> None:
+        """Where marks go that were reached or thrown away."""
+        self._marks = report
+
+    def accept(self, audio: AppAudio) -> None:
+        """Queue what the app wants heard. Without `enableBidirectional` it is ignored (protocol.md §2.6)."""
+        counters = self.counters
+        counters.messages_in += 1
+        counters.bytes_in += len(audio.pcm)
+        if not self.bidirectional:
+            return
+        self.playout.write(audio.pcm)
+        if audio.mark is not None:
+            self.playout.mark(audio.mark.id)
+
+    def stop(self) -> Cut:
+        """StopAudio: at most one more frame, a ramp, carries the app's audio."""
+        return self.playout.clear()
+
+    def read(self) -> Frame | None:
+        """The app's next 20 ms; None while it has nothing to say."""
+        frame = self.playout.read()
+        if self._marks is not None and self.playout.fired:
+            self._marks(self.playout.take_fired())
+        return frame
+
+    def write(self, mix: Frame | None, heard: Sequence[Member]) -> None:
+        """Send the app this tick's audio: one message (mixed), or one for each participant (unmixed)."""
+        send = self._send
+        if send is None:
+            return
+        if self.has_room is not None and not self.has_room():
+            self.counters.dropped += 1
+            return
+        if not self.mixed:
+            self._write_unmixed(send, heard)
+            return
+        self.counters.sent += 1
+        if mix is None:
+            send(self._writer.build(self._zeros, self._stamp.text, True))
+        else:
+            send(self._writer.build(mix, self._stamp.text, False))
+
+    def _write_unmixed(self, send: Callable[[bytes], None], heard: Sequence[Member]) -> None:
+        speakers = [m for m in heard if m.label is not None]
+        if len(speakers) > DOMINANT_SPEAKERS:
+            speakers = self._dominant(speakers)
+        for member in speakers:
+            label = member.label
+            assert label is not None
+            writer = self._writers.get(label)
+            if writer is None:
+                writer = self._writers[label] = FrameWriter(label)
+            frame = member.frame
+            send(writer.build(self._zeros if frame is None else frame, self._stamp.text, frame is None))
+            self.counters.sent += 1
+
+    def _dominant(self, speakers: list[Member]) -> list[Member]:
+        """The loudest few by smoothed level (protocol.md §2.8: at most 4), in their order of joining."""
+        levels = self._levels
+        for member in speakers:
+            assert member.label is not None
+            now = -120.0 if member.frame is None else level_dbfs(member.frame)
+            before = levels.get(member.label, -120.0)
+            levels[member.label] = max(now, LEVEL_DECAY * before + (1 - LEVEL_DECAY) * now)
+        ranked = sorted(speakers, key=lambda m: levels[m.label or ""], reverse=True)[:DOMINANT_SPEAKERS]
+        return [m for m in speakers if m in ranked]

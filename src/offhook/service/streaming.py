@@ -1,0 +1,348 @@
+"""MediaStream: dials the app's WebSocket, keeps it, re-dials it and closes it (protocol.md §§2.1-2.10, §9 row 20)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Callable
+from typing import Protocol
+
+from picows import (
+    WSCloseCode,
+    WSError,
+    WSFrame,
+    WSHandshakeError,
+    WSListener,
+    WSMsgType,
+    WSTransport,
+    ws_connect,
+)
+
+from offhook.audio.buffers import SAMPLE_BYTES, Cut
+from offhook.audio.pcm import FRAMES_PER_SECOND, samples_per_frame
+from offhook.errors import StreamError, WireError
+from offhook.service.clock import Clock
+from offhook.service.stream_port import StreamPort
+from offhook.wire.streaming import AppAudio, audio_metadata, dtmf_data, mark_data, parse_app_message
+
+log = logging.getLogger("offhook.stream")
+
+MAX_MESSAGE = 4 * 1024 * 1024
+BEHIND_SECONDS = 15
+STUCK_SECONDS = 30.0
+CLOSE_WAIT = 1.0
+DIAL_TIMEOUT = 2.5
+FIRST_TRIES = (0.0, 0.5, 1.0)  # seconds before each try of the first connect
+AGAIN_TRIES = (0.25, 1.0, 2.0)  # the same after a drop in mid-call
+AT_ONCE = 1.0  # a socket that lives shorter than this was dropped at once
+WRITE_HIGH_WATER = 64 * 1024
+NORMAL_CLOSES = (WSCloseCode.OK, WSCloseCode.GOING_AWAY)
+
+
+class StreamOwner(Protocol):
+    """Who is told what became of a stream; each is called on the loop, outside ticks."""
+
+    def stream_opened(self, stream: MediaStream) -> None:
+        """The first connection is up and its metadata is sent."""
+
+    def stream_reestablished(self, stream: MediaStream) -> None:
+        """A dropped connection is up again."""
+
+    def stream_failed(self, stream: MediaStream, outcome: str, detail: str) -> None:
+        """It never opened, or is lost for good; `outcome` names a row of the results table."""
+
+    def stream_closed_by_app(self, stream: MediaStream) -> None:
+        """The app closed it in the ordinary way."""
+
+    def stream_cut(self, stream: MediaStream, cut: Cut) -> None:
+        """The app sent StopAudio."""
+
+    def stream_note(self, stream: MediaStream, name: str, detail: dict[str, object]) -> None:
+        """Something for the trace."""
+
+
+class MediaStream:
+    """One app's stream: a `StreamPort` and the socket behind it. `url` is what is dialled, byte for byte."""
+
+    def __init__(
+        self,
+        connection_id: str,
+        subscription_id: str,
+        url: str,
+        port: StreamPort,
+        *,
+        headers: Callable[[], dict[str, str]],
+        tls: ssl.SSLContext,
+        clock: Clock,
+        owner: StreamOwner,
+        dtmf_tones: bool,
+    ) -> None:
+        self.connection_id = connection_id
+        self.subscription_id = subscription_id
+        self.url = url
+        self.port = port
+        self.dtmf_tones = dtmf_tones
+        self._headers = headers
+        self._tls = tls
+        self._clock = clock
+        self._owner = owner
+        self._task: asyncio.Task[None] | None = None
+        self._socket: _Socket | None = None
+        self._closing = False
+        self._seen_problems: set[str] = set()
+
+    def open(self) -> None:
+        """Begin to dial; the owner hears how it went."""
+        self._task = asyncio.get_running_loop().create_task(self._run(), name=f"stream {self.connection_id}")
+
+    def close(self) -> None:
+        """End it in the ordinary way: close 1000, at most a second for the answer, nothing to wait for here."""
+        self._closing = True
+        self.port.disconnect()
+        if self._socket is not None:
+            self._socket.close()
+        elif self._task is not None:
+            self._task.cancel()
+
+    async def closed(self) -> None:
+        """Wait until nothing of the stream is left (for shutting down)."""
+        if self._task is not None:
+            await asyncio.wait([self._task], timeout=CLOSE_WAIT + 0.5)
+
+    def send_dtmf(self, tone: str, timestamp: bytes, participant: str | None) -> None:
+        """Tell the app of a key, when it asked for them."""
+        if self.dtmf_tones and self._socket is not None and self.port.connected:
+            self._socket.send(dtmf_data(tone, timestamp, participant))
+
+    async def _run(self) -> None:
+        waits = iter(FIRST_TRIES)
+        opened = at_once = 0
+        while not self._closing:
+            try:
+                socket = await self._connect(next(waits))
+            except StreamError as error:
+                self._note("dial failed", {"url": self.url, "reason": error.detail})
+                remaining = list(waits)
+                if error.outcome == "stream_auth_refused" or not remaining:
+                    self._fail(error.outcome if not opened else "stream_lost", error.detail)
+                    return
+                waits = iter(remaining)
+                continue
+            if self._closing:
+                socket.close()
+                await socket.gone
+                return
+            began = self._clock.monotonic()
+            self._opened(socket, again=opened > 0)
+            opened += 1
+            detail = await socket.gone
+            self._socket = None
+            self.port.disconnect()
+            if self._closing or self._ended_by_app(socket, detail):
+                return
+            at_once = at_once + 1 if self._clock.monotonic() - began < AT_ONCE else 0
+            self._note("dropped", {"reason": detail})
+            if at_once == len(FIRST_TRIES):
+                self._fail("stream_url_invalid", f"the app dropped the socket right after it opened ({detail})")
+                return
+            waits = iter(AGAIN_TRIES)
+
+    async def _connect(self, wait: float) -> _Socket:
+        """One try to dial; StreamError says what went wrong in words for the app's developer."""
+        if wait:
+            await asyncio.sleep(wait)
+        try:
+            async with asyncio.timeout(DIAL_TIMEOUT):
+                _, listener = await ws_connect(
+                    lambda: _Socket(self),
+                    self.url,
+                    ssl_context=self._tls,
+                    extra_headers=self._headers(),
+                    max_redirects=0,
+                    max_frame_size=MAX_MESSAGE,
+                    websocket_handshake_timeout=DIAL_TIMEOUT,
+                    logger_name=_quiet,
+                )
+        except (OSError, WSError, TimeoutError, ValueError) as error:
+            raise _explain(error, self.url) from None
+        assert isinstance(listener, _Socket)
+        return listener
+
+    def _opened(self, socket: _Socket, *, again: bool) -> None:
+        self._socket = socket
+        self.port.on_marks(lambda marks: [socket.send(mark_data(m.id, _MARK_STATUS[m.completed])) for m in marks])
+        socket.send(audio_metadata(self.subscription_id, self.port.rate))
+        self.port.connect(socket.send)
+        if again:
+            self._owner.stream_reestablished(self)
+        else:
+            self._owner.stream_opened(self)
+
+    def _ended_by_app(self, socket: _Socket, detail: str) -> bool:
+        """Whether the close was the app's own wish, or its word that our token is no good."""
+        if socket.close_code in NORMAL_CLOSES:
+            self._owner.stream_closed_by_app(self)
+        elif socket.close_code == WSCloseCode.POLICY_VIOLATION:
+            self._fail("stream_auth_refused", f"the app closed the socket with 1008 ({detail})")
+        elif socket.stuck:
+            self._fail("stream_lost", detail)
+        else:
+            return False
+        return True
+
+    def _fail(self, outcome: str, detail: str) -> None:
+        log.warning("stream of %s failed: %s (%s)", self.connection_id, detail, self.url)
+        self._owner.stream_failed(self, outcome, detail)
+
+    def _note(self, name: str, detail: dict[str, object]) -> None:
+        self._owner.stream_note(self, name, detail)
+
+    def receive(self, data: bytes | memoryview) -> None:
+        """One whole message of the app. Bad ones are counted, said once of each kind, and cost nothing else."""
+        port = self.port
+        try:
+            message = parse_app_message(data)
+        except WireError as error:
+            port.counters.bad_messages += 1
+            self._complain(error.message)
+            return
+        if type(message) is AppAudio:
+            refused = port.playout.refused
+            port.accept(message)
+            if port.playout.refused != refused:
+                self._complain("the playout buffer is full: the newest audio is refused")
+            elif len(message.pcm) == self._other_rate_frame and port.counters.messages_in == FRAMES_PER_SECOND:
+                self._complain(f"frames of {len(message.pcm)} bytes are not 20 ms at {port.rate} Hz: is the rate right?")
+        elif message is None:
+            port.counters.ignored_messages += 1
+        else:
+            self._owner.stream_cut(self, port.stop())
+
+    @property
+    def _other_rate_frame(self) -> int:
+        """Bytes of a 20 ms frame at the rate that this stream does not have."""
+        return samples_per_frame(24000 if self.port.rate == 16000 else 16000) * SAMPLE_BYTES
+
+    def _complain(self, problem: str) -> None:
+        if problem not in self._seen_problems and len(self._seen_problems) < 20:
+            self._seen_problems.add(problem)
+            log.warning("stream of %s: %s", self.connection_id, problem)
+            self._note("bad message", {"problem": problem})
+
+
+_MARK_STATUS = {True: "Completed", False: "Cancelled"}
+_quiet = logging.getLogger("offhook.stream.socket")
+_quiet.setLevel(logging.ERROR)
+
+
+class _Socket(WSListener):  # type: ignore[misc]
+    """The socket of one connection; `gone` is resolved with the reason when it is over."""
+
+    def __init__(self, stream: MediaStream) -> None:
+        self._stream = stream
+        self._transport: WSTransport | None = None
+        self._parts: bytearray | None = None
+        self._limit = BEHIND_SECONDS * FRAMES_PER_SECOND * (samples_per_frame(stream.port.rate) * 8 // 3 + 200)
+        self._stuck_since = 0.0
+        self._sent = 0
+        self._accepted = 0
+        self.gone: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.close_code: int | None = None
+        self.stuck = False
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        """Keep the transport; learn of a socket that falls behind."""
+        self._transport = transport
+        transport.underlying_transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
+
+    def send(self, message: bytes) -> None:
+        """Push one text message without waiting."""
+        if self._transport is not None:
+            self._sent += len(message)
+            self._transport.send(WSMsgType.TEXT, message)
+
+    def pause_writing(self) -> None:
+        """The app is behind: from now on each tick looks at how far."""
+        self._stuck_since = self._stream._clock.monotonic()
+        self._accepted = self._sent - self._backlog()
+        self._stream.port.has_room = self._has_room
+
+    def resume_writing(self) -> None:
+        """The app has caught up."""
+        self._stream.port.has_room = None
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        """A frame of the app; fragments are put together here."""
+        kind = frame.msg_type
+        if kind in (WSMsgType.TEXT, WSMsgType.BINARY):
+            if frame.fin:
+                self._stream.receive(frame.get_payload_as_memoryview())
+            else:
+                self._parts = bytearray(frame.get_payload_as_memoryview())
+        elif kind == WSMsgType.CONTINUATION and self._parts is not None:
+            self._parts += frame.get_payload_as_memoryview()
+            if len(self._parts) > MAX_MESSAGE:
+                transport.send_close(WSCloseCode.MESSAGE_TOO_BIG)
+                transport.disconnect()
+            elif frame.fin:
+                parts, self._parts = self._parts, None
+                self._stream.receive(bytes(parts))
+        elif kind == WSMsgType.CLOSE:
+            self.close_code = frame.get_close_code()
+            transport.send_close(self.close_code)
+            transport.disconnect()
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        """The connection is over, whoever ended it."""
+        self._transport = None
+        if not self.gone.done():
+            code = f"close code {int(self.close_code)}" if self.close_code is not None else "no close frame"
+            self.gone.set_result("no byte accepted for 30 s" if self.stuck else code)
+
+    def close(self) -> None:
+        """Close 1000 and wait at most a second for the answer, in the background."""
+        transport = self._transport
+        if transport is not None:
+            transport.send_close(WSCloseCode.OK)
+            asyncio.get_running_loop().call_later(CLOSE_WAIT, self._abort)
+
+    def _abort(self) -> None:
+        if self._transport is not None:
+            self._transport.underlying_transport.abort()
+
+    def _backlog(self) -> int:
+        transport = self._transport
+        return 0 if transport is None else int(transport.underlying_transport.get_write_buffer_size())
+
+    def _has_room(self) -> bool:
+        """Whether one more frame may wait; a socket that took nothing for 30 s is given up."""
+        size, now = self._backlog(), self._stream._clock.monotonic()
+        if self._sent - size > self._accepted:
+            self._accepted, self._stuck_since = self._sent - size, now
+        elif now - self._stuck_since > STUCK_SECONDS:
+            self.stuck = True
+            self._stream.port.disconnect()
+            asyncio.get_running_loop().call_soon(self._abort)
+            return False
+        return size < self._limit
+
+
+def _explain(error: Exception, url: str) -> StreamError:
+    """The failure of a dial in one sentence, by its cause."""
+    if isinstance(error, WSHandshakeError):
+        status = error.response.status if error.response is not None else None
+        if status in (401, 403):
+            return StreamError("stream_auth_refused", f"the app answered the upgrade with HTTP {int(status)}")
+        if status is not None:
+            return StreamError("stream_url_invalid", f"the app answered the upgrade with HTTP {int(status)}, not 101")
+        return StreamError("stream_url_invalid", f"no WebSocket server answers there: {error}")
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return StreamError("stream_url_invalid", f"the app's certificate is not trusted: {error.verify_message}")
+    if isinstance(error, ssl.SSLError):
+        return StreamError("stream_url_invalid", f"TLS failed ({error.reason}): is the app speaking plain ws?")
+    if isinstance(error, TimeoutError):
+        return StreamError("stream_url_invalid", f"no answer within {DIAL_TIMEOUT:g} s")
+    if isinstance(error, ConnectionRefusedError):
+        return StreamError("stream_url_invalid", "connection refused: nothing listens there")
+    return StreamError("stream_url_invalid", f"{type(error).__name__}: {error}")
