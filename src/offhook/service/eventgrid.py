@@ -177,7 +177,13 @@ class Subscription:
             self._skip(call, "it no longer rings")
             return
         post = Post(call.call_id, self.url, call.body, INCOMING_CALL, call.event_id, _notification_headers)
-        await self._poster.send(post, self._report, wanted=call.still_ringing)
+        await self._poster.send(post, self._say, wanted=call.still_ringing)
+
+    def _say(self, row: DeliveryReport) -> None:
+        if row.final and not row.delivered:
+            what = f"answered {row.status}" if row.status is not None else row.error
+            _log.warning("IncomingCall to %s was not taken: %s", shown(row.uri), what)
+        self._report(row)
 
     def _forget_ended(self) -> None:
         for call in [call for call in self._waiting.values() if not call.still_ringing()]:
