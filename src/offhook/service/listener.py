@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import errno
 import logging
+import math
 import socket
 import ssl
 from collections import OrderedDict
@@ -21,6 +22,7 @@ _log = logging.getLogger(__name__)
 
 _TLS_HANDSHAKE = 0x16
 _ACCEPTS_A_TURN = 64
+_COMPLAIN_EVERY = 60.0
 _OUT_OF_DESCRIPTORS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _LOOPBACK_NAMES = {"localhost", "127.0.0.1"}
 
@@ -60,7 +62,7 @@ class Listener:
         self._sweep: asyncio.TimerHandle | None = None
         self._resume: asyncio.TimerHandle | None = None
         self._handshakes: set[asyncio.Task[None]] = set()
-        self._said_full = False
+        self._silent_until = 0.0
 
     @property
     def undecided(self) -> int:
@@ -131,22 +133,25 @@ class Listener:
             except OSError as error:
                 self._accept_failed(error)
                 return
-            self._said_full = False
             self._wait_for_first_byte(sock)
 
     def _accept_failed(self, error: OSError) -> None:
         if error.errno not in _OUT_OF_DESCRIPTORS:
             _log.warning("accepting a connection failed: %s", error)
             return
-        if not self._said_full:
-            self._said_full = True
+        now = self._loop.time()
+        if now >= self._silent_until:
+            self._silent_until = now + _COMPLAIN_EVERY
             _log.error(
                 "cannot accept connections: %s; raise the limit of open files (ulimit -n). Going on meanwhile.",
                 error.strerror,
             )
         # Silent clients are the cheapest to lose: without this they could keep real ones out for 15 s.
-        for _ in range(min(len(self._undecided), max(1, len(self._undecided) // 4))):
+        silent = math.ceil(len(self._undecided) / 4)
+        for _ in range(silent):
             self._drop_oldest()
+        if silent:
+            return  # the listening socket is still readable, so accepting goes on in the next turn
         for sock in self._sockets:
             self._loop.remove_reader(sock.fileno())
         if self._resume is None:
