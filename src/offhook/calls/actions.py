@@ -1,0 +1,112 @@
+"""What a call asks of its node, and what an app is told, as structs in one ordered list (design §2, idea 2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from offhook.wire.events import CallEvent
+from offhook.wire.identifiers import Identifier
+from offhook.wire.models import MediaStreamingOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Notify:
+    """Tell the app: post `event` to `callback_uri`, written for `api_version`."""
+
+    event: CallEvent
+    callback_uri: str
+    api_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnnounceCall:
+    """Post IncomingCall to whoever watches `callee` (protocol.md §6.3). Said again with each new callee."""
+
+    caller: Identifier
+    callee: Identifier
+    display_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerLeg:
+    """Take an inbound leg; the node reports `leg_answered` when it is up."""
+
+    leg_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RejectLeg:
+    """Refuse an inbound leg that was not answered. The leg is gone for the call; nothing need be reported."""
+
+    leg_id: str
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class HangUpLeg:
+    """End a leg, ringing or up. The leg is gone for the call; nothing need be reported."""
+
+    leg_id: str
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class DialLeg:
+    """Ring `target`; `source` is the caller that it is shown, None if the app named none."""
+
+    leg_id: str
+    target: Identifier
+    source: Identifier | None
+    display_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenStream:
+    """Dial the app's WebSocket; the node reports `stream_opened` or `stream_failed`."""
+
+    connection_id: str
+    options: MediaStreamingOptions
+    subscription_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class CloseStream:
+    """Close the app's WebSocket; the node reports `stream_closed`."""
+
+    connection_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class LegJoined:
+    """Put a leg on the bridge."""
+
+    leg_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class LegLeft:
+    """Take a leg off the bridge."""
+
+    leg_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallEnded:
+    """Nothing of the call is left; the last thing it says. `outcome` is a row of the results table."""
+
+    outcome: str
+
+
+Action = (
+    AnnounceCall
+    | AnswerLeg
+    | RejectLeg
+    | HangUpLeg
+    | DialLeg
+    | OpenStream
+    | CloseStream
+    | LegJoined
+    | LegLeft
+    | CallEnded
+)
+Output = Action | Notify

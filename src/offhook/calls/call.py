@@ -1,0 +1,198 @@
+"""The call as a pure machine: inputs are methods, time is `advance(now)`, what it wants is drained (design §2, §5).
+
+What an input does in each state is a row of `transitions`. Requests raise CallError and nothing else; reports about
+legs and streams that are gone are late facts, and change nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+from offhook.calls.connection import CallIds, Connection
+from offhook.calls.conversation import MAX_HOPS, RING_TIMEOUT, CallLeg, Conversation
+from offhook.calls.subscription import Operation, Subscription
+from offhook.calls.transitions import announce, observe, perform
+from offhook.errors import CallError
+from offhook.wire.identifiers import PHONE_NUMBER, Identifier
+from offhook.wire.models import AnswerCallRequest, CreateCallRequest
+
+
+class Call(Conversation):
+    """One call. `now` is monotonic seconds everywhere; `outcome` names a row of the results table."""
+
+    @classmethod
+    def incoming(
+        cls,
+        *,
+        call_id: str,
+        server_call_id: str,
+        correlation_id: str,
+        caller: Identifier,
+        callee: Identifier,
+        leg_id: str,
+        display_name: str,
+        now: float,
+        ring_timeout: float = RING_TIMEOUT,
+        max_hops: int = MAX_HOPS,
+    ) -> Self:
+        """A call that rings until an app decides, at most `ring_timeout` seconds."""
+        call = cls(CallIds(call_id, server_call_id, correlation_id), "ringing", ring_timeout, max_hops)
+        call.caller, call.display_name = caller, display_name
+        call.legs[leg_id] = CallLeg(leg_id, caller, "offered")
+        announce(call, callee, now)
+        return call
+
+    @classmethod
+    def create(
+        cls,
+        *,
+        call_id: str,
+        server_call_id: str,
+        correlation_id: str,
+        connection_id: str,
+        subscription_id: str,
+        request: CreateCallRequest,
+        leg_ids: Sequence[str],
+        api_version: str,
+        now: float,
+        ring_timeout: float = RING_TIMEOUT,
+    ) -> Self:
+        """A call that an app places: every target is rung, the first to answer connects it.
+
+        `leg_ids` has one id for each target. CallError `invalid_argument` for a target named twice or none at all.
+        """
+        targets = request.targets
+        if not targets or len(set(targets)) != len(targets) or len(set(leg_ids)) != len(targets):
+            raise CallError("invalid_argument", "targets: name at least one participant, and each only once")
+        call = cls(CallIds(call_id, server_call_id, correlation_id), "dialing", ring_timeout)
+        call.deadline = now + ring_timeout
+        call.display_name = request.source_display_name or ""
+        identity = request.source or request.teams_app_source
+        call.connections[connection_id] = Connection(
+            call.ids, connection_id, subscription_id, request, api_version, identity, call.outbox
+        )
+        for leg_id, target in zip(leg_ids, targets, strict=True):
+            by_phone = target.kind == PHONE_NUMBER or identity is None
+            call.dial(leg_id, target, (request.source_caller_id_number or identity) if by_phone else identity)
+        return call
+
+    # an app decides about an incoming call ----------------------------------------------------------------------
+
+    def answer(
+        self, connection_id: str, subscription_id: str, request: AnswerCallRequest, api_version: str, now: float
+    ) -> None:
+        """Take the call. CallError `context_spent` when an app was quicker, `call_not_found` when it is over."""
+        identity = request.answered_by or self.callee
+        connection = Connection(self.ids, connection_id, subscription_id, request, api_version, identity, self.outbox)
+        perform(self, "answer", connection, now)
+
+    def reject(self, reason: str, now: float) -> None:
+        """Refuse the caller; `reason` is none, busy or forbidden. CallError as `answer`, or `invalid_argument`."""
+        perform(self, "reject", reason, now)
+
+    def redirect(self, target: Identifier, leg_id: str, now: float) -> None:
+        """Ring `target` as a new leg and bridge the caller to it. CallError as `answer`."""
+        perform(self, "redirect", target, leg_id, now)
+
+    def reannounce(self, callee: Identifier, now: float) -> None:
+        """Ring the apps that watch `callee` instead. CallError as `answer`; `conflict` after too many times."""
+        perform(self, "reannounce", callee, now)
+
+    # an app that holds the call ---------------------------------------------------------------------------------
+
+    def hang_up(self, connection_id: str, now: float) -> None:
+        """The app leaves; a call with one other person ends. CallError `call_not_found`."""
+        perform(self, "hang_up", self.connection(connection_id), now)
+
+    def terminate(self, connection_id: str, now: float) -> None:
+        """End the call for all. CallError `call_not_found`."""
+        perform(self, "terminate", self.connection(connection_id), now)
+
+    def start_streaming(
+        self, connection_id: str, operation_context: str | None, callback_uri: str | None, now: float
+    ) -> None:
+        """Dial the app's socket; Started or Failed goes to `callback_uri`, or else to the call's.
+
+        CallError `call_not_found`, `call_not_established`, `streaming_not_configured`, `media_state`.
+        """
+        operation = Operation(operation_context, callback_uri)
+        perform(self, "start_streaming", self.connection(connection_id), operation, now)
+
+    def stop_streaming(
+        self, connection_id: str, operation_context: str | None, callback_uri: str | None, now: float
+    ) -> None:
+        """Close the app's socket; Stopped goes to `callback_uri`, or else to the call's. CallError as start."""
+        operation = Operation(operation_context, callback_uri)
+        perform(self, "stop_streaming", self.connection(connection_id), operation, now)
+
+    # legs report ------------------------------------------------------------------------------------------------
+
+    def leg_ringing(self, leg_id: str, now: float) -> None:
+        """The endpoint rings."""
+        self._leg_fact("leg_ringing", leg_id, now)
+
+    def leg_answered(self, leg_id: str, now: float) -> None:
+        """The leg is up: an inbound one after AnswerLeg, an outbound one because somebody took it."""
+        self._leg_fact("leg_answered", leg_id, now)
+
+    def leg_failed(self, leg_id: str, outcome: str, now: float, detail: str = "") -> None:
+        """The leg never came up; `detail` joins the message that the app reads."""
+        self._leg_fact("leg_lost", leg_id, outcome, detail, now)
+
+    def leg_ended(self, leg_id: str, outcome: str, now: float) -> None:
+        """The endpoint left; an empty `outcome` is an ordinary hang-up."""
+        self._leg_fact("leg_lost", leg_id, outcome, "", now)
+
+    def leg_dtmf(self, leg_id: str, tone: str, now: float) -> None:
+        """A key was pressed. Apps hear of it on their stream; CallError `participant_not_found` off the bridge."""
+        leg = self.legs.get(leg_id)
+        if leg is None or not leg.joined:
+            raise CallError("participant_not_found", f"leg {leg_id} is not in the talk; tone {tone!r} is ignored")
+
+    # streams report ---------------------------------------------------------------------------------------------
+
+    def stream_opened(self, connection_id: str, now: float) -> None:
+        """The app's socket is up."""
+        self._stream_fact(connection_id, Subscription.opened)
+
+    def stream_failed(self, connection_id: str, outcome: str, detail: str, now: float) -> None:
+        """The app's socket never came up, or is lost for good; the call lives on (protocol.md §2.10)."""
+        self._stream_fact(connection_id, Subscription.failed, outcome, detail)
+
+    def stream_reestablished(self, connection_id: str, now: float) -> None:
+        """The app's socket broke and is up again."""
+        self._stream_fact(connection_id, Subscription.reestablished)
+
+    def stream_closed_by_app(self, connection_id: str, now: float) -> None:
+        """The app closed its socket in order."""
+        self._stream_fact(connection_id, Subscription.closed_by_app)
+
+    def stream_closed(self, connection_id: str, now: float) -> None:
+        """The CloseStream of a stop is done."""
+        self._stream_fact(connection_id, Subscription.closed)
+
+    # node and clock ---------------------------------------------------------------------------------------------
+
+    def shut_down(self, now: float) -> None:
+        """The node stops: everything ends now."""
+        if self.state != "ended":
+            self.finish("service_stopping")
+
+    def advance(self, now: float) -> None:
+        """Time has come to `now`; acts when the deadline is reached."""
+        if self.deadline is not None and now >= self.deadline:
+            self.deadline = None
+            observe(self, "time_out", now)
+
+    # inside -----------------------------------------------------------------------------------------------------
+
+    def _leg_fact(self, name: str, leg_id: str, *args: Any) -> None:
+        leg = self.legs.get(leg_id)
+        if leg is not None:
+            observe(self, name, leg, *args)
+
+    def _stream_fact(self, connection_id: str, fact: Any, *args: str) -> None:
+        connection = self.connections.get(connection_id)
+        if connection is not None and connection.stream is not None:
+            connection.tell_stream(fact(connection.stream, *args))

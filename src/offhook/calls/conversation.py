@@ -1,0 +1,201 @@
+"""What there is of a call: its legs, the apps that hold it, its deadline, and what it says to the node (design §4).
+
+Here are the state and the small steps that change it; which step follows which input is in `transitions`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from offhook.calls.actions import AnswerLeg, CallEnded, DialLeg, HangUpLeg, LegJoined, LegLeft, Output, RejectLeg
+from offhook.calls.connection import CallIds, Connection
+from offhook.errors import CallError
+from offhook.wire.events import CallParticipant
+from offhook.wire.identifiers import PHONE_NUMBER, Identifier
+from offhook.wire.models import CallConnectionProperties
+from offhook.wire.results import RESULTS
+
+State = Literal[
+    "ringing",  # inbound: the app was told and has not decided
+    "answering",  # the app took the call, the caller's leg is coming up
+    "redirecting",  # the app sent the call to a target, which is ringing
+    "bridging",  # the target answered, the caller's leg is coming up
+    "dialing",  # outbound: nobody answered yet
+    "connected",  # an app and at least one leg (or one still ringing) are in the call
+    "bridged",  # legs talk to each other, no app is in the call
+    "ended",
+]
+
+RING_TIMEOUT: Final = 30.0  # seconds; protocol.md §7, §9 row 13
+MAX_HOPS: Final = 10  # how often a call may be announced anew
+
+_FAR_END: Final = frozenset({"", "ended_normally", "far_end_left", "far_end_hung_up_pstn"})
+
+
+@dataclass(slots=True)
+class CallLeg:
+    """One person's leg. offered: inbound, not taken; dialled: outbound, not answered; answering: taken, not up;
+    waiting: up, but its peer is not; joined: on the bridge."""
+
+    leg_id: str
+    identifier: Identifier
+    phase: Literal["offered", "dialled", "answering", "waiting", "joined"]
+    ringing: bool = False
+
+    @property
+    def joined(self) -> bool:
+        return self.phase == "joined"
+
+
+def far_end(leg: CallLeg, outcome: str) -> str:
+    """The outcome of a leg that left the talk: a plain hang-up is told by the kind of far end (protocol.md §5.8)."""
+    if outcome not in _FAR_END:
+        return known(outcome)
+    return "far_end_hung_up_pstn" if leg.identifier.kind == PHONE_NUMBER else "far_end_left"
+
+
+def known(outcome: str, plain: str = "leg_failed") -> str:
+    """The outcome as a row of the results table; `plain` for none given, `leg_failed` for one the table lacks."""
+    if not outcome:
+        return plain
+    return outcome if outcome in RESULTS else "leg_failed"
+
+
+class Conversation:
+    """The state of a call. Times are monotonic seconds."""
+
+    def __init__(self, ids: CallIds, state: State, ring_timeout: float, max_hops: int = MAX_HOPS) -> None:
+        self.ids = ids
+        self.state: State = state
+        self.ring_timeout = ring_timeout
+        self.max_hops = max_hops
+        self.hops = 0
+        self.caller: Identifier | None = None
+        self.callee: Identifier | None = None
+        self.display_name = ""
+        self.legs: dict[str, CallLeg] = {}
+        self.connections: dict[str, Connection] = {}
+        self.deadline: float | None = None
+        self.outbox: list[Output] = []
+
+    # what can be read -------------------------------------------------------------------------------------------
+
+    @property
+    def call_id(self) -> str:
+        return self.ids.call_id
+
+    @property
+    def server_call_id(self) -> str:
+        return self.ids.server_call_id
+
+    @property
+    def correlation_id(self) -> str:
+        return self.ids.correlation_id
+
+    @property
+    def ringing(self) -> bool:
+        """True while an app may still answer, redirect or reject."""
+        return self.state == "ringing"
+
+    def drain(self) -> list[Output]:
+        """What was said since the last drain, in order."""
+        said = self.outbox[:]
+        self.outbox.clear()  # in place: connections write into the same list
+        return said
+
+    def next_deadline(self) -> float | None:
+        """When `advance` is due, in monotonic seconds; None when nothing waits for time."""
+        return self.deadline
+
+    def connection(self, connection_id: str) -> Connection:
+        """The app's hold. CallError `call_not_found` when it is over or never was (recorded: 404/8522)."""
+        connection = self.connections.get(connection_id)
+        if connection is None:
+            raise CallError("call_not_found")
+        return connection
+
+    def properties(self, connection_id: str) -> CallConnectionProperties:
+        """The connection as of now (protocol.md §3.4). CallError `call_not_found`."""
+        return self.connection(connection_id).properties(self.caller, self.callee, self.display_name)
+
+    def participants(self, connection_id: str) -> tuple[CallParticipant, ...]:
+        """Who is in the call. CallError `call_not_found`; `call_not_established` before it is connected (§3.7)."""
+        connection = self.connection(connection_id)
+        if not connection.established:
+            raise CallError("call_not_established")
+        return self.roster()
+
+    def participant(self, connection_id: str, raw_id: str) -> CallParticipant:
+        """One of them. CallError as for `participants`, and `participant_not_found`."""
+        for participant in self.participants(connection_id):
+            if participant.identifier.raw_id == raw_id:
+                return participant
+        raise CallError("participant_not_found", f"Nobody with the raw id {raw_id} is in the call.")
+
+    # steps of the roster ----------------------------------------------------------------------------------------
+
+    def roster(self) -> tuple[CallParticipant, ...]:
+        """People first, then the apps that have an identity, each once (recorded sample: caller, then callee)."""
+        people = [leg.identifier for leg in self.legs.values() if leg.joined]
+        apps = [app.identity for app in self.connections.values() if app.identity is not None]
+        return tuple(CallParticipant(identifier=identifier) for identifier in dict.fromkeys(people + apps))
+
+    def joined(self) -> list[CallLeg]:
+        """Legs on the bridge."""
+        return [leg for leg in self.legs.values() if leg.joined]
+
+    def dial(self, leg_id: str, target: Identifier, source: Identifier | None) -> None:
+        """Ring somebody."""
+        self.legs[leg_id] = CallLeg(leg_id, target, "dialled")
+        self.outbox.append(DialLeg(leg_id, target, source, self.display_name))
+
+    def take(self, leg: CallLeg) -> None:
+        """Answer the inbound leg."""
+        leg.phase = "answering"
+        self.outbox.append(AnswerLeg(leg.leg_id))
+
+    def join(self, leg: CallLeg) -> None:
+        """Put a leg that is up on the bridge."""
+        leg.phase = "joined"
+        self.outbox.append(LegJoined(leg.leg_id))
+
+    def forget(self, leg: CallLeg) -> None:
+        """The leg is gone by itself."""
+        del self.legs[leg.leg_id]
+        if leg.joined:
+            self.outbox.append(LegLeft(leg.leg_id))
+
+    def release(self, leg: CallLeg, outcome: str) -> None:
+        """End a leg from our side."""
+        self.forget(leg)
+        refused = leg.phase == "offered"
+        self.outbox.append(RejectLeg(leg.leg_id, outcome) if refused else HangUpLeg(leg.leg_id, outcome))
+
+    def release_pending(self, outcome: str) -> None:
+        """End every leg that is not on the bridge; nothing waits for time any more."""
+        for leg in [leg for leg in self.legs.values() if not leg.joined]:
+            self.release(leg, outcome)
+        self.deadline = None
+
+    def tell_roster(self) -> None:
+        """ParticipantsUpdated to every app; they are all told the same roster."""
+        roster = self.roster()
+        for connection in self.connections.values():
+            connection.roster_changed(roster)
+
+    # steps of the life ------------------------------------------------------------------------------------------
+
+    def drop(self, connection: Connection, outcome: str, detail: str = "") -> None:
+        """One app's hold is over."""
+        del self.connections[connection.connection_id]
+        connection.end(outcome, detail)
+
+    def finish(self, outcome: str, detail: str = "") -> None:
+        """Everything ends: legs, streams, apps, in this order."""
+        self.state, self.deadline = "ended", None
+        for leg in list(self.legs.values()):
+            self.release(leg, outcome)
+        for connection in list(self.connections.values()):
+            self.drop(connection, outcome, detail)
+        self.outbox.append(CallEnded(outcome))
