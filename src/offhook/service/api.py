@@ -1,0 +1,278 @@
+"""The REST API: signature, api-version, repeatability and error envelope round the table of operations.
+
+Protocol.md §3 (operations, errors, repeatability) and §4 (signatures). The order of checks is the order in which an
+app needs to be told: path and body size, signature, operation, version, repeated id, body, then the call itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlsplit
+
+import msgspec
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from offhook.errors import CallError, OutcomeError, SignatureError, WireError
+from offhook.service.operations import Asked, CallControl, Operation, find
+from offhook.wire.fields import WireStruct
+from offhook.wire.models import API_VERSIONS, CallConnectionProperties, encode, error_of
+from offhook.wire.results import Result, result
+from offhook.wire.signing import TokenIssuer, verify_hmac
+
+__all__ = ["Api", "CallControl"]
+
+log = logging.getLogger(__name__)
+
+MAX_BODY: Final = 1024 * 1024
+BODY_TIMEOUT_S: Final = 30.0
+REPEAT_LIFE_S: Final = 3600.0
+REPEAT_LIMIT: Final = 10_000
+_MAX_ECHO: Final = 256
+
+_CLIENT_REQUEST_ID: Final = "x-ms-client-request-id"
+_REPEAT_ID: Final = "Repeatability-Request-ID"
+
+
+class _Refused(Exception):
+    """The request ends here with a row of the results table."""
+
+    def __init__(self, outcome: str, detail: str = "", headers: dict[str, str] | None = None) -> None:
+        super().__init__(outcome)
+        self.row = result(outcome)
+        self.detail = detail
+        self.headers = headers or {}
+
+
+@dataclass(slots=True)
+class _Reply:
+    """What goes back: `repeated` when the operation was done by an earlier request with the same id."""
+
+    status: int
+    body: bytes = b""
+    connection: str | None = None
+    correlation: str | None = None
+    headers: dict[str, str] | None = None
+    repeated: bool = False
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """A repeatable request that succeeded."""
+
+    operation: str
+    path: str
+    at: float
+    answer: WireStruct | None
+
+
+class _Repeats:
+    """Successful repeatable requests of the last hour, at most `REPEAT_LIMIT` of them. Failures may be tried again."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._done: OrderedDict[str, _Done] = OrderedDict()
+
+    def find(self, request_id: str) -> _Done | None:
+        oldest_kept = self._clock() - REPEAT_LIFE_S
+        while self._done and next(iter(self._done.values())).at < oldest_kept:
+            self._done.popitem(last=False)
+        return self._done.get(request_id)
+
+    def keep(self, request_id: str, operation: str, path: str, answer: WireStruct | None) -> None:
+        self._done[request_id] = _Done(operation, path, self._clock(), answer)
+        if len(self._done) > REPEAT_LIMIT:
+            self._done.popitem(last=False)
+
+
+class Api:
+    """The REST API of one node as an aiohttp handler."""
+
+    def __init__(
+        self,
+        control: CallControl,
+        keys: Callable[[], Sequence[bytes]],
+        clock: Callable[[], float],
+        issuer: TokenIssuer | None,
+        endpoint: Callable[[web.Request], str],
+    ) -> None:
+        """`keys`: access keys valid now. `clock`: Unix seconds. `endpoint`: our base URL as the asker reaches it."""
+        self._control = control
+        self._keys = keys
+        self._clock = clock
+        self._issuer = issuer
+        self._endpoint = endpoint
+        self._repeats = _Repeats(clock)
+
+    def routes(self) -> list[web.RouteDef]:
+        """The two public pages and everything else; add them last, for the last one takes every path."""
+        return [
+            web.get("/calling/keys", self._show_keys),
+            web.get("/calling/.well-known/acsopenidconfiguration", self._show_openid),
+            web.route("*", "/{path:.*}", self.handle),
+        ]
+
+    async def _show_keys(self, request: web.Request) -> web.Response:
+        return self._page(self._issuer.jwks() if self._issuer else None)
+
+    async def _show_openid(self, request: web.Request) -> web.Response:
+        return self._page(self._issuer.openid_configuration(self._endpoint(request)) if self._issuer else None)
+
+    def _page(self, page: dict[str, Any] | None) -> web.Response:
+        if page is None:
+            row = result("path_not_found")
+            return web.Response(status=row.http, body=error_of(row, "No tokens are issued here."), content_type=_JSON)
+        return web.Response(body=encode(page), content_type=_JSON)
+
+    async def handle(self, request: web.Request) -> web.Response:
+        """Answer one request. Whatever happens inside, the app gets the error envelope."""
+        target = _origin_form(request.raw_path)
+        try:
+            body = await self._body(request)
+            reply = self._reply(request, target, body)
+        except _Refused as refused:
+            reply = _refusal(refused.row, refused.detail, refused.headers)
+        except Exception:
+            log.exception("%s %s failed", request.method, target)
+            reply = _refusal(result("internal_error"), "See the log of the service.")
+        return self._respond(request, reply)
+
+    async def _body(self, request: web.Request) -> bytes:
+        """The body, never more than 1 MiB of it and never waiting longer than 30 s."""
+        limit = f"At most {MAX_BODY} bytes."
+        if (request.content_length or 0) > MAX_BODY:
+            raise _Refused("too_large", limit)
+        if not request.can_read_body:
+            return b""
+        chunks = bytearray()
+        try:
+            async with asyncio.timeout(BODY_TIMEOUT_S):
+                async for chunk in request.content.iter_any():
+                    chunks += chunk
+                    if len(chunks) > MAX_BODY:
+                        raise _Refused("too_large", limit)
+        except TimeoutError:
+            raise _Refused("request_timeout", f"The body did not arrive within {BODY_TIMEOUT_S:g} s.") from None
+        except (web.RequestPayloadError, HttpProcessingError, ConnectionError) as error:
+            raise _Refused("invalid_argument", f"The body cannot be read: {error}") from None
+        return bytes(chunks)
+
+    def _reply(self, request: web.Request, target: str, body: bytes) -> _Reply:
+        """Everything after the body has arrived. Never waits, so two requests with one id cannot overlap."""
+        path, _, query = target.partition("?")
+        if not path.startswith("/calling/"):
+            raise _Refused("path_not_found", f"{path} is not a path of this API.")
+        self._authorise(request, target, body)
+        operation, ids, methods = find(request.method, path)
+        if operation is None:
+            if methods:
+                allow = ", ".join(methods)
+                raise _Refused("method_not_allowed", f"It takes {allow}.", {"Allow": allow})
+            raise _Refused("path_not_found", f"{path} is not a path of this API.")
+        try:
+            asked = Asked(ids, _api_version(query), body)
+            reply = self._perform(operation, asked, path, request.headers.get(_REPEAT_ID))
+        except _Refused as refused:
+            reply = _refusal(refused.row, refused.detail, refused.headers)
+        except WireError as error:
+            reply = _refusal(result("invalid_argument"), error.message)
+        except OutcomeError as error:
+            reply = _refusal(result(error.outcome), error.detail)
+        self._note(operation, reply.connection or ids.get("callConnectionId"), reply)
+        return reply
+
+    def _authorise(self, request: web.Request, target: str, body: bytes) -> None:
+        if request.headers.get("Authorization", "").lower().startswith("bearer "):
+            raise _Refused(
+                "invalid_token", "Bearer tokens are not built yet; use the connection string with the access key."
+            )
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        reason = "No access key is set."
+        for key in self._keys():
+            try:
+                hosts = (urlsplit(self._endpoint(request)).netloc,)
+                return verify_hmac(request.method, target, headers, body, key, self._clock(), hosts=hosts)
+            except SignatureError as error:
+                reason = error.message
+        raise _Refused("unauthorized", reason, {"WWW-Authenticate": "HMAC-SHA256"})
+
+    def _perform(self, operation: Operation, asked: Asked, path: str, repeat_id: str | None) -> _Reply:
+        if operation.run is None:
+            raise _Refused("not_built", f"{operation.name} ({operation.method} {operation.path}).")
+        repeat_id = repeat_id if operation.repeatable else None
+        done = self._repeats.find(repeat_id) if repeat_id else None
+        if done is not None and (done.operation, done.path) != (operation.name, path):
+            raise _Refused("repeatability_conflict", f"It was {done.operation}; send a new id with each new request.")
+        answer = self._as_of_now(done.answer) if done is not None else operation.run(self._control, asked)
+        reply = _Reply(operation.success, b"" if answer is None else encode(answer), repeated=done is not None)
+        if isinstance(answer, CallConnectionProperties):
+            reply.connection, reply.correlation = answer.call_connection_id, answer.correlation_id
+        if repeat_id:
+            reply.headers = {"Repeatability-Result": "accepted"}
+            if done is None:
+                self._repeats.keep(repeat_id, operation.name, path, answer)
+        return reply
+
+    def _as_of_now(self, answer: WireStruct | None) -> WireStruct | None:
+        """The answer to a repeated request: same ids, the state that the call has now."""
+        if not isinstance(answer, CallConnectionProperties):
+            return answer
+        try:
+            return self._control.properties(answer.call_connection_id)
+        except CallError:
+            return msgspec.structs.replace(answer, call_connection_state="disconnected")
+
+    def _note(self, operation: Operation, connection: str | None, reply: _Reply) -> None:
+        detail: dict[str, Any] = {"error": reply.problem} if reply.problem else {}
+        if reply.repeated:
+            detail["repeated"] = True
+        try:
+            self._control.note_request(connection, operation.name, reply.status, detail)
+        except Exception:
+            log.exception("the request %s could not be traced", operation.name)
+
+    def _respond(self, request: web.Request, reply: _Reply) -> web.Response:
+        headers = {"X-Microsoft-Skype-Chain-ID": reply.correlation or str(uuid.uuid4()), **(reply.headers or {})}
+        client_id = request.headers.get(_CLIENT_REQUEST_ID, "")
+        if client_id.isascii() and client_id.isprintable() and 0 < len(client_id) <= _MAX_ECHO:
+            headers[_CLIENT_REQUEST_ID] = client_id
+        if not reply.body:
+            return web.Response(status=reply.status, headers=headers)
+        return web.Response(status=reply.status, headers=headers, body=reply.body, content_type=_JSON, charset="utf-8")
+
+
+_JSON: Final = "application/json"
+
+
+def _origin_form(raw: str) -> str:
+    """The request target without scheme and host, should a client have sent it in absolute form (RFC 9112 §3.2.2)."""
+    if raw.startswith("/"):
+        return raw
+    scheme, separator, rest = raw.partition("://")
+    return f"/{rest.partition('/')[2]}" if separator and scheme.lower() in ("http", "https") else raw
+
+
+def _api_version(query: str) -> str:
+    known = ", ".join(API_VERSIONS)
+    asked = dict(parse_qsl(query, keep_blank_values=True)).get("api-version")
+    if not asked:
+        raise _Refused("unsupported_version", f"Add ?api-version= with one of {known}.")
+    for version in API_VERSIONS:
+        if version == asked.lower():
+            return version
+    raise _Refused("unsupported_version", f"{asked[:40]!a} is none of {known}.")
+
+
+def _refusal(row: Result, detail: str, headers: dict[str, str] | None = None) -> _Reply:
+    """The error envelope of a row. A row of how calls end has no status of its own; its code, if one fits, is it."""
+    status = row.http if row.http >= 400 else row.code if 400 <= row.code < 600 else 500
+    if status == 429:
+        headers = {"Retry-After": "1", **(headers or {})}
+    return _Reply(status, error_of(row, detail), headers=headers, problem=row.text(detail))

@@ -1,0 +1,240 @@
+"""The 34 operations of the REST API as one table of rows (protocol.md §3.2), and what a node does for each.
+
+A row without `run` is not built: the API answers 501 for it, by name. `docs/operations.md` is made from this table.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, TypeVar
+from urllib.parse import unquote
+
+from offhook.wire.fields import WireStruct
+from offhook.wire.models import (
+    AnswerCallRequest,
+    CallConnectionProperties,
+    CallParticipant,
+    CreateCallRequest,
+    GetParticipantsResponse,
+    RedirectCallRequest,
+    RejectCallRequest,
+    Request,
+    StartMediaStreamingRequest,
+    StopMediaStreamingRequest,
+    decode_request,
+)
+
+R = TypeVar("R", bound=Request)
+
+
+class CallControl(Protocol):
+    """What the API needs of a node. All methods return at once; CallError names a row of the results table."""
+
+    def create(self, request: CreateCallRequest, api_version: str) -> CallConnectionProperties: ...
+    def answer(self, request: AnswerCallRequest, api_version: str) -> CallConnectionProperties: ...
+    def redirect(self, request: RedirectCallRequest) -> None: ...
+    def reject(self, request: RejectCallRequest) -> None: ...
+    def properties(self, connection_id: str) -> CallConnectionProperties: ...
+    def hang_up(self, connection_id: str) -> None: ...
+    def terminate(self, connection_id: str) -> None: ...
+    def participants(self, connection_id: str) -> list[CallParticipant]: ...
+    def participant(self, connection_id: str, raw_id: str) -> CallParticipant: ...
+    def start_streaming(self, connection_id: str, request: StartMediaStreamingRequest) -> None: ...
+    def stop_streaming(self, connection_id: str, request: StopMediaStreamingRequest) -> None: ...
+    def note_request(self, connection_id: str | None, operation: str, status: int, detail: dict[str, Any]) -> None:
+        """Told of every signed request to a known operation, for the call's trace."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request to an operation: ids of the path (decoded), the api-version asked for, the raw body."""
+
+    ids: Mapping[str, str]
+    api_version: str
+    body: bytes
+
+    @property
+    def connection(self) -> str:
+        return self.ids["callConnectionId"]
+
+
+Run = Callable[[CallControl, Asked], WireStruct | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One row. `success` is exact: the SDKs raise for any other 2xx. `run` may raise CallError and WireError."""
+
+    group: str
+    name: str
+    method: str
+    path: str
+    success: int
+    repeatable: bool = False
+    events: str = ""
+    request: type[Request] | None = None
+    run: Run | None = None
+
+
+def _with(request: type[R], act: Callable[[CallControl, Asked, R], WireStruct | None]) -> Run:
+    """Decode the body, then act."""
+
+    def run(control: CallControl, asked: Asked) -> WireStruct | None:
+        return act(control, asked, decode_request(request, asked.body))
+
+    return run
+
+
+def _list(control: CallControl, asked: Asked) -> GetParticipantsResponse:
+    return GetParticipantsResponse(value=tuple(control.participants(asked.connection)))
+
+
+_C: Final = "/calling/callConnections"
+_I: Final = "/calling/callConnections/{callConnectionId}"
+_P: Final = _I + "/participants"
+_R: Final = "/calling/recordings"
+
+OPERATIONS: Final[tuple[Operation, ...]] = (
+    Operation(
+        "Calls", "CreateCall", "POST", _C, 201, True, "CallConnected, ParticipantsUpdated; CreateCallFailed",
+        CreateCallRequest, _with(CreateCallRequest, lambda c, asked, body: c.create(body, asked.api_version)),
+    ),
+    Operation(
+        "Calls", "AnswerCall", "POST", _C + ":answer", 200, True, "CallConnected, ParticipantsUpdated; AnswerFailed",
+        AnswerCallRequest, _with(AnswerCallRequest, lambda c, asked, body: c.answer(body, asked.api_version)),
+    ),
+    Operation(
+        "Calls", "RedirectCall", "POST", _C + ":redirect", 204, True, "",
+        RedirectCallRequest, _with(RedirectCallRequest, lambda c, asked, body: c.redirect(body)),
+    ),
+    Operation(
+        "Calls", "RejectCall", "POST", _C + ":reject", 204, True, "",
+        RejectCallRequest, _with(RejectCallRequest, lambda c, asked, body: c.reject(body)),
+    ),
+    Operation("Calls", "Connect", "POST", _C + ":connect", 200, True, "CallConnected; ConnectFailed"),
+    Operation("Calls", "GetCall", "GET", _I, 200, run=lambda c, asked: c.properties(asked.connection)),
+    Operation("Calls", "HangupCall", "DELETE", _I, 204, events="CallDisconnected",
+              run=lambda c, asked: c.hang_up(asked.connection)),
+    Operation("Calls", "TerminateCall", "POST", _I + ":terminate", 204, True, "CallDisconnected",
+              run=lambda c, asked: c.terminate(asked.connection)),
+    Operation("Calls", "TransferToParticipant", "POST", _I + ":transferToParticipant", 202, True,
+              "CallTransferAccepted, CallTransferFailed"),
+    Operation("Participants", "GetParticipants", "GET", _P, 200, run=_list),
+    Operation("Participants", "GetParticipant", "GET", _P + "/{participantRawId}", 200,
+              run=lambda c, asked: c.participant(asked.connection, asked.ids["participantRawId"])),
+    Operation("Participants", "AddParticipant", "POST", _P + ":add", 202, True,
+              "AddParticipantSucceeded, AddParticipantFailed"),
+    Operation("Participants", "RemoveParticipant", "POST", _P + ":remove", 202, True,
+              "RemoveParticipantSucceeded, RemoveParticipantFailed"),
+    Operation("Participants", "Mute", "POST", _P + ":mute", 200, True, "ParticipantsUpdated"),
+    Operation("Participants", "CancelAddParticipant", "POST", _P + ":cancelAddParticipant", 202, True,
+              "CancelAddParticipantSucceeded, CancelAddParticipantFailed"),
+    Operation("Participants", "MoveParticipants", "POST", _P + ":moveHere", 202, True,
+              "MoveParticipantSucceeded, MoveParticipantFailed"),
+    Operation("Media", "Play", "POST", _I + ":play", 202,
+              events="PlayStarted; PlayCompleted, PlayFailed, PlayCanceled"),
+    Operation("Media", "CancelAllMediaOperations", "POST", _I + ":cancelAllMediaOperations", 202,
+              events="PlayCanceled, RecognizeCanceled"),
+    Operation("Media", "Recognize", "POST", _I + ":recognize", 202,
+              events="RecognizeCompleted, RecognizeFailed, RecognizeCanceled"),
+    Operation("Media", "StartContinuousDtmfRecognition", "POST", _I + ":startContinuousDtmfRecognition", 200,
+              events="ContinuousDtmfRecognitionToneReceived, ContinuousDtmfRecognitionToneFailed"),
+    Operation("Media", "StopContinuousDtmfRecognition", "POST", _I + ":stopContinuousDtmfRecognition", 200,
+              events="ContinuousDtmfRecognitionStopped"),
+    Operation("Media", "SendDtmfTones", "POST", _I + ":sendDtmfTones", 202, True,
+              "SendDtmfTonesCompleted, SendDtmfTonesFailed"),
+    Operation("Media", "Hold", "POST", _I + ":hold", 200, events="ParticipantsUpdated; HoldFailed"),
+    Operation("Media", "Unhold", "POST", _I + ":unhold", 200, events="ParticipantsUpdated"),
+    Operation(
+        "Media", "StartMediaStreaming", "POST", _I + ":startMediaStreaming", 202, False,
+        "MediaStreamingStarted, MediaStreamingFailed", StartMediaStreamingRequest,
+        _with(StartMediaStreamingRequest, lambda c, asked, body: c.start_streaming(asked.connection, body)),
+    ),
+    Operation(
+        "Media", "StopMediaStreaming", "POST", _I + ":stopMediaStreaming", 202, False,
+        "MediaStreamingStopped, MediaStreamingFailed", StopMediaStreamingRequest,
+        _with(StopMediaStreamingRequest, lambda c, asked, body: c.stop_streaming(asked.connection, body)),
+    ),
+    Operation("Media", "StartTranscription", "POST", _I + ":startTranscription", 202,
+              events="TranscriptionStarted, TranscriptionFailed"),
+    Operation("Media", "StopTranscription", "POST", _I + ":stopTranscription", 202, events="TranscriptionStopped"),
+    Operation("Media", "UpdateTranscription", "POST", _I + ":updateTranscription", 202,
+              events="TranscriptionUpdated, TranscriptionFailed"),
+    Operation("Recording", "StartRecording", "POST", _R, 200, True, "RecordingStateChanged, StartRecordingFailed"),
+    Operation("Recording", "GetRecordingProperties", "GET", _R + "/{recordingId}", 200),
+    Operation("Recording", "StopRecording", "DELETE", _R + "/{recordingId}", 204, events="RecordingStateChanged"),
+    Operation("Recording", "PauseRecording", "POST", _R + "/{recordingId}:pause", 202, events="RecordingStateChanged"),
+    Operation("Recording", "ResumeRecording", "POST", _R + "/{recordingId}:resume", 202,
+              events="RecordingStateChanged"),
+)  # fmt: skip
+
+# A raw id may stand undecoded in the path (8:acs:...); in the other ids ':' begins the verb.
+_ID_PATTERNS: Final = {"participantRawId": "[^/]+"}
+
+
+def _compile(path: str) -> re.Pattern[str]:
+    parts = re.split(r"\{(\w+)\}", path)
+    regex = "".join(
+        re.escape(part) if index % 2 == 0 else f"(?P<{part}>{_ID_PATTERNS.get(part, '[^/:]+')})"
+        for index, part in enumerate(parts)
+    )
+    return re.compile(regex)
+
+
+_PATHS: Final = tuple((_compile(operation.path), operation) for operation in OPERATIONS)
+
+
+def find(method: str, raw_path: str) -> tuple[Operation | None, dict[str, str], list[str]]:
+    """The operation of a method and raw (still encoded) path, its decoded ids, and the methods that the path takes.
+
+    No operation and no methods: there is no such path. No operation but methods: the method is wrong.
+    """
+    methods: list[str] = []
+    for pattern, operation in _PATHS:
+        match = pattern.fullmatch(raw_path)
+        if match is None:
+            continue
+        if operation.method == method:
+            return operation, {name: unquote(value) for name, value in match.groupdict().items()}, []
+        methods.append(operation.method)
+    return None, {}, methods
+
+
+_PAGE_HEAD: Final = """# Operations
+
+What this version does for each of the {total} operations of the Call Automation REST API. {built} are built; every
+other one answers HTTP 501 with code 8520 and its name, and does nothing.
+
+The success status is exact, because the official SDKs raise an error for any other. *Repeatable* operations take
+`Repeatability-Request-ID`: the same id again within an hour is answered with the same status and ids and is not done
+twice. Events of a repeated or refused request are not sent again.
+
+This page is made from the table in `offhook/service/operations.py`; a test compares the two.
+"""
+
+
+def operations_page() -> str:
+    """The text of docs/operations.md."""
+    built = sum(operation.run is not None for operation in OPERATIONS)
+    lines = [_PAGE_HEAD.format(total=len(OPERATIONS), built=built)]
+    group = ""
+    for operation in OPERATIONS:
+        if operation.group != group:
+            group = operation.group
+            lines += [
+                f"\n## {group}\n\n",
+                "| Operation | Request | Success | Repeatable | Events | Here |\n|---|---|---|---|---|---|\n",
+            ]
+        cells = (
+            operation.name,
+            f"`{operation.method} {operation.path}`",
+            str(operation.success),
+            "yes" if operation.repeatable else "no",
+            operation.events or "none",
+            "built" if operation.run else "501, not built yet",
+        )
+        lines.append(f"| {' | '.join(cells)} |\n")
+    return "".join(lines)
