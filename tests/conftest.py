@@ -1,0 +1,63 @@
+"""Shared by all tests: markers, Hypothesis profiles, free ports, and which tests a plain run leaves out."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tools import js_sdk
+
+MARKERS = {
+    "soak": "a long run; left out unless asked for (make soak)",
+    "js": "needs Node.js and the official JavaScript SDK (tests/conformance/js)",
+    "interop": "needs a program that is not part of Python, found on PATH",
+}
+
+settings.register_profile("ci", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("explore", deadline=None, max_examples=1000, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for name, meaning in MARKERS.items():
+        config.addinivalue_line("markers", f"{name}: {meaning}")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves soak tests out unless the -m expression names them."""
+    if "soak" in config.option.markexpr:
+        return
+    soak = [item for item in items if item.get_closest_marker("soak")]
+    if soak:
+        config.hook.pytest_deselected(items=soak)
+        items[:] = [item for item in items if item not in soak]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A test of the JavaScript SDK is skipped where the SDK is not installed, and fails there on CI."""
+    if item.get_closest_marker("js") and not js_sdk.is_installed():
+        reason = "the JavaScript SDK is not installed; `make test` installs it where Node.js is available"
+        if os.environ.get("CI", "").lower() == "true":
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
+
+
+@pytest.fixture
+def free_port() -> Callable[[], int]:
+    """A function that returns a TCP port of 127.0.0.1 which nobody listens on, a different one each time."""
+    given: set[int] = set()
+
+    def find() -> int:
+        while True:
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", 0))
+                port: int = probe.getsockname()[1]
+            if port not in given:
+                given.add(port)
+                return port
+
+    return find

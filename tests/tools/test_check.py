@@ -1,0 +1,54 @@
+"""The runner behind `make test`: counts, the closing line, and loud skips."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tools import check, js_sdk
+
+JUNIT = """<testsuites><testsuite>
+<testcase name="a"/><testcase name="b"><system-out>x</system-out></testcase>
+<testcase name="c"><failure/></testcase><testcase name="d"><error/></testcase>
+<testcase name="e"><skipped/></testcase><testcase name="f"><failure/><error/></testcase>
+</testsuite></testsuites>"""
+
+
+def test_closing_line() -> None:
+    assert check.Tally(passed=3).closing_line() == "3 passed, 0 failed"
+    assert check.Tally(passed=3, failed=1, skipped=2).closing_line() == "3 passed, 1 failed, 2 skipped"
+
+
+def test_results_are_counted_by_case(tmp_path: Path) -> None:
+    report = tmp_path / "junit.xml"
+    report.write_text(JUNIT)
+    assert check.count_results(report) == (2, 3, 1)
+
+
+@pytest.mark.parametrize(("ci", "failed", "skipped"), [("true", 1, 0), ("", 0, 1)])
+def test_missing_part_is_loud_and_fails_on_ci(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], ci: str, failed: int, skipped: int
+) -> None:
+    def unavailable() -> str:
+        raise js_sdk.NotAvailable("node not found")
+
+    monkeypatch.setenv("CI", ci)
+    monkeypatch.setattr(js_sdk, "install", unavailable)
+    tally = check.Tally()
+    check.js_step(tally)
+    assert (tally.failed, tally.skipped) == (failed, skipped)
+    assert tally.skips == ["JavaScript SDK: node not found"]
+    assert "NOT INSTALLED" in capsys.readouterr().out
+
+
+def test_coverage_is_summed_by_room() -> None:
+    def entry(ran: int, total: int) -> dict[str, dict[str, float]]:
+        return {"summary": {"covered_lines": ran, "num_statements": total, "covered_branches": 1, "num_branches": 2}}
+
+    files = {
+        "src/offhook/wire/ids.py": entry(4, 8),
+        "src/offhook/wire/events.py": entry(6, 8),
+        "src/offhook/errors.py": entry(1, 1),
+    }
+    assert check.coverage_of_rooms(files) == {"wire": (12, 20), "(top)": (2, 3)}

@@ -1,0 +1,212 @@
+"""`make test`: style, types, layers, tests and coverage in one run, with one count as its last line.
+
+Each check step counts as one, each test as one. A part that cannot run on this machine is skipped loudly, and is a
+failure when CI=true. `--lint` stops after style, types and layers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tools import js_sdk
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILD = ROOT / "build" / "check"
+
+# Least share of lines and branches that tests must run, per room, in per cent. Rooms not named are shown only.
+FLOORS = {"wire": 90.0, "audio": 90.0, "calls": 90.0}
+PYTEST_LIMIT = 20 * 60  # seconds for the whole test run: a hung run is a failed one
+
+
+@dataclass
+class Tally:
+    """Counts over the whole run, and the lines that the summary repeats."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    problems: list[str] = field(default_factory=list)
+    skips: list[str] = field(default_factory=list)
+
+    def record(self, name: str, ok: bool, detail: str = "") -> None:
+        if ok:
+            self.passed += 1
+        else:
+            self.failed += 1
+            self.problems.append(f"{name}: {detail}" if detail else name)
+
+    def skip(self, name: str, reason: str) -> None:
+        """A part this machine cannot run: loud, and on CI a failure."""
+        self.skips.append(f"{name}: {reason}")
+        if in_ci():
+            self.record(name, False, f"skipped, which CI=true does not allow ({reason})")
+        else:
+            self.skipped += 1
+
+    def closing_line(self) -> str:
+        tail = f", {self.skipped} skipped" if self.skipped else ""
+        return f"{self.passed} passed, {self.failed} failed{tail}"
+
+
+def in_ci() -> bool:
+    return os.environ.get("CI", "").lower() == "true"
+
+
+def heading(name: str) -> None:
+    print(f"\n== {name} ==", flush=True)
+
+
+def run_step(tally: Tally, name: str, command: Sequence[str]) -> None:
+    """A tool whose exit status is the verdict; its output is shown as it comes."""
+    heading(name)
+    started = time.monotonic()
+    status = subprocess.run(command, cwd=ROOT, check=False).returncode
+    print(f"{name}: {'ok' if status == 0 else 'FAILED'} ({time.monotonic() - started:.1f} s)", flush=True)
+    tally.record(name, status == 0, f"exit status {status}")
+
+
+def static_steps(tally: Tally) -> None:
+    run_step(tally, "ruff", [sys.executable, "-m", "ruff", "check", "--quiet", "."])
+    run_step(tally, "mypy", [sys.executable, "-m", "mypy", "--no-error-summary"])
+    lint_imports = str(Path(sys.executable).with_name("lint-imports"))
+    run_step(tally, "import-linter", [lint_imports])
+
+
+def js_step(tally: Tally) -> None:
+    heading("JavaScript SDK")
+    try:
+        print(js_sdk.install())
+    except js_sdk.NotAvailable as error:
+        print(f"JavaScript SDK: NOT INSTALLED: {error}")
+        tally.skip("JavaScript SDK", str(error))
+    else:
+        tally.record("JavaScript SDK", True)
+
+
+def count_results(report: Path) -> tuple[int, int, int]:
+    """(passed, failed, skipped) of a JUnit report; an error in set-up or collection is a failure."""
+    passed = failed = skipped = 0
+    for case in ElementTree.parse(report).iter("testcase"):
+        outcomes = {child.tag for child in case}
+        if outcomes & {"failure", "error"}:
+            failed += 1
+        elif "skipped" in outcomes:
+            skipped += 1
+        else:
+            passed += 1
+    return passed, failed, skipped
+
+
+def pytest_step(tally: Tally, arguments: Sequence[str]) -> None:
+    """Runs the tests under coverage; their own counts go into the tally."""
+    heading("pytest")
+    report = BUILD / "junit.xml"
+    report.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "pytest", f"--junitxml={report}", "--cov=offhook", "--cov-report=", *arguments]
+    try:
+        status = subprocess.run(command, cwd=ROOT, check=False, timeout=PYTEST_LIMIT).returncode
+    except subprocess.TimeoutExpired:
+        tally.record("pytest", False, f"did not end within {PYTEST_LIMIT} s")
+        return
+    if not report.exists():
+        tally.record("pytest", False, f"wrote no report (exit status {status})")
+        return
+    passed, failed, skipped = count_results(report)
+    tally.passed += passed
+    tally.failed += failed
+    tally.skipped += skipped
+    if failed:
+        tally.problems.append(f"pytest: {failed} of {passed + failed} tests")
+    elif status:
+        tally.record("pytest", False, f"exit status {status}")
+
+
+def coverage_of_rooms(files: dict[str, dict[str, dict[str, float]]]) -> dict[str, tuple[int, int]]:
+    """Room -> (what ran, what could have run), lines and branches together, from coverage's JSON report."""
+    rooms: dict[str, tuple[int, int]] = {}
+    for name, entry in files.items():
+        parts = Path(name).parts
+        inside = parts[parts.index("offhook") + 1 :]
+        room = inside[0] if len(inside) > 1 else "(top)"
+        ran, total = rooms.get(room, (0, 0))
+        summary = entry["summary"]
+        ran += int(summary["covered_lines"] + summary.get("covered_branches", 0))
+        total += int(summary["num_statements"] + summary.get("num_branches", 0))
+        rooms[room] = (ran, total)
+    return rooms
+
+
+def coverage_step(tally: Tally) -> None:
+    """Coverage of each module as a table, and of each room against its floor."""
+    heading("coverage")
+    report = BUILD / "coverage.json"
+    report.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "coverage", "json", "--quiet", "-o", str(report)]
+    if subprocess.run(command, cwd=ROOT, check=False).returncode or not report.exists():
+        tally.record("coverage", False, "no coverage data")
+        return
+    files = json.loads(report.read_text())["files"]
+    for name in sorted(files):
+        summary = files[name]["summary"]
+        missing = ", ".join(map(str, files[name]["missing_lines"][:12]))
+        more = " ..." if len(files[name]["missing_lines"]) > 12 else ""
+        print(f"{name.removeprefix('src/'):44} {summary['percent_covered']:6.1f} %  {missing}{more}")
+    print()
+    for room, (ran, total) in sorted(coverage_of_rooms(files).items()):
+        share = 100.0 * ran / total if total else 100.0
+        floor = FLOORS.get(room)
+        if floor is None:
+            print(f"room {room:10} {share:6.1f} %")
+        else:
+            low = share < floor
+            print(f"room {room:10} {share:6.1f} %  floor {floor:.0f} %{'  TOO LOW' if low else ''}")
+            tally.record(f"coverage of {room}", not low, f"{share:.1f} % is below the floor of {floor:.0f} %")
+
+
+def banner(title: str, lines: Sequence[str]) -> None:
+    print(f"\n{'!' * 100}\n{title}")
+    for line in lines:
+        print(f"  {line}")
+    print("!" * 100)
+
+
+def timed(step: Callable[[], None]) -> None:
+    started = time.monotonic()
+    step()
+    print(f"({time.monotonic() - started:.1f} s)", flush=True)
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--lint", action="store_true", help="style, types and layers only")
+    parser.add_argument("pytest", nargs="*", help="arguments for pytest, after --")
+    options = parser.parse_args(arguments)
+    BUILD.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    tally = Tally()
+    static_steps(tally)
+    if not options.lint:
+        timed(lambda: js_step(tally))
+        timed(lambda: pytest_step(tally, options.pytest))
+        if not options.pytest:
+            timed(lambda: coverage_step(tally))
+    if tally.skips:
+        banner("SKIPPED: these parts did not run on this machine", tally.skips)
+    if tally.problems:
+        banner("FAILED", tally.problems)
+    print(f"\nwhole run: {time.monotonic() - started:.0f} s")
+    print(tally.closing_line(), flush=True)
+    return 1 if tally.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
