@@ -7,6 +7,7 @@ messages are documented in docs/console.md.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 from collections import deque
@@ -116,6 +117,7 @@ class _Session:
         self._socket = socket
         self._out: deque[str | bytes] = deque()
         self._wake = asyncio.Event()
+        self._empty = asyncio.Event()
         self._leg: SimulatedLeg | None = None
         self._listen = True
         self._placed_at = 0.0
@@ -143,9 +145,9 @@ class _Session:
 
     async def close(self) -> None:
         """Let what is queued go out for at most a second, then close."""
-        deadline = asyncio.get_running_loop().time() + 1.0
-        while self._out and not self._socket.closed and asyncio.get_running_loop().time() < deadline:
-            await asyncio.sleep(0.01)
+        if self._out and not self._socket.closed:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._empty.wait(), 1.0)
         await asyncio.wait_for(self._socket.close(code=1001), 1.0)
 
     # the client's messages --------------------------------------------------------------------------------------
@@ -192,7 +194,8 @@ class _Session:
             return self._leg
 
         live = self._node.place(caller, callee, str(message.get("displayName") or ""), make)
-        self._send({"kind": "placed", "callId": live.call.call_id, "legId": None if self._leg is None else self._leg.leg_id})
+        leg_id = None if self._leg is None else self._leg.leg_id
+        self._send({"kind": "placed", "callId": live.call.call_id, "legId": leg_id})
 
     def _register(self, message: dict[str, Any]) -> None:
         identity = _identity(message, "identity").raw_id
@@ -235,12 +238,14 @@ class _Session:
         self._listen = bool(registration.get("listen", True))
         self._placed_at = node.clock.monotonic()
         self._pending_bytes = 0
-        self._send({
-            "kind": "invite",
-            "from": None if caller is None else caller.raw_id,
-            "to": self._identity,
-            "callId": call_id,
-        })
+        self._send(
+            {
+                "kind": "invite",
+                "from": None if caller is None else caller.raw_id,
+                "to": self._identity,
+                "callId": call_id,
+            }
+        )
         asyncio.get_running_loop().call_soon(event, leg_id, Ringing())
         reject = registration.get("reject")
         if not registration.get("never") or reject:
@@ -280,24 +285,27 @@ class _Session:
     def _ended(self, end: LegEnd, figures: Figures) -> None:
         self._leg = None
         first = figures.first_heard
-        self._send({
-            "kind": "ended",
-            "code": end.code,
-            "subCode": end.sub_code,
-            "message": end.message,
-            "endedBy": end.ended_by,
-            "stats": {
-                "durationMs": figures.frames * PTIME_MS,
-                "framesSent": figures.sent,
-                "framesHeard": figures.heard,
-                "gaps": figures.gaps,
-                "lateFrames": figures.late,
-                "firstAudioMs": None if first is None else first * PTIME_MS,
-            },
-        })
+        self._send(
+            {
+                "kind": "ended",
+                "code": end.code,
+                "subCode": end.sub_code,
+                "message": end.message,
+                "endedBy": end.ended_by,
+                "stats": {
+                    "durationMs": figures.frames * PTIME_MS,
+                    "framesSent": figures.sent,
+                    "framesHeard": figures.heard,
+                    "gaps": figures.gaps,
+                    "lateFrames": figures.late,
+                    "firstAudioMs": None if first is None else first * PTIME_MS,
+                },
+            }
+        )
 
     def _send(self, message: dict[str, Any]) -> None:
         self._out.append(json.dumps(message))
+        self._empty.clear()
         self._wake.set()
 
     async def _write(self) -> None:
@@ -314,8 +322,10 @@ class _Session:
                     else:
                         await socket.send_bytes(item)
                     out.popleft()
+                self._empty.set()
         except ConnectionError:
             out.clear()
+            self._empty.set()
 
 
 def _identity(message: dict[str, Any], field: str) -> Identifier:
@@ -357,6 +367,3 @@ def _script(message: dict[str, Any]) -> Script:
         live=bool(message.get("live", False)),
         rate=rate,
     )
-
-
-

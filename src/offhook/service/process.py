@@ -23,7 +23,7 @@ from offhook.service.clock import SystemClock
 from offhook.service.config import ACS_ISSUER, LOCAL_ACCESS_KEY, DevConfig
 from offhook.service.console import Console
 from offhook.service.delivery import Delivery
-from offhook.service.eventgrid import IncomingPost, SubscriptionState, Subscriptions
+from offhook.service.eventgrid import IncomingPost, Subscriptions, SubscriptionState
 from offhook.service.listener import Listener
 from offhook.service.live import LiveCall
 from offhook.service.node import Node, NodeIdentity
@@ -80,9 +80,7 @@ class DevNode:
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
         await self._runner.setup()
         assert self._runner.server is not None
-        self._listener = Listener(
-            self._runner.server, server_context(self.state), self.config.host, self.config.port
-        )
+        self._listener = Listener(self._runner.server, server_context(self.state), self.config.host, self.config.port)
         self.port = await self._listener.start()
         self._subscriptions = Subscriptions(
             self._poster,
@@ -228,7 +226,7 @@ def run_dev(config: DevConfig, announce: Tell, event: Tell) -> int:
     try:
         run(_serve(config, announce, event))
     except ConfigError as error:
-        print(f"offhook dev: {error}", file=sys.stderr)
+        sys.stderr.write(f"offhook dev: {error}\n")
         return 2
     return 0
 

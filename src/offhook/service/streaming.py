@@ -213,7 +213,8 @@ class MediaStream:
             if port.playout.refused != refused:
                 self._complain("the playout buffer is full: the newest audio is refused")
             elif len(message.pcm) == self._other_rate_frame and port.counters.messages_in == FRAMES_PER_SECOND:
-                self._complain(f"frames of {len(message.pcm)} bytes are not 20 ms at {port.rate} Hz: is the rate right?")
+                size = len(message.pcm)
+                self._complain(f"frames of {size} bytes are not 20 ms at {port.rate} Hz: is the rate right?")
         elif message is None:
             port.counters.ignored_messages += 1
         else:

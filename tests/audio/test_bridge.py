@@ -1,0 +1,101 @@
+"""Bridge: mix-minus, mute, hold, audience, saturation, and ports that raise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from offhook.audio.bridge import Bridge, Member, Port
+from offhook.audio.pcm import Frame
+
+RATE = 16000
+
+
+class Constant:
+    """A port that says one value, and keeps what it hears."""
+
+    def __init__(self, value: int | None) -> None:
+        self.value = value
+        self.heard: list[int | None] = []
+
+    def read(self) -> Frame | None:
+        return None if self.value is None else np.full(320, self.value, np.int16)
+
+    def write(self, mix: Frame | None, heard: Sequence[Member]) -> None:
+        self.heard.append(None if mix is None else int(mix[0]))
+
+
+class Broken(Constant):
+    def read(self) -> Frame | None:
+        raise RuntimeError("no more")
+
+
+def bridge() -> tuple[Bridge, list[tuple[Port, Exception]]]:
+    failures: list[tuple[Port, Exception]] = []
+    return Bridge(RATE, lambda port, error: failures.append((port, error))), failures
+
+
+def test_each_of_two_hears_the_other_and_never_itself() -> None:
+    call, _ = bridge()
+    a, b = Constant(5), Constant(7)
+    call.add(a, "a")
+    call.add(b, "b")
+    call.tick()
+    assert (a.heard, b.heard) == ([7], [5])
+
+
+def test_each_of_three_hears_the_sum_of_the_others_saturated() -> None:
+    call, _ = bridge()
+    ports = [Constant(20000), Constant(20000), Constant(-3)]
+    for port in ports:
+        call.add(port)
+    call.tick()
+    assert [p.heard[0] for p in ports] == [19997, 19997, 32767]
+
+
+def test_nobody_there_is_none_and_not_silence() -> None:
+    call, _ = bridge()
+    app, quiet = Constant(None), Constant(0)
+    call.add(app)
+    call.tick()
+    call.add(quiet, "caller")
+    call.tick()
+    assert app.heard == [None, 0]
+    assert quiet.heard == [None]
+
+
+def test_muted_is_not_heard_and_still_hears_held_does_neither() -> None:
+    call, _ = bridge()
+    a, b = Constant(5), Constant(7)
+    seat = call.add(a, "a")
+    call.add(b, "b")
+    call.mute(seat, True)
+    call.tick()
+    call.mute(seat, False)
+    call.hold(seat, True)
+    call.tick()
+    call.hold(seat, False)
+    call.tick()
+    assert a.heard == [7, None, 7]
+    assert b.heard == [None, None, 5]
+
+
+def test_an_audience_limits_who_hears_a_member() -> None:
+    call, _ = bridge()
+    coach, agent, caller = Constant(1), Constant(10), Constant(100)
+    seats = [call.add(p) for p in (coach, agent, caller)]
+    call.set_audience(seats[0], frozenset({seats[1]}))
+    call.tick()
+    assert (coach.heard, agent.heard, caller.heard) == ([110], [101], [10])
+
+
+def test_a_port_that_raises_is_taken_off_and_the_call_goes_on() -> None:
+    call, failures = bridge()
+    a, broken, b = Constant(5), Broken(1), Constant(7)
+    for port in (a, broken, b):
+        call.add(port)
+    call.tick()
+    call.tick()
+    assert (a.heard, b.heard) == ([7, 7], [5, 5])
+    assert [port for port, _ in failures] == [broken]
