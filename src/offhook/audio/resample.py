@@ -25,12 +25,16 @@ _HALF_PERIODS = 14
 _PASS_EDGE, _STOP_EDGE = 0.85, 1.15
 _STOP_WEIGHT = 1e6
 
+# A frame is worked through in pieces of 2 ms, the shortest at which all rates have whole patterns of weights.
+_PIECES = 10
+_LOWEST, _HIGHEST = np.float32(-32768), np.float32(32767)
+
 # Recordings can wait: a filter nine times as sharp, flat to 0.9 of the narrower half rate and closed from 1.0 on.
 _OFFLINE_PERIODS = 64
 _OFFLINE_CUT = 0.95
 _OFFLINE_BETA = 10.0
-_MATRIX_LIMIT = 1 << 22
-_CHUNK = 1 << 20
+_MATRIX_LIMIT = 1 << 20
+_CHUNK = 1 << 18
 
 
 def delay_seconds(from_rate: int, to_rate: int) -> float:
@@ -48,11 +52,13 @@ def history(from_rate: int, to_rate: int) -> int:
 
 @cache
 def matrix(from_rate: int, to_rate: int) -> Matrix:
-    """The read-only weights, shape (history + samples in, samples out), of one frame: `(tail + frame) @ matrix`.
+    """The read-only weights of one piece of 2 ms, shape (history + piece in, piece out): `(tail + piece) @ matrix`.
 
+    All pieces of a frame weigh alike, and the small matrix has few of the zeros that one for the frame would have.
     float32: its rounding stays under a hundredth of a 16-bit step. AudioError for a rate that is not in `RATES`.
     """
-    past, size_in, size_out = history(from_rate, to_rate), samples_per_frame(from_rate), samples_per_frame(to_rate)
+    past = history(from_rate, to_rate)
+    size_in, size_out = samples_per_frame(from_rate) // _PIECES, samples_per_frame(to_rate) // _PIECES
     if from_rate == to_rate:
         weights = np.eye(size_in, dtype=np.float32)
     else:
@@ -66,18 +72,14 @@ def matrix(from_rate: int, to_rate: int) -> Matrix:
     return weights
 
 
-def block_process(
-    inputs: npt.NDArray[np.float32], weights: Matrix, out: npt.NDArray[np.int16], wide: Matrix | None = None
-) -> None:
+def block_process(inputs: npt.NDArray[np.float32], weights: Matrix, out: npt.NDArray[np.int16]) -> None:
     """Resample many calls at once: `inputs` (rows, history + samples in) into `out` (rows, samples out).
 
-    Each row of `inputs` is the end of that call's earlier input and then its frame. Results are rounded and
-    saturate. `wide`, shaped as `out`, is room for the product, to spare an allocation a tick.
+    Each row of `inputs` is the end of that call's earlier input and then its frame; `weights` is what `matrix`
+    gives. Results are rounded and saturate.
     """
-    product = np.matmul(inputs, weights, out=wide)
-    np.rint(product, out=product)
-    np.clip(product, -32768, 32767, out=product)
-    out[...] = product
+    pieces = _pieces(np.ascontiguousarray(inputs), weights).reshape(-1, len(weights))
+    out[...] = _limited(pieces @ weights).reshape(out.shape)
 
 
 class StreamResampler:
@@ -86,15 +88,17 @@ class StreamResampler:
     The sound comes out `delay_seconds(from_rate, to_rate)` late; equal rates give each frame back as it is.
     """
 
-    __slots__ = ("_input", "_past", "_product", "_size", "_weights", "from_rate", "to_rate")
+    __slots__ = ("_gathered", "_input", "_past", "_pieces", "_product", "_size", "_weights", "from_rate", "to_rate")
 
     def __init__(self, from_rate: int, to_rate: int) -> None:
         self.from_rate, self.to_rate = from_rate, to_rate
         self._weights = matrix(from_rate, to_rate)
         self._past = history(from_rate, to_rate)
         self._size = samples_per_frame(from_rate)
-        self._input = np.zeros(self._weights.shape[0], np.float32)
-        self._product = np.empty(self._weights.shape[1], np.float32)
+        self._input = np.zeros(self._past + self._size, np.float32)
+        self._pieces = _pieces(self._input[None, :], self._weights)[0]
+        self._gathered = np.empty(self._pieces.shape, np.float32)
+        self._product = np.empty((_PIECES, self._weights.shape[1]), np.float32)
 
     def process(self, frame: Frame) -> Frame:
         """The next 20 ms at the new rate. AudioError for a frame of another length than 20 ms."""
@@ -103,12 +107,11 @@ class StreamResampler:
         past = self._past
         if not past:
             return frame
-        held, product = self._input, self._product
-        held[:past] = held[-past:].copy()
-        held[past:] = frame
-        np.matmul(held, self._weights, out=product)
-        np.rint(product, out=product)
-        return np.clip(product, -32768, 32767, out=product).astype(np.int16)
+        self._input[:past] = self._input[-past:]
+        self._input[past:] = frame
+        self._gathered[...] = self._pieces
+        np.matmul(self._gathered, self._weights, out=self._product)
+        return _limited(self._product).astype(np.int16).reshape(-1)
 
     def reset(self) -> None:
         """Forget everything heard so far, as if new."""
@@ -176,7 +179,7 @@ def _offline_weights(distance: npt.NDArray[np.float64], rates: tuple[int, int]) 
     return (weights * (scale * _OFFLINE_CUT)).astype(np.float32)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=4)
 def _offline_matrix(block: tuple[int, int], reach: int, rates: tuple[int, int]) -> Matrix:
     size_out, size_in = block
     inputs = np.arange(size_in + 2 * reach + 1) - reach
@@ -197,7 +200,7 @@ def _by_matrix(samples: Frame, out: Frame, block: tuple[int, int], reach: int, r
         views = np.lib.stride_tricks.sliding_window_view(piece, span)[::size_in]
         product = np.ascontiguousarray(views) @ weights
         target = out[first * size_out : (first + count) * size_out]
-        target[:] = _rounded(product.reshape(-1)[: len(target)])
+        target[:] = _limited(product.reshape(-1)[: len(target)])
 
 
 def _by_kernel(samples: Frame, out: Frame, reach: int, rates: tuple[int, int]) -> None:
@@ -213,7 +216,7 @@ def _by_kernel(samples: Frame, out: Frame, reach: int, rates: tuple[int, int]) -
         weights = _offline_weights(offsets - (rest / up)[:, None], rates)
         weights /= weights.sum(axis=1, keepdims=True)
         near = piece[(nearest - nearest[0])[:, None] + np.arange(len(offsets))]
-        out[numbers[0] : numbers[-1] + 1] = _rounded(np.einsum("ij,ij->i", near, weights))
+        out[numbers[0] : numbers[-1] + 1] = _limited(np.einsum("ij,ij->i", near, weights))
 
 
 def _stretch(samples: Frame, start: int, size: int) -> npt.NDArray[np.float32]:
@@ -225,5 +228,17 @@ def _stretch(samples: Frame, start: int, size: int) -> npt.NDArray[np.float32]:
     return piece
 
 
-def _rounded(values: npt.NDArray[np.float32]) -> Frame:
-    return np.clip(np.rint(values), -32768, 32767).astype(np.int16)
+def _pieces(inputs: npt.NDArray[np.float32], weights: Matrix) -> npt.NDArray[np.float32]:
+    """A view (rows, pieces, history + piece in) of contiguous rows; pieces overlap by the history."""
+    rows, size = inputs.shape
+    span = len(weights)
+    step = (size - span) // (_PIECES - 1) * inputs.itemsize
+    strides = (inputs.strides[0], step, inputs.itemsize)
+    return np.ndarray((rows, _PIECES, span), np.float32, inputs, strides=strides)
+
+
+def _limited(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """The same array, rounded and held within 16 bits."""
+    np.rint(values, out=values)
+    np.maximum(values, _LOWEST, out=values)
+    return np.minimum(values, _HIGHEST, out=values)
