@@ -1,0 +1,240 @@
+"""A WebSocket server for streams and nothing else, on picows: the quickest of the adapters.
+
+One listener object a connection; picows calls it for each frame (RFC 6455), a task runs the app's handler.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections import deque
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Final
+
+from picows import (
+    WSCloseCode,
+    WSFrame,
+    WSListener,
+    WSMsgType,
+    WSTransport,
+    WSUpgradeRequest,
+    WSUpgradeResponse,
+    WSUpgradeResponseWithListener,
+    ws_create_server,
+)
+
+from offhook.kit.stream import (
+    MAX_MESSAGE_BYTES,
+    POLICY,
+    Handler,
+    Stream,
+    TokenSetting,
+    admit,
+    log,
+    resolve_check,
+    serve_stream,
+)
+from offhook.kit.tokens import TokenCheck, TokenError, UnknownKeyError
+from offhook.wire.folding import Text
+
+_READ_AHEAD: Final = 256
+_READ_AGAIN: Final = 64
+_CLOSE_WAIT_S: Final = 1.0
+
+
+class _Connection(WSListener):
+    """One connection: picows' listener on one side, a stream's Socket on the other."""
+
+    def __init__(self, server: PlainServer, headers: Mapping[str, str], check: TokenCheck | None) -> None:
+        self._server = server
+        self._headers = headers
+        self._check = check
+        self._transport: WSTransport | None = None
+        self._messages: deque[bytes] = deque()
+        self._arrived = asyncio.Event()
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._gone = asyncio.Event()
+        self._paused = False
+        self._parts: list[bytes] = []
+
+    # ------------------------------------------------------------------ called by picows
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        """The upgrade is done: start the app's handler."""
+        self._transport = transport
+        self._server.start(self._run())
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        """Queue a message; beyond the read-ahead the socket is not read, so the service waits."""
+        kind = frame.msg_type
+        if kind == WSMsgType.CLOSE:
+            transport.send_close(frame.get_close_code())
+            transport.disconnect()
+        elif kind in (WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION):
+            payload = frame.get_payload_as_bytes()
+            if self._parts or not frame.fin:
+                self._parts.append(payload)
+                if sum(map(len, self._parts)) > MAX_MESSAGE_BYTES:
+                    transport.send_close(WSCloseCode.MESSAGE_TOO_BIG)
+                    transport.disconnect()
+                    return
+                if not frame.fin:
+                    return
+                payload = b"".join(self._parts)
+                self._parts = []
+            self._messages.append(payload)
+            self._arrived.set()
+            if len(self._messages) >= _READ_AHEAD and not self._paused:
+                self._paused = True
+                transport.underlying_transport.pause_reading()
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        """Wake everything that waits for the other side."""
+        self._gone.set()
+        self._arrived.set()
+        self._writable.set()
+
+    def pause_writing(self) -> None:
+        """The other side is slow: `send` waits."""
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        """The other side has caught up."""
+        self._writable.set()
+
+    # ------------------------------------------------------------------ called by the stream
+
+    async def receive(self) -> Text | None:
+        """The next message; None once the other side has closed or gone."""
+        while not self._messages:
+            if self._gone.is_set():
+                return None
+            self._arrived.clear()
+            await self._arrived.wait()
+        message = self._messages.popleft()
+        if self._paused and len(self._messages) < _READ_AGAIN and self._transport is not None:
+            self._paused = False
+            if not self._gone.is_set():
+                self._transport.underlying_transport.resume_reading()
+        return message
+
+    async def send(self, text: str) -> None:
+        """Send one text message, waiting while the other side is slow."""
+        if self._gone.is_set() or self._transport is None or self._transport.is_close_frame_sent:
+            raise ConnectionResetError("the other side has closed")
+        self._transport.send(WSMsgType.TEXT, text.encode())
+        if not self._writable.is_set():
+            await self._writable.wait()
+
+    async def close(self, code: int, reason: str) -> None:
+        """Say goodbye and wait a second at most for the answer."""
+        transport = self._transport
+        if transport is None or self._gone.is_set():
+            return
+        transport.send_close(WSCloseCode(code), reason.encode())
+        if self._paused:
+            transport.underlying_transport.resume_reading()
+        try:
+            await asyncio.wait_for(self._gone.wait(), _CLOSE_WAIT_S)
+        except TimeoutError:
+            transport.disconnect(False)
+
+    async def _run(self) -> None:
+        try:
+            await admit(self._check, self._headers)
+        except TokenError:
+            await self.close(POLICY, "token refused")
+            return
+        await serve_stream(Stream(self, self._headers), self._server.handler)
+
+
+class PlainServer:
+    """A running server; made by `serve`. `async with` closes it at the end."""
+
+    def __init__(self, handler: Handler, path: str | None, check: TokenCheck | None) -> None:
+        self.handler = handler
+        self.port = 0
+        self._path = path
+        self._check = check
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+
+    async def listen(self, host: str, port: int, context: ssl.SSLContext | None) -> None:
+        """Start accepting; `port` 0 picks a free one, told by the attribute `port`."""
+        if self._check is not None:
+            await self._check.refresh(time.time())
+        extra: dict[str, Any] = {"ssl": context} if context is not None else {}
+        self._server = await ws_create_server(
+            self._route, host, port, max_frame_size=MAX_MESSAGE_BYTES, logger_name=log, **extra
+        )
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def close(self) -> None:
+        """Stop accepting and end all streams."""
+        if self._server is not None:
+            self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def start(self, work: Any) -> None:
+        """Run a connection's coroutine until it ends or the server closes."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def __aenter__(self) -> PlainServer:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def _route(self, request: WSUpgradeRequest) -> WSListener | WSUpgradeResponseWithListener | None:
+        path = request.path.decode("latin-1").partition("?")[0]
+        if self._path is not None and path != self._path:
+            return None
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        check = self._check
+        if check is not None:
+            try:
+                check.verify_cached(headers.get("authorization"), time.time())
+                check = None
+            except UnknownKeyError:
+                # Fetching the key takes a while and this call cannot wait: the check is made again
+                # right after the upgrade, before the handler starts; a bad token then gets 1008.
+                pass
+            except TokenError as error:
+                log.warning("stream refused: %s", error)
+                return _refusal(str(error))
+        return _Connection(self, headers, check)
+
+
+def _refusal(why: str) -> WSUpgradeResponseWithListener:
+    body = f"{why}\n".encode()
+    answer = WSUpgradeResponse.create_error_response(401, body, {"WWW-Authenticate": "Bearer"})
+    return WSUpgradeResponseWithListener(answer, None)
+
+
+async def serve(
+    handler: Handler,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    *,
+    path: str | None = None,
+    token_check: TokenSetting = ...,
+    ssl_context: ssl.SSLContext | None = None,
+) -> PlainServer:
+    """Take the service's connections on a port of their own and run `handler` for each.
+
+    `path` None takes any. A bad token is answered 401 before the upgrade; one whose key is not known yet
+    is checked right after it and closed with 1008 if bad. ConfigError without an audience (ACS_RESOURCE_ID).
+    """
+    server = PlainServer(handler, path, resolve_check(token_check))
+    await server.listen(host, port, ssl_context)
+    return server

@@ -1,0 +1,232 @@
+"""One stream as its app sees it, without I/O: texts in, events out; audio in, texts out.
+
+The only clock is the stream itself: the service sends a frame each 20 ms (protocol.md 2.7), so
+counting frames tells how much of what was played can have been heard.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final, TypeAlias
+
+from msgspec import Struct
+
+from offhook.errors import OffhookError, WireError
+from offhook.kit.streaming import OutStreamingData
+from offhook.wire.app_side import (
+    AudioData,
+    AudioMetadata,
+    DtmfData,
+    MarkData,
+    TranscriptionData,
+    TranscriptionMetadata,
+    parse_service_message,
+)
+from offhook.wire.folding import Text
+
+MESSAGE_MS: Final = 200
+_SPEAKERS_KEPT: Final = 64
+_SLOWEST_RATE: Final = 16000
+
+
+class Opened(Struct, frozen=True):
+    """The stream runs; `metadata` says the rate and frame length both ways."""
+
+    metadata: AudioMetadata
+
+
+class Audio(Struct, frozen=True, gc=False):
+    """20 ms of a speaker, or of the mix."""
+
+    frame: AudioData
+
+    @property
+    def pcm(self) -> bytes:
+        """The samples, PCM16 LE mono at the stream's rate."""
+        return self.frame.data
+
+
+class Dtmf(Struct, frozen=True):
+    """Somebody pressed a key: `tone` is one of 0-9 * # A-D."""
+
+    tone: str
+    data: DtmfData
+
+
+class MarkReached(Struct, frozen=True):
+    """A mark of the app was played or thrown away."""
+
+    mark: MarkData
+
+
+class Transcript(Struct, frozen=True):
+    """A message of a transcription socket."""
+
+    data: TranscriptionData | TranscriptionMetadata
+
+
+class Unreadable(Struct, frozen=True):
+    """A message that could not be used, a kind not known here included; `reason` says why. Go on."""
+
+    reason: str
+
+
+Event: TypeAlias = Opened | Audio | Dtmf | MarkReached | Transcript | Unreadable
+
+
+class PlayQueueFull(OffhookError):
+    """More audio was played ahead than the session's limit; nothing of this call was queued."""
+
+
+class StreamSession:
+    """The app's half of one stream connection.
+
+    `max_ahead_ms` bounds what is played but not yet heard. `delay_ms` is the time from sending audio
+    to its first sample being heard, taken off the heard-so-far estimate (one tick by default).
+    """
+
+    def __init__(self, *, max_ahead_ms: int = 600_000, delay_ms: int = 20) -> None:
+        self.metadata: AudioMetadata | None = None
+        self._max_ahead_ms = max_ahead_ms
+        self._delay_ms = delay_ms
+        self._speakers: set[str | None] = set()
+        self._odd = b""
+        self._pending: deque[memoryview] = deque()
+        self._pending_bytes = 0
+        self._stop_due = False
+        # In samples of the stream: what the frames have counted, where the queue ends on that
+        # count, and how much belongs to the present utterance.
+        self._clock = 0
+        self._queue_end = 0
+        self._played = 0
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz, both ways; 16000 until the metadata has come."""
+        return self.metadata.sample_rate if self.metadata is not None else _SLOWEST_RATE
+
+    def receive(self, message: Text) -> list[Event]:
+        """Take one message of the socket. Never raises; what cannot be used is an Unreadable event."""
+        try:
+            data = parse_service_message(message)
+        except WireError as error:
+            return [Unreadable(str(error))]
+        if isinstance(data, AudioData):
+            self._count(data)
+            return [Audio(data)]
+        if isinstance(data, AudioMetadata):
+            if not 0 < data.sample_rate <= 192_000:
+                return [Unreadable(f"a stream cannot run at {data.sample_rate} Hz")]
+            self.metadata = data
+            return [Opened(data)]
+        if isinstance(data, DtmfData):
+            return [Dtmf(data.data, data)]
+        if isinstance(data, MarkData):
+            return [MarkReached(data)]
+        return [Transcript(data)]
+
+    # ------------------------------------------------------------------ playing
+
+    def play(self, pcm: bytes | bytearray | memoryview) -> None:
+        """Queue audio at the stream's rate: any length, cut anywhere; an odd byte waits for its other half.
+
+        Raises PlayQueueFull when more than `max_ahead_ms` would be played and unheard.
+        """
+        size = len(self._odd) + len(pcm)
+        samples = size >> 1
+        ahead = max(self._queue_end - self._clock, self._pending_bytes >> 1) + samples
+        if ahead * 1000 > self._max_ahead_ms * self.sample_rate:
+            raise PlayQueueFull(f"more than {self._max_ahead_ms} ms of audio are queued and not heard")
+        data = self._odd + bytes(pcm) if self._odd else bytes(pcm)
+        self._odd = data[samples * 2 :]
+        if not samples:
+            return
+        self._pending.append(memoryview(data)[: samples * 2])
+        self._pending_bytes += samples * 2
+        start = max(self._queue_end, self._clock + self._delay_ms * self.sample_rate // 1000)
+        self._queue_end = start + samples
+        self._played += samples
+
+    def stop(self) -> float:
+        """Drop what nobody has heard yet, here and in the service; returns how many ms were heard.
+
+        `heard_ms` and `played_ms` count from zero again.
+        """
+        heard = self.heard_ms
+        self._pending.clear()
+        self._pending_bytes = 0
+        self._odd = b""
+        self._stop_due = True
+        self._queue_end = self._clock
+        self._played = 0
+        return heard
+
+    def begin(self) -> None:
+        """A new utterance: `heard_ms` and `played_ms` count from here, behind what is still queued."""
+        self._odd = b""
+        self._played = 0
+
+    def next_text(self) -> str | None:
+        """The next message to send, None when there is none. A stop goes before audio played after it."""
+        if self._stop_due:
+            self._stop_due = False
+            return OutStreamingData.get_stop_audio_for_outbound()
+        if not self._pending:
+            return None
+        return OutStreamingData.get_audio_data_for_outbound(self._take())
+
+    def drain(self) -> list[str]:
+        """All messages to send now, in order; audio in pieces of at most 200 ms."""
+        texts = []
+        while (text := self.next_text()) is not None:
+            texts.append(text)
+        return texts
+
+    def _take(self) -> bytes | memoryview:
+        most = self.sample_rate * MESSAGE_MS // 1000 * 2
+        taken: bytes | memoryview = self._cut(most)
+        if len(taken) < most and self._pending:
+            parts, room = [taken], most - len(taken)
+            while room > 0 and self._pending:
+                parts.append(self._cut(room))
+                room -= len(parts[-1])
+            taken = b"".join(parts)
+        self._pending_bytes -= len(taken)
+        return taken
+
+    def _cut(self, most: int) -> memoryview:
+        first = self._pending.popleft()
+        if len(first) > most:
+            self._pending.appendleft(first[most:])
+        return first[:most]
+
+    # ------------------------------------------------------------------ heard so far
+
+    @property
+    def played_ms(self) -> float:
+        """Length of all audio played since the last `stop` or `begin`."""
+        return self._played * 1000 / self.sample_rate
+
+    @property
+    def heard_ms(self) -> float:
+        """How much of `played_ms` can have been heard by now: an estimate, exact to about a frame.
+
+        Only what was played since the last `stop` or `begin` counts. Running dry does not reset it.
+        """
+        waiting = max(0, self._queue_end - self._clock)
+        return max(0, self._played - waiting) * 1000 / self.sample_rate
+
+    @property
+    def stream_ms(self) -> float:
+        """How long the stream has run, by its frames."""
+        return self._clock * 1000 / self.sample_rate
+
+    def _count(self, frame: AudioData) -> None:
+        # Unmixed streams send one frame per speaker and tick; a tick is over when a speaker comes again.
+        speaker = frame.participant_raw_id
+        if self._speakers and speaker not in self._speakers and len(self._speakers) < _SPEAKERS_KEPT:
+            self._speakers.add(speaker)
+            return
+        if len(self._speakers) != 1 or speaker not in self._speakers:
+            self._speakers = {speaker}
+        self._clock += len(frame.data) >> 1 or self.sample_rate // 50

@@ -1,0 +1,181 @@
+"""A live stream connection as an app's handler gets it, whatever server it came through (protocol.md 2.2, 2.3).
+
+The adapters (`asgi`, `aiohttp`, `plain`) give it a socket; sound and events go through a StreamSession.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from functools import lru_cache
+from types import EllipsisType
+from typing import Final, Protocol, TypeAlias
+
+from offhook.errors import OffhookError
+from offhook.kit.session import Event, Opened, StreamSession
+from offhook.kit.tokens import ENVIRONMENT, TokenCheck, TokenError
+from offhook.wire.app_side import AudioMetadata
+from offhook.wire.folding import Text
+
+log: Final = logging.getLogger("offhook.kit")
+
+MAX_MESSAGE_BYTES: Final = 4 << 20
+NORMAL: Final = 1000
+POLICY: Final = 1008
+INTERNAL: Final = 1011
+
+TokenSetting: TypeAlias = TokenCheck | None | EllipsisType
+"""`...` (the default everywhere): a TokenCheck from the environment. None: anybody may connect."""
+
+
+class StreamClosed(OffhookError):
+    """Something was played into a stream that is closed."""
+
+
+class Socket(Protocol):
+    """What a Stream needs of a server's WebSocket."""
+
+    async def receive(self) -> Text | None:
+        """The next message; None once the other side has closed or gone."""
+
+    async def send(self, text: str) -> None:
+        """Send one text message, waiting while the other side is slow. ConnectionError when it has gone."""
+
+    async def close(self, code: int, reason: str) -> None:
+        """Close; harmless when closed."""
+
+
+class Stream:
+    """One connection of the service: `async for event in stream`, `play`, `stop`.
+
+    Iteration ends when the connection does. The app is never sent more than it takes: while it does
+    not iterate, the socket fills up and the service waits.
+    """
+
+    def __init__(self, socket: Socket, headers: Mapping[str, str], session: StreamSession | None = None) -> None:
+        self.call_connection_id = headers.get("x-ms-call-connection-id")
+        self.correlation_id = headers.get("x-ms-call-correlation-id")
+        self.session = session or StreamSession()
+        self._socket = socket
+        self._sending = asyncio.Lock()
+        self._closed = False
+        self._events: deque[Event] = deque()
+
+    @property
+    def metadata(self) -> AudioMetadata | None:
+        """Rate and frame length; None until the `Opened` event."""
+        return self.session.metadata
+
+    @property
+    def closed(self) -> bool:
+        """True once either side has closed."""
+        return self._closed
+
+    @property
+    def heard_ms(self) -> float:
+        """How much of the audio played since the last stop can have been heard (StreamSession.heard_ms)."""
+        return self.session.heard_ms
+
+    def __aiter__(self) -> Stream:
+        return self
+
+    async def __anext__(self) -> Event:
+        while not self._events:
+            message = None if self._closed else await self._socket.receive()
+            if message is None:
+                self._closed = True
+                raise StopAsyncIteration
+            self._events.extend(self.session.receive(message))
+        return self._events.popleft()
+
+    async def opened(self) -> AudioMetadata:
+        """Wait for the metadata, the first message of a stream. StreamClosed when it never comes."""
+        if self.metadata is None:
+            async for event in self:
+                if isinstance(event, Opened):
+                    break
+        if self.metadata is None:
+            raise StreamClosed("the stream was closed before its metadata came")
+        return self.metadata
+
+    async def play(self, pcm: bytes | bytearray | memoryview) -> None:
+        """Play audio at the stream's rate: PCM16 LE mono, any length, as far ahead as it is there.
+
+        Raises StreamClosed, or PlayQueueFull beyond ten minutes ahead.
+        """
+        if self._closed:
+            raise StreamClosed("the stream is closed")
+        self.session.play(pcm)
+        await self._flush()
+
+    async def stop(self) -> float:
+        """Drop all audio that has not been heard, also what a waiting `play` still holds; ms heard so far."""
+        if self._closed:
+            raise StreamClosed("the stream is closed")
+        heard = self.session.stop()
+        await self._flush()
+        return heard
+
+    async def close(self, code: int = NORMAL, reason: str = "") -> None:
+        """End the stream; the call goes on. Harmless when closed."""
+        if not self._closed:
+            self._closed = True
+            await self._socket.close(code, reason)
+
+    async def _flush(self) -> None:
+        # One text at a time under the lock: a stop that comes while an earlier play still waits
+        # for the socket empties the session, and that play then sends nothing more.
+        async with self._sending:
+            while (text := self.session.next_text()) is not None:
+                try:
+                    await self._socket.send(text)
+                except (ConnectionError, RuntimeError) as error:
+                    self._closed = True
+                    raise StreamClosed(f"the stream broke: {error}") from error
+
+
+Handler: TypeAlias = Callable[[Stream], Awaitable[None]]
+
+
+def resolve_check(setting: TokenSetting) -> TokenCheck | None:
+    """The check that an adapter's `token_check` argument means. ConfigError when the environment lacks it."""
+    if setting is not ...:
+        return setting
+    return _environment_check(*(os.environ.get(name) for name in ENVIRONMENT))
+
+
+@lru_cache(maxsize=8)
+def _environment_check(audience: str | None, issuer: str | None, jwks_uri: str | None) -> TokenCheck:
+    # One check for all endpoints of a process, so that they share the fetched keys.
+    return TokenCheck(audience, issuer, jwks_uri)
+
+
+async def admit(check: TokenCheck | None, headers: Mapping[str, str]) -> None:
+    """Check a handshake's token; `headers` by lower-case name. TokenError when it is to be refused."""
+    if check is None:
+        return
+    try:
+        await check.verify(headers.get("authorization"), time.time())
+    except TokenError as error:
+        log.warning("stream refused: %s", error)
+        raise
+
+
+async def serve_stream(stream: Stream, handler: Handler) -> None:
+    """Run an app's handler to its end and close: 1000, or 1011 when it raised (which is logged)."""
+    try:
+        await handler(stream)
+    except StreamClosed:
+        await stream.close()
+    except Exception:
+        log.exception("the handler of stream %s failed", stream.call_connection_id)
+        await stream.close(INTERNAL, "internal error")
+    except BaseException:
+        await stream.close(INTERNAL, "server stops")
+        raise
+    else:
+        await stream.close()
