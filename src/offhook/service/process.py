@@ -220,15 +220,21 @@ def run_dev(config: DevConfig, announce: Tell, event: Tell) -> int:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("aiohttp").setLevel(logging.WARNING)
     try:
-        from uvloop import run
-    except ImportError:
-        from asyncio import run
-    try:
-        run(_serve(config, announce, event))
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(_serve(config, announce, event))
     except ConfigError as error:
         sys.stderr.write(f"offhook dev: {error}\n")
         return 2
     return 0
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop where there is one: its loop costs the media path half as much."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
 
 
 async def _serve(config: DevConfig, announce: Tell, event: Tell) -> None:

@@ -50,7 +50,7 @@ class StreamPort:
         self.has_room: Callable[[], bool] | None = None  # set while the socket is behind
         self._stamp = stamp
         self._send: Callable[[bytes], None] | None = None
-        self._zeros = silence(rate)
+        self._quiet = silence(rate).data
         self._frame_samples = samples_per_frame(rate)
         self._writer = FrameWriter(None)
         self._writers: dict[str, FrameWriter] = {}
@@ -110,9 +110,9 @@ class StreamPort:
             return
         self.counters.sent += 1
         if mix is None:
-            send(self._writer.build(self._zeros, self._stamp.text, True))
+            send(self._writer.build(self._quiet, self._stamp.text, True))
         else:
-            send(self._writer.build(mix, self._stamp.text, False))
+            send(self._writer.build(mix.data, self._stamp.text, False))
 
     def _write_unmixed(self, send: Callable[[bytes], None], heard: Sequence[Member]) -> None:
         speakers = [m for m in heard if m.label is not None]
@@ -125,7 +125,7 @@ class StreamPort:
             if writer is None:
                 writer = self._writers[label] = FrameWriter(label)
             frame = member.frame
-            send(writer.build(self._zeros if frame is None else frame, self._stamp.text, frame is None))
+            send(writer.build(self._quiet if frame is None else frame.data, self._stamp.text, frame is None))
             self.counters.sent += 1
 
     def _dominant(self, speakers: list[Member]) -> list[Member]:

@@ -19,7 +19,7 @@ from picows import (
     ws_connect,
 )
 
-from offhook.audio.buffers import SAMPLE_BYTES, Cut
+from offhook.audio.buffers import SAMPLE_BYTES, Cut, PlayedMark
 from offhook.audio.pcm import FRAMES_PER_SECOND, samples_per_frame
 from offhook.errors import StreamError, WireError
 from offhook.service.clock import Clock
@@ -171,7 +171,7 @@ class MediaStream:
 
     def _opened(self, socket: _Socket, *, again: bool) -> None:
         self._socket = socket
-        self.port.on_marks(lambda marks: [socket.send(mark_data(m.id, _MARK_STATUS[m.completed])) for m in marks])
+        self.port.on_marks(socket.send_marks)
         socket.send(audio_metadata(self.subscription_id, self.port.rate))
         self.port.connect(socket.send)
         if again:
@@ -232,12 +232,11 @@ class MediaStream:
             self._note("bad message", {"problem": problem})
 
 
-_MARK_STATUS = {True: "Completed", False: "Cancelled"}
 _quiet = logging.getLogger("offhook.stream.socket")
 _quiet.setLevel(logging.ERROR)
 
 
-class _Socket(WSListener):  # type: ignore[misc]
+class _Socket(WSListener):
     """The socket of one connection; `gone` is resolved with the reason when it is over."""
 
     def __init__(self, stream: MediaStream) -> None:
@@ -249,7 +248,7 @@ class _Socket(WSListener):  # type: ignore[misc]
         self._sent = 0
         self._accepted = 0
         self.gone: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self.close_code: int | None = None
+        self.close_code: WSCloseCode | None = None
         self.stuck = False
 
     def on_ws_connected(self, transport: WSTransport) -> None:
@@ -262,6 +261,11 @@ class _Socket(WSListener):  # type: ignore[misc]
         if self._transport is not None:
             self._sent += len(message)
             self._transport.send(WSMsgType.TEXT, message)
+
+    def send_marks(self, marks: list[PlayedMark]) -> None:
+        """Tell the app of marks that were heard or cut (protocol.md §2.12; only apps that use marks get them)."""
+        for mark in marks:
+            self.send(mark_data(mark.id, "Completed" if mark.completed else "Cancelled"))
 
     def pause_writing(self) -> None:
         """The app is behind: from now on each tick looks at how far."""
@@ -298,7 +302,7 @@ class _Socket(WSListener):  # type: ignore[misc]
         """The connection is over, whoever ended it."""
         self._transport = None
         if not self.gone.done():
-            code = f"close code {int(self.close_code)}" if self.close_code is not None else "no close frame"
+            code = f"close code {self.close_code.value}" if self.close_code is not None else "no close frame"
             self.gone.set_result("no byte accepted for 30 s" if self.stuck else code)
 
     def close(self) -> None:

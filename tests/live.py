@@ -1,0 +1,279 @@
+"""A live node and a test app: real processes, real sockets, for conformance and end-to-end tests.
+
+`dev_node` runs `offhook dev` as a process of its own; `TestApp` is an app on aiohttp in the test's loop that records
+every post and every stream message; `call` runs `offhook call`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aiohttp import WSMsgType, web
+
+OFFHOOK = [sys.executable, "-m", "offhook.cli"]
+KEY = "b2ZmaG9vay1sb2NhbC1kZXZlbG9wbWVudC1rZXktMDAwMQ=="
+CALLER, CALLEE = "+15550100001", "+15550100002"
+DEADLINE = 15.0
+
+
+async def until(condition: Callable[[], Any], what: str = "", deadline: float = DEADLINE) -> Any:
+    """Poll until `condition` gives something true; fail with `what` after the deadline."""
+    end = asyncio.get_running_loop().time() + deadline
+    while not (value := condition()):
+        if asyncio.get_running_loop().time() > end:
+            raise AssertionError(f"not within {deadline:g} s: {what or condition}")
+        await asyncio.sleep(0.01)
+    return value
+
+
+@dataclass
+class DevNode:
+    """A running `offhook dev`: its first line, and the events that it printed since."""
+
+    process: asyncio.subprocess.Process
+    info: dict[str, Any]
+    events: list[dict[str, Any]] = field(default_factory=list)
+    log: list[str] = field(default_factory=list)
+
+    @property
+    def http(self) -> str:
+        return str(self.info["httpEndpoint"])
+
+    @property
+    def connection_string(self) -> str:
+        return str(self.info["connectionString"])
+
+    def named(self, event: str) -> list[dict[str, Any]]:
+        """Events of one kind so far."""
+        return [e for e in self.events if e["event"] == event]
+
+    async def stop(self) -> int:
+        """SIGTERM, and the exit status."""
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(signal.SIGTERM)
+        return await asyncio.wait_for(self.process.wait(), 12)
+
+
+@contextlib.asynccontextmanager
+async def dev_node(state: Path, *options: str) -> AsyncIterator[DevNode]:
+    """Start a node on a free port; it is stopped at the end, and must then exit with 0."""
+    process = await asyncio.create_subprocess_exec(
+        *OFFHOOK, "dev", "--port", "0", "--json", "--state", str(state), *options,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, limit=2**20,
+    )  # fmt: skip
+    assert process.stdout is not None and process.stderr is not None
+    tasks: list[asyncio.Task[None]] = []
+    try:
+        first = await asyncio.wait_for(process.stdout.readline(), DEADLINE)
+        if not first:
+            raise AssertionError(f"the node did not start: {(await process.stderr.read()).decode()}")
+        node = DevNode(process, json.loads(first))
+        tasks = [
+            asyncio.create_task(_lines(process.stdout, lambda line: node.events.append(json.loads(line)))),
+            asyncio.create_task(_lines(process.stderr, node.log.append)),
+        ]
+        yield node
+        if process.returncode is None:
+            assert await node.stop() == 0, "\n".join(node.log)
+        assert not [line for line in node.log if "Traceback" in line], "\n".join(node.log)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+        for task in tasks:
+            task.cancel()
+
+
+async def _lines(stream: asyncio.StreamReader, take: Callable[[str], Any]) -> None:
+    while line := await stream.readline():
+        take(line.decode().rstrip())
+
+
+async def call(node: DevNode, *options: str, to: str = CALLEE, sender: str = CALLER) -> tuple[int, dict[str, Any]]:
+    """Run `offhook call`; its exit status and the JSON of its last line."""
+    process = await asyncio.create_subprocess_exec(
+        *OFFHOOK, "call", "--node", node.http, "--to", to, "--from", sender, "--json", *options,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        out, err = await asyncio.wait_for(process.communicate(), 90)
+    except BaseException:
+        process.kill()
+        raise
+    lines = out.decode().strip().splitlines()
+    assert lines, err.decode()
+    assert process.returncode is not None
+    return process.returncode, json.loads(lines[-1])
+
+
+@dataclass
+class Stream:
+    """One WebSocket that the node dialled: its headers, what it said, and a way to answer."""
+
+    socket: web.WebSocketResponse
+    headers: dict[str, str]
+    messages: list[dict[str, Any]] = field(default_factory=list)
+    raw_sizes: list[int] = field(default_factory=list)
+    closed_with: int | None = None
+
+    @property
+    def frames(self) -> list[dict[str, Any]]:
+        return [m["audioData"] for m in self.messages if m["kind"] == "AudioData"]
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        assert self.messages[0]["kind"] == "AudioMetadata", self.messages[0]["kind"]
+        return dict(self.messages[0]["audioMetadata"])
+
+    async def play(self, pcm: bytes) -> None:
+        """One AudioData message in the docs' spelling."""
+        await self.socket.send_str(audio_text(pcm))
+
+    async def stop(self) -> None:
+        """StopAudio in the docs' spelling."""
+        await self.socket.send_str('{"Kind":"StopAudio","AudioData":null,"StopAudio":{}}')
+
+
+def audio_text(pcm: bytes) -> str:
+    """AudioData in the docs' spelling."""
+    return json.dumps({"Kind": "AudioData", "AudioData": {"Data": base64.b64encode(pcm).decode()}, "StopAudio": None})
+
+
+class TestApp:
+    """An app: answers the validation handshake, keeps what it is told, and lets the test decide about calls."""
+
+    __test__ = False
+
+    def __init__(self) -> None:
+        self.port = 0
+        self.incoming: list[dict[str, Any]] = []
+        self.events: list[dict[str, Any]] = []
+        self.tokens: list[str] = []
+        self.streams: list[Stream] = []
+        self.validations = 0
+        self.on_incoming: Callable[[dict[str, Any]], Awaitable[None]] | None = None
+        self.on_message: Callable[[Stream, dict[str, Any]], Awaitable[None]] | None = None
+        self.on_event: Callable[[dict[str, Any]], Awaitable[None]] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def webhook(self) -> str:
+        return f"{self.url}/events"
+
+    @property
+    def callback(self) -> str:
+        return f"{self.url}/callbacks"
+
+    @property
+    def socket(self) -> str:
+        return f"ws://127.0.0.1:{self.port}/ws"
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[TestApp]:
+        """Serve on a free port."""
+        app = web.Application(client_max_size=2**24)
+        app.add_routes(
+            [
+                web.post("/events", self._events),
+                web.post("/callbacks", self._callbacks),
+                web.post("/other", self._callbacks),
+                web.get("/ws", self._socket),
+            ]
+        )
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        self.port = runner.addresses[0][1]
+        try:
+            yield self
+        finally:
+            for stream in self.streams:
+                await stream.socket.close()
+            for task in self._tasks:
+                task.cancel()
+            await runner.cleanup()
+
+    def named(self, name: str) -> list[dict[str, Any]]:
+        """Callback events of one type so far (the CloudEvents)."""
+        return [e for e in self.events if e["type"] == f"Microsoft.Communication.{name}"]
+
+    async def event(self, name: str, count: int = 1) -> dict[str, Any]:
+        """The data of the `count`-th callback of a type, as soon as it is there."""
+        found = await until(lambda: len(self.named(name)) >= count and self.named(name)[count - 1], name)
+        return dict(found["data"])
+
+    async def stream(self, count: int = 1, frames: int = 1) -> Stream:
+        """The `count`-th stream, once it has sent that many frames."""
+        await until(lambda: len(self.streams) >= count and len(self.streams[count - 1].frames) >= frames, "a stream")
+        return self.streams[count - 1]
+
+    async def _events(self, request: web.Request) -> web.Response:
+        for event in await request.json():
+            if event["eventType"] == "Microsoft.EventGrid.SubscriptionValidationEvent":
+                assert request.headers["aeg-event-type"] == "SubscriptionValidation"
+                self.validations += 1
+                return web.json_response({"validationResponse": event["data"]["validationCode"]})
+            assert request.headers["aeg-event-type"] == "Notification"
+            self.incoming.append(event)
+            if self.on_incoming is not None:
+                self._spawn(self.on_incoming(event["data"]))
+        return web.Response()
+
+    async def _callbacks(self, request: web.Request) -> web.Response:
+        assert request.content_type == "application/json"
+        self.tokens.append(request.headers["Authorization"])
+        events = await request.json()
+        assert len(events) == 1
+        self.events.append({**events[0], "path": request.path})
+        if self.on_event is not None:
+            self._spawn(self.on_event(events[0]))
+        return web.Response()
+
+    async def _socket(self, request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse(max_msg_size=0)
+        await socket.prepare(request)
+        stream = Stream(socket, {name.lower(): value for name, value in request.headers.items()})
+        self.streams.append(stream)
+        async for message in socket:
+            assert message.type == WSMsgType.TEXT
+            stream.raw_sizes.append(len(message.data.encode()))
+            stream.messages.append(json.loads(message.data))
+            if self.on_message is not None:
+                await self.on_message(stream, stream.messages[-1])
+        stream.closed_with = socket.close_code
+        return socket
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        async def run() -> None:
+            await work
+
+        task = asyncio.create_task(run())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def sdk_environment(node: DevNode) -> dict[str, str]:
+    """The environment in which an SDK trusts the node, as `offhook exec` sets it."""
+    bundle = str(node.info["caBundle"])
+    return {
+        **os.environ,
+        "ACS_CONNECTION_STRING": node.connection_string,
+        "SSL_CERT_FILE": bundle,
+        "REQUESTS_CA_BUNDLE": bundle,
+        "NODE_EXTRA_CA_CERTS": str(node.info["caFile"]),
+    }
