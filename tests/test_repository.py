@@ -126,6 +126,13 @@ def test_commands_in_documents_exist_in_the_makefile() -> None:
     assert {"demo", "test"} <= set(re.findall(r"make ([a-z-]+)", (ROOT / "README.md").read_text()))
 
 
+def test_python_in_documents_is_python() -> None:
+    blocks = re.compile(r"^```python\n(.*?)^```", flags=re.DOTALL | re.MULTILINE)
+    for page in [ROOT / "README.md", *files("docs", suffix=".md")]:
+        for number, block in enumerate(blocks.findall(page.read_text())):
+            compile(block, f"{page.name} block {number}", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+
+
 def test_continuous_integration_runs_the_test_command() -> None:
     commands = [line for line in (ROOT / ".ci/run").read_text().splitlines() if line and not line.startswith("#")]
     assert commands[-1].split()[-2:] == ["make", "test"]
