@@ -94,9 +94,10 @@ class StreamSession:
         self._pending: deque[memoryview] = deque()
         self._pending_bytes = 0
         self._stop_due = False
-        # In samples of the stream: what the frames have counted, where the queue ends on that
-        # count, and how much belongs to the present utterance.
+        # In samples of the stream: what the frames have counted, where on that count the queue last
+        # started to play and where it ends, and how much belongs to the present utterance.
         self._clock = 0
+        self._queue_start = 0
         self._queue_end = 0
         self._played = 0
 
@@ -143,8 +144,9 @@ class StreamSession:
             return
         self._pending.append(memoryview(data)[: samples * 2])
         self._pending_bytes += samples * 2
-        start = max(self._queue_end, self._clock + self._delay_ms * self.sample_rate // 1000)
-        self._queue_end = start + samples
+        if self._queue_end <= self._clock:
+            self._queue_start = self._queue_end = self._clock + self._delay_ms * self.sample_rate // 1000
+        self._queue_end += samples
         self._played += samples
 
     def stop(self) -> float:
@@ -213,7 +215,7 @@ class StreamSession:
 
         Only what was played since the last `stop` or `begin` counts. Running dry does not reset it.
         """
-        waiting = max(0, self._queue_end - self._clock)
+        waiting = max(0, self._queue_end - max(self._clock, self._queue_start))
         return max(0, self._played - waiting) * 1000 / self.sample_rate
 
     @property

@@ -83,8 +83,7 @@ class TokenCheck:
         try:
             return self.verify_cached(authorization, now)
         except UnknownKeyError:
-            if not await self.refresh(now):
-                raise
+            await self.refresh(now)
         return self.verify_cached(authorization, now)
 
     def verify_cached(self, authorization: str | None, now: float) -> dict[str, Any]:
@@ -108,24 +107,22 @@ class TokenCheck:
             raise TokenError("the token's signature does not verify") from None
         return self._check_claims(payload, now)
 
-    async def refresh(self, now: float) -> bool:
+    async def refresh(self, now: float) -> None:
         """Fetch the key page unless that was done within 30 s (1 s while no key is known).
 
-        False when it cannot be read; the keys at hand are then kept.
+        A page that cannot be read changes no key; the next UnknownKeyError tells why it could not.
         """
         async with self._fetching:
             wait = REFETCH_S if self._keys else FIRST_FETCH_RETRY_S
             if 0 <= now - self._fetched_at < wait:
-                # Someone else's fetch may have brought the key while we waited for the lock.
-                return bool(self._keys)
+                return
             self._fetched_at = now
             try:
                 self._keys = _read_keys(await asyncio.to_thread(self._fetch, self.jwks_uri))
             except (OSError, ValueError, HTTPException) as error:
                 self._fault = f"the key page could not be read: {error}"
-                return False
-            self._fault = f"the page has {len(self._keys)} keys"
-            return True
+            else:
+                self._fault = f"the page has {len(self._keys)} keys"
 
     def _check_claims(self, payload: bytes, now: float) -> dict[str, Any]:
         try:
