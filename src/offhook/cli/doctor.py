@@ -1,0 +1,87 @@
+"""`offhook doctor`: one check a line for what keeps an app and a node from meeting, each failure with its fix."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import typer
+
+from offhook.cli import checks
+from offhook.cli.checks import FAIL, Check
+from offhook.cli.console_client import NodeAddress, NodeUnreachable, fetch, node_address
+from offhook.cli.report import json_line
+from offhook.errors import ConfigError
+
+_MARKS = {"ok": "ok  ", "fail": "FAIL", "skip": "-   "}
+
+
+def doctor(
+    node: str | None = typer.Option(
+        None, "--node", metavar="URL", help="The node, or its connection string.  [default: http://127.0.0.1:8480]"
+    ),
+    webhook: str | None = typer.Option(
+        None, "--webhook", metavar="URL", help="The app's event route: sent a validation event, as the node does."
+    ),
+    websocket: str | None = typer.Option(
+        None, "--websocket", metavar="URL", help="The app's transport URL: opened and closed."
+    ),
+    trust: list[Path] = typer.Option(
+        [], "--trust", metavar="PEM", help="Further CAs for the app's addresses, as given to the node."
+    ),
+    as_json: bool = typer.Option(False, "--json", help="One JSON object a check on stdout."),
+) -> None:
+    """Check ports, TLS, clock, trust and what the node must reach.
+
+    Run it where your app runs, under `offhook exec` if the app is, so that it sees the app's environment. Without a
+    running node only the port, the webhook and the WebSocket can be checked. Exit status: 1 when any check fails.
+
+    \b
+    Example:
+      offhook exec -- offhook doctor --webhook http://localhost:8000/api/incomingCall --websocket ws://localhost:8000/ws
+    """
+    address = node_address(node)
+    _check_url("--webhook", webhook, ("http", "https"))
+    _check_url("--websocket", websocket, ("ws", "wss"))
+    results = asyncio.run(examine(address, webhook, websocket, list(trust)))
+    for result in results:
+        if as_json:
+            json_line({"check": result.name, "result": result.result, "detail": result.detail, "fix": result.fix})
+        else:
+            print(f"{_MARKS[result.result]}  {result.name:<10} {result.detail}")
+            if result.fix:
+                print(f"                  fix: {result.fix}")
+    raise typer.Exit(1 if any(result.result == FAIL for result in results) else 0)
+
+
+def _check_url(option: str, url: str | None, schemes: tuple[str, ...]) -> None:
+    if url is None:
+        return
+    parts = urlsplit(url)
+    if parts.scheme not in schemes or not parts.hostname:
+        raise ConfigError(f"{option}: '{url}' is not a {' or '.join(schemes)} URL")
+
+
+async def examine(
+    address: NodeAddress, webhook: str | None = None, websocket: str | None = None, trust: list[Path] | None = None
+) -> list[Check]:
+    """Every check, in the order in which a fix of one may heal the next."""
+    try:
+        status: dict[str, Any] | None = await fetch(address, "/console/api/status")
+        refusal = ""
+    except NodeUnreachable as why:
+        status, refusal = None, str(why)
+    results = [await checks.port(address, status, refusal)]
+    results.append(await checks.tls(status))
+    results.append(await checks.clock(address, status))
+    results.extend(checks.trust_variables(status))
+    context = checks.outbound_trust(status, trust or [])
+    if isinstance(context, Check):
+        return [*results, context]
+    if webhook is not None:
+        results.append(await checks.webhook(webhook, context))
+    if websocket is not None:
+        results.append(await checks.websocket(websocket, context))
+    return results
