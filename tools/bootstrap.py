@@ -99,19 +99,22 @@ def pip_command(*arguments: str) -> list[str]:
 
 
 def install_pins(pins: Path) -> None:
-    """Installs a requirements file, hashes checked, with a line of progress every ten packages."""
+    """Installs a requirements file, hashes checked. Progress as it goes; all of pip's words only if it fails."""
     say(f"installing the packages pinned in {pins} (once; needs the network)")
     command = pip_command("--progress-bar", "off", "--require-hashes", "-r", str(pins))
+    lines: list[str] = []
     seen = 0
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         for line in process.stdout or ():
-            if line.startswith(("Collecting ", "Requirement already satisfied")):
+            lines.append(line)
+            if line.startswith(("Collecting ", "Processing ", "Requirement already satisfied")):
                 seen += 1
                 if seen % 10 == 0:
-                    say(f"  {seen} packages fetched")
+                    say(f"  {seen} packages here")
             elif line.startswith("Installing collected"):
-                say(f"  {seen} packages fetched, unpacking")
+                say(f"  {seen} packages here, unpacking")
     if process.returncode:
+        print("".join(lines[-40:]), file=sys.stderr)
         raise SetupError("packages could not be installed: see above. The first set-up needs the network.")
 
 

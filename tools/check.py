@@ -75,7 +75,7 @@ def run_step(tally: Tally, name: str, command: Sequence[str]) -> None:
 
 
 def static_steps(tally: Tally) -> None:
-    run_step(tally, "ruff", [sys.executable, "-m", "ruff", "check", "--quiet", "."])
+    run_step(tally, "ruff", [sys.executable, "-m", "ruff", "check", "--quiet", "--output-format=concise", "."])
     run_step(tally, "mypy", [sys.executable, "-m", "mypy", "--no-error-summary"])
     lint_imports = str(Path(sys.executable).with_name("lint-imports"))
     run_step(tally, "import-linter", [lint_imports])
