@@ -20,7 +20,7 @@ from offhook.audio.pcm import FRAMES_PER_SECOND, PTIME_MS, Frame, silence
 from offhook.errors import CallError, LegError, SignatureError, WireError
 from offhook.legs.leg import Answered, LegEnd, LegEvent, Refused, Ringing
 from offhook.legs.simulated import Figures, Hooks, Script, SimulatedLeg
-from offhook.service.clock import Handle
+from offhook.service.clock import LATENESS_BOUNDS, Handle
 from offhook.service.node import Node
 from offhook.wire.identifiers import Identifier, parse_raw_id
 from offhook.wire.results import RESULTS
@@ -83,6 +83,7 @@ class Console:
             "clockSlips": media.slips,
             "worstLatenessMs": round(media.worst_lateness * 1000, 3),
             "lateness": media.lateness,
+            "latenessBoundsMs": [bound * 1000 for bound in LATENESS_BOUNDS],
             "busySeconds": round(media.busy, 6),
         }
         return web.json_response({**self._status(), "figures": figures})

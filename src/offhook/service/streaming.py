@@ -91,6 +91,8 @@ class MediaStream:
         self._socket: _Socket | None = None
         self._closing = False
         self._seen_problems: set[str] = set()
+        # Bytes of a 20 ms frame at the rate that this stream does not have.
+        self._other_rate_frame = samples_per_frame(24000 if port.rate == 16000 else 16000) * SAMPLE_BYTES
 
     def open(self) -> None:
         """Begin to dial; the owner hears how it went."""
@@ -208,22 +210,18 @@ class MediaStream:
             self._complain(error.message)
             return
         if type(message) is AppAudio:
-            refused = port.playout.refused
             port.accept(message)
-            if port.playout.refused != refused:
+            if port.counters.messages_in & 63:
+                return
+            if port.playout.refused:
                 self._complain("the playout buffer is full: the newest audio is refused")
-            elif len(message.pcm) == self._other_rate_frame and port.counters.messages_in == FRAMES_PER_SECOND:
+            elif len(message.pcm) == self._other_rate_frame:
                 size = len(message.pcm)
                 self._complain(f"frames of {size} bytes are not 20 ms at {port.rate} Hz: is the rate right?")
         elif message is None:
             port.counters.ignored_messages += 1
         else:
             self._owner.stream_cut(self, port.stop())
-
-    @property
-    def _other_rate_frame(self) -> int:
-        """Bytes of a 20 ms frame at the rate that this stream does not have."""
-        return samples_per_frame(24000 if self.port.rate == 16000 else 16000) * SAMPLE_BYTES
 
     def _complain(self, problem: str) -> None:
         if problem not in self._seen_problems and len(self._seen_problems) < 20:

@@ -155,6 +155,9 @@ class _FastAudio(Struct, forbid_unknown_fields=True, gc=False):
     Participant: None = None
     isSilent: Any = None
     IsSilent: Any = None
+    # What an echo sends back as it came.
+    silent: Any = None
+    participantRawID: Any = None
     mark: None = None
     Mark: None = None
 
