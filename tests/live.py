@@ -1,7 +1,7 @@
 """A live node and a test app: real processes, real sockets, for conformance and end-to-end tests.
 
 `dev_node` runs `offhook dev` as a process of its own; `TestApp` is an app on aiohttp in the test's loop that records
-every post and every stream message; `call` runs `offhook call`.
+every post and every stream message; `rest` signs a request by hand; `call` runs `offhook call`.
 """
 
 from __future__ import annotations
@@ -13,17 +13,23 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from aiohttp import WSMsgType, web
+from aiohttp import ClientSession, WSMsgType, web
+
+from offhook.wire.signing import http_date, sign_hmac
 
 OFFHOOK = [sys.executable, "-m", "offhook.cli"]
 KEY = "b2ZmaG9vay1sb2NhbC1kZXZlbG9wbWVudC1rZXktMDAwMQ=="
 CALLER, CALLEE = "+15550100001", "+15550100002"
 DEADLINE = 15.0
+API_VERSION = "2026-03-12"
+CONNECTIONS = "/calling/callConnections"
 
 
 async def until(condition: Callable[[], Any], what: str = "", deadline: float = DEADLINE) -> Any:
@@ -52,6 +58,16 @@ class DevNode:
     @property
     def connection_string(self) -> str:
         return str(self.info["connectionString"])
+
+    @property
+    def port(self) -> int:
+        port = urlsplit(self.http).port
+        assert port is not None
+        return port
+
+    @property
+    def key(self) -> str:
+        return str(self.info["accessKey"])
 
     def named(self, event: str) -> list[dict[str, Any]]:
         """Events of one kind so far."""
@@ -99,6 +115,72 @@ async def _lines(stream: asyncio.StreamReader, take: Callable[[str], Any]) -> No
         take(line.decode().rstrip())
 
 
+async def rest(
+    node: DevNode,
+    method: str,
+    path: str,
+    body: Any = None,
+    *,
+    key: str | None = None,
+    headers: dict[str, str] | None = None,
+    signed_at: float | None = None,
+) -> tuple[int, Any]:
+    """One signed request, by hand: `path` without its query; a body that is not bytes goes out as JSON.
+
+    Gives back the status and the decoded JSON, None for an empty answer.
+    """
+    data = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+    target = f"{path}?api-version={API_VERSION}"
+    date = http_date(time.time() if signed_at is None else signed_at)
+    signed = sign_hmac(method, target, urlsplit(node.http).netloc, date, data, base64.b64decode(key or node.key))
+    async with (
+        ClientSession() as session,
+        session.request(
+            method,
+            node.http + target,
+            data=data or None,
+            headers={"Content-Type": "application/json", **signed, **(headers or {})},
+        ) as response,
+    ):
+        text = await response.text()
+        return response.status, json.loads(text) if text else None
+
+
+def streaming_options(
+    url: str, rate: int = 16000, *, mixed: bool = True, start: bool = True, dtmf: bool = False
+) -> dict[str, Any]:
+    """`mediaStreamingOptions` of a bidirectional stream."""
+    return {
+        "transportUrl": url,
+        "transportType": "websocket",
+        "contentType": "audio",
+        "audioChannelType": "mixed" if mixed else "unmixed",
+        "startMediaStreaming": start,
+        "enableBidirectional": True,
+        "audioFormat": {16000: "pcm16KMono", 24000: "pcm24KMono"}[rate],
+        "enableDtmfTones": dtmf,
+    }
+
+
+async def answer(node: DevNode, context: str, callback: str, streaming: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Answer by hand; the CallConnectionProperties."""
+    body: dict[str, Any] = {"incomingCallContext": context, "callbackUri": callback}
+    if streaming is not None:
+        body["mediaStreamingOptions"] = streaming
+    status, properties = await rest(node, "POST", f"{CONNECTIONS}:answer", body)
+    assert status == 200, properties
+    return dict(properties)
+
+
+async def trace(node: DevNode, any_id: str) -> dict[str, Any]:
+    """The node's trace of a call, by call id or call connection id."""
+    path = f"/console/api/calls/{any_id}"
+    signed = sign_hmac("GET", path, urlsplit(node.http).netloc, http_date(time.time()), b"", base64.b64decode(node.key))
+    async with ClientSession() as session, session.get(node.http + path, headers=signed) as response:
+        assert response.status == 200, await response.text()
+        return dict(await response.json())
+
+
 async def call(node: DevNode, *options: str, to: str = CALLEE, sender: str = CALLER) -> tuple[int, dict[str, Any]]:
     """Run `offhook call`; its exit status and the JSON of its last line."""
     process = await asyncio.create_subprocess_exec(
@@ -122,6 +204,8 @@ class Stream:
 
     socket: web.WebSocketResponse
     headers: dict[str, str]
+    path: str
+    request: web.Request
     messages: list[dict[str, Any]] = field(default_factory=list)
     raw_sizes: list[int] = field(default_factory=list)
     closed_with: int | None = None
@@ -134,6 +218,17 @@ class Stream:
     def metadata(self) -> dict[str, Any]:
         assert self.messages[0]["kind"] == "AudioMetadata", self.messages[0]["kind"]
         return dict(self.messages[0]["audioMetadata"])
+
+    @property
+    def pcm(self) -> bytes:
+        """Everything that was said up to now."""
+        return b"".join(base64.b64decode(frame["data"]) for frame in self.frames)
+
+    def drop(self) -> None:
+        """Cut the connection without a close frame."""
+        transport = self.request.transport
+        assert transport is not None
+        transport.abort()
 
     async def play(self, pcm: bytes) -> None:
         """One AudioData message in the docs' spelling."""
@@ -164,7 +259,19 @@ class TestApp:
         self.on_incoming: Callable[[dict[str, Any]], Awaitable[None]] | None = None
         self.on_message: Callable[[Stream, dict[str, Any]], Awaitable[None]] | None = None
         self.on_event: Callable[[dict[str, Any]], Awaitable[None]] | None = None
+        self.on_stream: Callable[[Stream], Awaitable[None]] | None = None
+        self._over: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+
+    async def clear(self) -> None:
+        """Forget everything, so that the next test starts anew; late events of calls so far are not taken."""
+        self._over |= {event["data"]["callConnectionId"] for event in self.events}
+        self._over |= {stream.headers["x-ms-call-connection-id"] for stream in self.streams}
+        for stream in self.streams:
+            await stream.socket.close()
+        for kept in (self.incoming, self.events, self.tokens, self.streams):
+            kept.clear()
+        self.on_incoming = self.on_message = self.on_event = self.on_stream = None
 
     @property
     def url(self) -> str:
@@ -191,7 +298,8 @@ class TestApp:
                 web.post("/events", self._events),
                 web.post("/callbacks", self._callbacks),
                 web.post("/other", self._callbacks),
-                web.get("/ws", self._socket),
+                web.get("/ws{tail:.*}", self._socket),
+                web.get("/status/{status}", self._refuse),
             ]
         )
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
@@ -217,6 +325,11 @@ class TestApp:
         found = await until(lambda: len(self.named(name)) >= count and self.named(name)[count - 1], name)
         return dict(found["data"])
 
+    async def invited(self, count: int = 1) -> dict[str, Any]:
+        """The data of the `count`-th IncomingCall, as soon as it is there."""
+        found = await until(lambda: len(self.incoming) >= count and self.incoming[count - 1], "IncomingCall")
+        return dict(found["data"])
+
     async def stream(self, count: int = 1, frames: int = 1) -> Stream:
         """The `count`-th stream, once it has sent that many frames."""
         await until(lambda: len(self.streams) >= count and len(self.streams[count - 1].frames) >= frames, "a stream")
@@ -236,9 +349,11 @@ class TestApp:
 
     async def _callbacks(self, request: web.Request) -> web.Response:
         assert request.content_type == "application/json"
-        self.tokens.append(request.headers["Authorization"])
         events = await request.json()
         assert len(events) == 1
+        if events[0]["data"]["callConnectionId"] in self._over:
+            return web.Response()
+        self.tokens.append(request.headers["Authorization"])
         self.events.append({**events[0], "path": request.path})
         if self.on_event is not None:
             self._spawn(self.on_event(events[0]))
@@ -247,8 +362,11 @@ class TestApp:
     async def _socket(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse(max_msg_size=0)
         await socket.prepare(request)
-        stream = Stream(socket, {name.lower(): value for name, value in request.headers.items()})
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        stream = Stream(socket, headers, request.path_qs, request)
         self.streams.append(stream)
+        if self.on_stream is not None:
+            await self.on_stream(stream)
         async for message in socket:
             assert message.type == WSMsgType.TEXT
             stream.raw_sizes.append(len(message.data.encode()))
@@ -257,6 +375,9 @@ class TestApp:
                 await self.on_message(stream, stream.messages[-1])
         stream.closed_with = socket.close_code
         return socket
+
+    async def _refuse(self, request: web.Request) -> web.Response:
+        return web.Response(status=int(request.match_info["status"]))
 
     def _spawn(self, work: Awaitable[None]) -> None:
         async def run() -> None:
