@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import string
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -239,9 +240,11 @@ def test_context_can_be_read_by_nobody_else() -> None:
 
 
 def test_every_changed_character_of_a_context_is_noticed() -> None:
+    """At the end of a part, some other letters decode to the same bytes; they must not pass either."""
     text = seal_context(CONTEXT, KEY, NONCE)
+    ends = {index for index in range(len(text)) if text[index + 1 : index + 2] in ("", ".")}
     for index in range(len(text)):
-        for other in ("A", "B", "-", "."):
+        for other in string.ascii_letters + string.digits + "-_=" if index in ends else "AB-.":
             if text[index] != other:
                 with pytest.raises(SignatureError, match="not valid"):
                     open_context(text[:index] + other + text[index + 1 :], KEY, NOW)
