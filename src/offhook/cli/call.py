@@ -175,7 +175,8 @@ async def _place(address: NodeAddress, chosen: Plan, as_json: bool) -> LegSessio
     with LiveLine(shown=not as_json) as line:
 
         def report(said: dict[str, Any]) -> None:
-            line.state(_told(said))
+            if said["kind"] != "spoke":
+                line.state(_told(said))
             if as_json and said["kind"] != "ended":
                 json_line({"event": said["kind"], **{key: said[key] for key in said if key != "kind"}})
 

@@ -216,7 +216,7 @@ def _validated(answer: bytes, code: str) -> bool:
 
 
 async def websocket(url: str, trust: ssl.SSLContext) -> Check:
-    """Opens the app's socket as far as the upgrade. An app that asks for a token is reachable: only the node has one."""
+    """Opens the app's socket as far as the upgrade. An app that asks for a token is reachable: the node has one."""
     try:
         async with aiohttp.ClientSession(timeout=_WAIT, connector=aiohttp.TCPConnector(ssl=trust)) as session:
             await (await session.ws_connect(url)).close()

@@ -125,8 +125,7 @@ class LegSession:
             self.placed, self.engaged = said, True
         elif kind == "ringing":
             self.rang = True
-        if kind != "spoke":
-            self.report(said)
+        self.report(said)
 
     def _answer(self, said: dict[str, Any]) -> None:
         self.rate = int(said.get("rate", 0))

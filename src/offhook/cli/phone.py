@@ -83,7 +83,7 @@ async def _wait_for_calls(
         event = {"event": said["kind"], **{key: said[key] for key in said if key != "kind"}}
         if as_json:
             json_line(event)
-        else:
+        elif event["event"] != "spoke":
             print(_told(event), flush=True)
 
     async with open_leg(address) as socket:

@@ -29,11 +29,12 @@ LANES = (
     ("leg", "phone line", "#6d4c9f"),
     ("rest", "app's requests", "#a35200"),
     ("callback", "events to the app", "#1f6f8b"),
+    ("delivery", "app's answers", "#7a6a2a"),
     ("stream", "stream", "#2e6b34"),
     ("media", "media", "#5b6470"),
     ("keys", "keys, stop", "#b3261e"),
 )
-_LANE_OF = {"dtmf": "keys", "stopAudio": "keys"}
+_LANE_OF = {"dtmf": "keys", "stopAudio": "keys", "call": "leg"}
 _INK, _QUIET, _GRID, _PAPER = "#20242a", "#69717c", "#dfe3e8", "#fcfcfb"
 _SPOKEN, _HEARD = "#3d8b5a", "#2b6cb0"
 
@@ -171,8 +172,24 @@ def _lanes(picture: Picture, axis: _Axis) -> tuple[list[str], float]:
 
 def _lane_of(event: Mapping[str, Any], known: set[str]) -> str:
     kind = str(event.get("kind", "media"))
+    if kind == "leg" and event.get("name") == "dtmf":
+        return "keys"
     kind = _LANE_OF.get(kind, kind)
     return kind if kind in known else "media"
+
+
+def _label(event: Mapping[str, Any]) -> str:
+    """An event's name with the one detail that tells how it went."""
+    name, detail = str(event.get("name", "?")), event.get("detail") or {}
+    if event.get("kind") == "call":
+        name = f"call {name}"
+    if name == "dtmf":
+        name = f"key {detail.get('tone', '')}"
+    if event.get("kind") in ("rest", "delivery"):
+        name = f"{name} {detail.get('status') or detail.get('error') or ''}"
+    if detail.get("endedBy"):
+        name = f"{name} by the {detail['endedBy']}"
+    return name if len(name) <= MAX_NAME else name[: MAX_NAME - 1] + "…"
 
 
 def _marks(events: Sequence[Mapping[str, Any]], axis: _Axis) -> list[_Mark]:
@@ -180,14 +197,14 @@ def _marks(events: Sequence[Mapping[str, Any]], axis: _Axis) -> list[_Mark]:
     marks: list[_Mark] = []
     counts: list[tuple[str, int]] = []
     for event in sorted(events, key=lambda each: float(each.get("atMs", 0.0))):
-        at, name = float(event.get("atMs", 0.0)), str(event.get("name", "?"))
+        at, name = float(event.get("atMs", 0.0)), _label(event)
         x = axis.x(at)
         if marks and counts[-1][0] == name and x - marks[-1].x < 3:
             counts[-1] = (name, counts[-1][1] + 1)
-            marks[-1].text = f"{_short(name)} ×{counts[-1][1]}"
+            marks[-1].text = f"{name} ×{counts[-1][1]}"
             continue
         hint = ", ".join(f"{key}: {value}" for key, value in (event.get("detail") or {}).items())
-        marks.append(_Mark(x, _short(name), f"{at / 1000:.3f}", hint))
+        marks.append(_Mark(x, name, f"{at / 1000:.3f}", hint))
         counts.append((name, 1))
     return marks
 
@@ -234,10 +251,6 @@ def _panel(figures: Sequence[tuple[str, str]]) -> Iterator[str]:
         y = WAVE_TOP + 16 + index * 22
         yield _text(x, y, name, fill=_QUIET)
         yield _text(WIDTH - 18, y, value, anchor="end", weight="bold")
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= MAX_NAME else name[: MAX_NAME - 1] + "…"
 
 
 def _tint(color: str) -> str:
