@@ -151,8 +151,9 @@ def test_find_delay_is_exact_to_the_sample(delay: int) -> None:
 
 
 def test_find_delay_is_not_drawn_to_a_louder_passage() -> None:
-    said = noise(4000, 3, 3000)
-    heard = np.concatenate((np.zeros(500, np.int16), said, noise(8000, 4, 32000)))
+    hum = np.sin(np.arange(8000) * (2 * np.pi * 400 / 16000))
+    said = noise(4000, 3, 3000) + np.rint(2000 * hum[:4000]).astype(np.int16)
+    heard = np.concatenate((np.zeros(500, np.int16), said, np.rint(32000 * hum).astype(np.int16)))
     assert pcm.find_delay(said, heard, 9000) == 500
 
 

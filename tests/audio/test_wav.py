@@ -127,6 +127,11 @@ def test_a_size_that_a_streaming_tool_did_not_know_is_the_rest_of_the_file(size:
     assert read_wav(whole + RAMP.tobytes()).samples.tolist() == RAMP.tolist()
 
 
+def test_streamed_silence_is_not_taken_for_empty_chunks() -> None:
+    whole = riff(form(PCM, 1, 16000, 16), chunk(b"data", b"")) + bytes(640)
+    assert read_wav(whole).samples.tolist() == [0] * 320
+
+
 def test_rf64_takes_the_long_size_from_its_own_chunk() -> None:
     sizes = struct.pack("<QQQI", 0, 2 * len(RAMP), len(RAMP), 0)
     data = chunk(b"data", RAMP.tobytes() + b"tail", size=0xFFFFFFFF)

@@ -188,7 +188,7 @@ def _read_format(body: memoryview) -> _Format:
         raise AudioError(f"the fmt chunk of the WAV file has {len(body)} bytes where 16 are needed; {_FIX}")
     tag, channels, rate, _, block, bits = _FORMAT.unpack_from(body)
     if tag == _EXTENSIBLE:
-        if len(body) < 40 or bytes(body[26:40]) != _SUBFORMAT_TAIL:
+        if bytes(body[26:40]) != _SUBFORMAT_TAIL:
             raise AudioError(f"the WAV file's extensible format is not PCM or float; {_FIX}")
         tag = int.from_bytes(body[24:26], "little")
     if tag not in (_PCM, _FLOAT):
