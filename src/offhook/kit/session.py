@@ -92,7 +92,7 @@ class StreamSession:
         self._speakers: set[str | None] = set()
         self._odd = b""
         self._pending: deque[memoryview] = deque()
-        self._pending_bytes = 0
+        self.unsent_bytes = 0  # played, and not yet taken by `next_text` or `drain`
         self._stop_due = False
         # In samples of the stream: what the frames have counted, where on that count the queue last
         # started to play and where it ends, and how much belongs to the present utterance.
@@ -135,7 +135,7 @@ class StreamSession:
         """
         size = len(self._odd) + len(pcm)
         samples = size >> 1
-        ahead = max(self._queue_end - self._clock, self._pending_bytes >> 1) + samples
+        ahead = max(self._queue_end - self._clock, self.unsent_bytes >> 1) + samples
         if ahead * 1000 > self._max_ahead_ms * self.sample_rate:
             raise PlayQueueFull(f"more than {self._max_ahead_ms} ms of audio are queued and not heard")
         data = self._odd + bytes(pcm) if self._odd else bytes(pcm)
@@ -143,7 +143,7 @@ class StreamSession:
         if not samples:
             return
         self._pending.append(memoryview(data)[: samples * 2])
-        self._pending_bytes += samples * 2
+        self.unsent_bytes += samples * 2
         if self._queue_end <= self._clock:
             self._queue_start = self._queue_end = self._clock + self._delay_ms * self.sample_rate // 1000
         self._queue_end += samples
@@ -156,7 +156,7 @@ class StreamSession:
         """
         heard = self.heard_ms
         self._pending.clear()
-        self._pending_bytes = 0
+        self.unsent_bytes = 0
         self._odd = b""
         self._stop_due = True
         self._queue_end = self._clock
@@ -193,7 +193,7 @@ class StreamSession:
                 parts.append(self._cut(room))
                 room -= len(parts[-1])
             taken = b"".join(parts)
-        self._pending_bytes -= len(taken)
+        self.unsent_bytes -= len(taken)
         return taken
 
     def _cut(self, most: int) -> memoryview:
