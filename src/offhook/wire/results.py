@@ -68,7 +68,6 @@ _REQUESTS: Final[tuple[tuple[str, int, int, int, str, str], ...]] = (
     ("not_built", 501, 501, 8520, "This operation is not built yet.", "§3.7 names, ours"),
     ("unauthorized", 401, 401, 7509, "The request signature does not verify.", "§3.7, §4.1"),
     ("invalid_token", 401, 401, 7501, "The bearer token cannot be accepted.", "§3.7"),
-    ("forbidden", 403, 403, 7504, "The application lacks permission.", "§3.7"),
     ("request_timeout", 408, 408, 9002, "The request did not arrive in time.", "§3.7 names, ours"),
     ("too_large", 413, 413, 8523, "The request body is too large.", "design: bounds"),
     ("throttled", 429, 429, 8516, "Too many calls at the moment; try again later.", "§3.7 names"),
