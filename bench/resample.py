@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -133,6 +135,8 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=11)
     options.add_argument("--json", action="store_true")
     chosen = options.parse_args()
+    if os.environ.get("OPENBLAS_NUM_THREADS") != "1":
+        sys.exit("set OPENBLAS_NUM_THREADS=1: the threads of numpy's products make small ones many times slower")
     rows = []
     for pair in PAIRS:
         found, spent = quality(*pair), cost(*pair, chosen.rounds)

@@ -1,0 +1,10 @@
+"""Files that come with the package: 8 s of speech for the demo, made with a freely licensed voice (see NOTICE)."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+
+def speech_wav() -> bytes:
+    """The speech as a WAV file: 16-bit mono, 24 kHz, 8.0 s, peak -3 dBFS."""
+    return files(__name__).joinpath("speech.wav").read_bytes()
