@@ -50,7 +50,7 @@ class StubStream(MediaStream):
     def close(self) -> None:
         self.port.disconnect()
 
-    def _exchange(self, message: bytes) -> None:
+    def _exchange(self, kind: object, message: bytes) -> None:
         if self._read:
             answer = parse_app_message(APP_MESSAGE)
             if type(answer) is AppAudio:

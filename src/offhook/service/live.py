@@ -29,7 +29,7 @@ from offhook.calls.call import Call
 from offhook.errors import CallError, LegError
 from offhook.legs.leg import Answered, Dtmf, Ended, Leg, LegEnd, LegEvent, Refused, Ringing
 from offhook.service.clock import Clock
-from offhook.service.stream_port import Stamp
+from offhook.service.stream_port import Batch
 from offhook.service.streaming import MediaStream
 from offhook.service.trace import CallTrace, Traces
 from offhook.wire.events import CallDisconnected, CreateCallFailed
@@ -56,7 +56,7 @@ class CallHost(Protocol):
 
     clock: Clock
     lanes: Lanes
-    stamp: Stamp
+    batch: Batch
     traces: Traces
 
     def announce(self, live: LiveCall, action: AnnounceCall) -> None:
@@ -338,7 +338,7 @@ class LiveCall:
             self.note("leg", "tone ignored", leg=leg_id, tone=tone, reason=str(error))
             return
         for stream in self.streams.values():
-            stream.send_dtmf(tone, self._host.stamp.text, self._names[leg_id].raw_id)
+            stream.send_dtmf(tone, self._host.batch.stamp, self._names[leg_id].raw_id)
 
     def _frames_heard(self) -> int | None:
         """Frames that the first leg has heard since the answer: the time base of its recording."""

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from picows import WSMsgType
+
 from offhook.audio.bridge import Port
 from offhook.audio.lanes import Lanes
 from offhook.calls.actions import AnnounceCall, DialLeg, Notify, OpenStream
@@ -18,7 +20,7 @@ from offhook.service.clock import Clock, Handle, MediaClock
 from offhook.service.directory import LocalDirectory
 from offhook.service.eventgrid import IncomingPost
 from offhook.service.live import LiveCall
-from offhook.service.stream_port import Stamp, StreamPort
+from offhook.service.stream_port import Batch, StreamPort
 from offhook.service.streaming import MediaStream
 from offhook.service.trace import CallTrace, Traces
 from offhook.wire.events import CallParticipant, encode_callback, event_time, grid_time, incoming_call
@@ -102,7 +104,7 @@ class Node:
         self.clock = clock
         self.identity = identity
         self.outside = outside
-        self.stamp = Stamp()
+        self.batch = Batch(WSMsgType.TEXT)
         self.pace = Pace()
         self.media = MediaClock(clock, self._tick, self.pace)
         self.lanes = Lanes(self._lane_failed)
@@ -127,12 +129,14 @@ class Node:
         """20 ms of every call: gather, mix, scatter; then what the legs did."""
         began = self.clock.monotonic()
         self._busy = True
-        self.stamp.text = timestamp(self.clock.wall())
+        self.batch.stamp = timestamp(self.clock.wall())
         lanes = self.lanes
+        self.batch.read()
         lanes.gather()
         for live in self._bridged:
             live.tick()
         lanes.scatter()
+        self.batch.flush()
         self._busy = False
         self._tick_mean += 0.05 * (self.clock.monotonic() - began - self._tick_mean)
         if self._events:
@@ -282,7 +286,7 @@ class Node:
             live.rate,
             mixed=options.audio_channel_type == "mixed",
             bidirectional=options.bidirectional,
-            stamp=self.stamp,
+            batch=self.batch,
             restart_ms=self._restart_ms,
         )
         return self.outside.stream(live, action, port)

@@ -6,7 +6,9 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Callable
+from socket import gaierror
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from picows import (
     WSCloseCode,
@@ -23,7 +25,7 @@ from offhook.audio.buffers import SAMPLE_BYTES, Cut, PlayedMark
 from offhook.audio.pcm import FRAMES_PER_SECOND, samples_per_frame
 from offhook.errors import StreamError, WireError
 from offhook.service.clock import Clock
-from offhook.service.stream_port import StreamPort
+from offhook.service.stream_port import Push, StreamPort
 from offhook.wire.streaming import AppAudio, audio_metadata, dtmf_data, mark_data, parse_app_message
 
 log = logging.getLogger("offhook.stream")
@@ -32,6 +34,7 @@ MAX_MESSAGE = 4 * 1024 * 1024
 BEHIND_SECONDS = 15
 STUCK_SECONDS = 30.0
 CLOSE_WAIT = 1.0
+READ_AT_ONCE = 16 * 1024  # bytes: reading a bigger message would make a tick late
 DIAL_TIMEOUT = 2.5
 FIRST_TRIES = (0.0, 0.5, 1.0)  # seconds before each try of the first connect
 AGAIN_TRIES = (0.25, 1.0, 2.0)  # the same after a drop in mid-call
@@ -175,7 +178,7 @@ class MediaStream:
         self._socket = socket
         self.port.on_marks(socket.send_marks)
         socket.send(audio_metadata(self.subscription_id, self.port.rate))
-        self.port.connect(socket.send)
+        self.port.connect(socket.push)
         if again:
             self._owner.stream_reestablished(self)
         else:
@@ -200,7 +203,7 @@ class MediaStream:
     def _note(self, name: str, detail: dict[str, object]) -> None:
         self._owner.stream_note(self, name, detail)
 
-    def receive(self, data: bytes | memoryview) -> None:
+    def receive(self, data: bytes) -> None:
         """One whole message of the app. Bad ones are counted, said once of each kind, and cost nothing else."""
         port = self.port
         try:
@@ -239,12 +242,13 @@ class _Socket(WSListener):
 
     def __init__(self, stream: MediaStream) -> None:
         self._stream = stream
+        self._receive = stream.receive
+        self._batch = stream.port.batch
         self._transport: WSTransport | None = None
         self._parts: bytearray | None = None
         self._limit = BEHIND_SECONDS * FRAMES_PER_SECOND * (samples_per_frame(stream.port.rate) * 8 // 3 + 200)
         self._stuck_since = 0.0
-        self._sent = 0
-        self._accepted = 0
+        self._waiting = 0
         self.gone: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.close_code: WSCloseCode | None = None
         self.stuck = False
@@ -257,8 +261,13 @@ class _Socket(WSListener):
     def send(self, message: bytes) -> None:
         """Push one text message without waiting."""
         if self._transport is not None:
-            self._sent += len(message)
             self._transport.send(WSMsgType.TEXT, message)
+
+    @property
+    def push(self) -> Push:
+        """The socket's own send, for the tick."""
+        assert self._transport is not None
+        return self._transport.send
 
     def send_marks(self, marks: list[PlayedMark]) -> None:
         """Tell the app of marks that were heard or cut (protocol.md §2.12; only apps that use marks get them)."""
@@ -268,7 +277,7 @@ class _Socket(WSListener):
     def pause_writing(self) -> None:
         """The app is behind: from now on each tick looks at how far."""
         self._stuck_since = self._stream._clock.monotonic()
-        self._accepted = self._sent - self._backlog()
+        self._waiting = self._backlog()
         self._stream.port.has_room = self._has_room
 
     def resume_writing(self) -> None:
@@ -278,9 +287,9 @@ class _Socket(WSListener):
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """A frame of the app; fragments are put together here."""
         kind = frame.msg_type
-        if kind in (WSMsgType.TEXT, WSMsgType.BINARY):
+        if kind == WSMsgType.TEXT or kind == WSMsgType.BINARY:
             if frame.fin:
-                self._stream.receive(frame.get_payload_as_memoryview())
+                self._take(frame.get_payload_as_bytes())
             else:
                 self._parts = bytearray(frame.get_payload_as_memoryview())
         elif kind == WSMsgType.CONTINUATION and self._parts is not None:
@@ -290,11 +299,21 @@ class _Socket(WSListener):
                 transport.disconnect()
             elif frame.fin:
                 parts, self._parts = self._parts, None
-                self._stream.receive(bytes(parts))
+                self._take(bytes(parts))
         elif kind == WSMsgType.CLOSE:
             self.close_code = frame.get_close_code()
             transport.send_close(self.close_code)
             transport.disconnect()
+
+    def _take(self, message: bytes) -> None:
+        """Leave a message for the next tick, which is when it can first matter; a big one is read at once."""
+        batch = self._batch
+        if len(message) > READ_AT_ONCE:
+            batch.read()
+            self._receive(message)
+        else:
+            batch.receivers.append(self._receive)
+            batch.came.append(message)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         """The connection is over, whoever ended it."""
@@ -318,17 +337,19 @@ class _Socket(WSListener):
         transport = self._transport
         return 0 if transport is None else int(transport.underlying_transport.get_write_buffer_size())
 
-    def _has_room(self) -> bool:
-        """Whether one more frame may wait; a socket that took nothing for 30 s is given up."""
-        size, now = self._backlog(), self._stream._clock.monotonic()
-        if self._sent - size > self._accepted:
-            self._accepted, self._stuck_since = self._sent - size, now
+    def _has_room(self, size: int) -> bool:
+        """Whether one more message may wait; a socket that took nothing for 30 s is given up."""
+        backlog, now = self._backlog(), self._stream._clock.monotonic()
+        if backlog < self._waiting:
+            self._stuck_since = now
         elif now - self._stuck_since > STUCK_SECONDS:
             self.stuck = True
             self._stream.port.disconnect()
             asyncio.get_running_loop().call_soon(self._abort)
             return False
-        return size < self._limit
+        room = backlog < self._limit
+        self._waiting = backlog + size if room else backlog
+        return room
 
 
 def _explain(error: Exception, url: str) -> StreamError:
@@ -346,6 +367,8 @@ def _explain(error: Exception, url: str) -> StreamError:
         return StreamError("stream_url_invalid", f"TLS failed ({error.reason}): is the app speaking plain ws?")
     if isinstance(error, TimeoutError):
         return StreamError("stream_url_invalid", f"no answer within {DIAL_TIMEOUT:g} s")
+    if isinstance(error, gaierror):
+        return StreamError("stream_url_invalid", f"the name {urlsplit(url).hostname} cannot be found")
     if isinstance(error, ConnectionRefusedError):
         return StreamError("stream_url_invalid", "connection refused: nothing listens there")
     return StreamError("stream_url_invalid", f"{type(error).__name__}: {error}")
