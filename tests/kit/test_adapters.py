@@ -331,6 +331,46 @@ async def test_a_reader_that_is_slow_loses_nothing(serving: Serving) -> None:
     assert got == [number.to_bytes(2, "little") * 320 for number in range(count)]
 
 
+@every_adapter
+async def test_a_handler_that_never_reads_holds_the_service_back(serving: Serving) -> None:
+    connected = asyncio.Event()
+    end = asyncio.Event()
+
+    async def handler(stream: Stream) -> None:
+        connected.set()
+        await end.wait()
+
+    sent: list[int] = []
+    async with serving(handler, None) as url, dial(url) as ws:
+        await connected.wait()
+        sending = asyncio.create_task(_send_numbered(ws, 40_000, sent))  # more than sockets hold
+        await settled(lambda: len(sent))
+        assert not sending.done()
+        sending.cancel()
+        ws.transport.abort()
+        end.set()
+
+
+async def test_messages_keep_their_order_while_sends_overlap() -> None:
+    got: list[str] = []
+
+    class Slow:
+        async def receive(self) -> None:
+            return None
+
+        async def send(self, text: str) -> None:
+            for _ in range(0 if got else 20):
+                await asyncio.sleep(0)
+            got.append(text)
+
+        async def close(self, code: int, reason: str) -> None:
+            return None
+
+    stream = Stream(Slow(), {})
+    await asyncio.gather(*(stream.play(bytes([n, n])) for n in range(5)), stream.stop(), stream.play(b"zz"))
+    assert [parse_app_message(text) for text in got] == [AppAudio(bytes(2)), StopAudio(), AppAudio(b"zz")]
+
+
 async def _send_numbered(ws: ClientConnection, count: int, sent: list[int]) -> None:
     writer = FrameWriter(None)
     for number in range(count):
