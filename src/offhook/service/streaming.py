@@ -369,6 +369,8 @@ def _explain(error: Exception, url: str) -> StreamError:
         return StreamError("stream_url_invalid", f"no answer within {DIAL_TIMEOUT:g} s")
     if isinstance(error, gaierror):
         return StreamError("stream_url_invalid", f"the name {urlsplit(url).hostname} cannot be found")
+    if isinstance(error, gaierror):
+        return StreamError("stream_url_invalid", f"the name {urlsplit(url).hostname} cannot be found")
     if isinstance(error, ConnectionRefusedError):
         return StreamError("stream_url_invalid", "connection refused: nothing listens there")
     return StreamError("stream_url_invalid", f"{type(error).__name__}: {error}")
