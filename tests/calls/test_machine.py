@@ -285,6 +285,9 @@ class AnyCall(RuleBasedStateMachine):
         else:
             assert self.call.legs, "nobody is left, and the call does not know"
             waiting = any(not leg.joined for leg in self.call.legs.values())
+            talking = len(self.call.joined())
+            assert self.call.state != "bridged" or (talking >= 2 and not self.call.connections)
+            assert bool(talking) <= (self.call.state in ("connected", "bridged"))
             assert waiting == (self.call.next_deadline() is not None), "somebody waits without an end, or nobody does"
 
     def nothing_is_left(self) -> None:

@@ -24,6 +24,7 @@ from tests.calls.stage import (
     stream_fails,
     stream_opened,
     streaming,
+    transcription,
     up,
 )
 
@@ -172,8 +173,6 @@ def test_what_is_known_of_a_failure_joins_the_message() -> None:
 
 
 def test_transcription_is_refused_by_name() -> None:
-    from tests.calls.stage import transcription
-
     call = incoming()
     answer(transcribe=transcription())(call)
     up("leg0")(call)

@@ -103,7 +103,6 @@ class Connection:
         """The app's hold is over: its stream closes, and it is told why (§5.5, §5.8)."""
         if self.stream is not None and self.stream.abandon():
             self._outbox.append(CloseStream(self.connection_id))
-        self._held.clear()
         if not self.established:
             failed = CreateCallFailed if isinstance(self._request, CreateCallRequest) else AnswerFailed
             self._tell(failed, row_of(outcome), detail)
