@@ -260,6 +260,7 @@ class TestApp:
         self.on_message: Callable[[Stream, dict[str, Any]], Awaitable[None]] | None = None
         self.on_event: Callable[[dict[str, Any]], Awaitable[None]] | None = None
         self.on_stream: Callable[[Stream], Awaitable[None]] | None = None
+        self.refusing: int | None = None
         self._over: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -272,6 +273,7 @@ class TestApp:
         for kept in (self.incoming, self.events, self.tokens, self.streams):
             kept.clear()
         self.on_incoming = self.on_message = self.on_event = self.on_stream = None
+        self.refusing = None
 
     @property
     def url(self) -> str:
@@ -359,7 +361,9 @@ class TestApp:
             self._spawn(self.on_event(events[0]))
         return web.Response()
 
-    async def _socket(self, request: web.Request) -> web.WebSocketResponse:
+    async def _socket(self, request: web.Request) -> web.StreamResponse:
+        if self.refusing is not None:
+            return web.Response(status=self.refusing)
         socket = web.WebSocketResponse(max_msg_size=0)
         await socket.prepare(request)
         headers = {name.lower(): value for name, value in request.headers.items()}
