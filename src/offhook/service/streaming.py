@@ -178,7 +178,9 @@ class MediaStream:
         self._socket = socket
         self.port.on_marks(socket.send_marks)
         socket.send(audio_metadata(self.subscription_id, self.port.rate))
-        self.port.connect(socket.push)
+        push = socket.push
+        if push is not None:
+            self.port.connect(push)
         if again:
             self._owner.stream_reestablished(self)
         else:
@@ -264,10 +266,9 @@ class _Socket(WSListener):
             self._transport.send(WSMsgType.TEXT, message)
 
     @property
-    def push(self) -> Push:
-        """The socket's own send, for the tick."""
-        assert self._transport is not None
-        return self._transport.send
+    def push(self) -> Push | None:
+        """The socket's own send, for the tick; None when the app has closed already."""
+        return None if self._transport is None else self._transport.send
 
     def send_marks(self, marks: list[PlayedMark]) -> None:
         """Tell the app of marks that were heard or cut (protocol.md §2.12; only apps that use marks get them)."""
@@ -367,8 +368,6 @@ def _explain(error: Exception, url: str) -> StreamError:
         return StreamError("stream_url_invalid", f"TLS failed ({error.reason}): is the app speaking plain ws?")
     if isinstance(error, TimeoutError):
         return StreamError("stream_url_invalid", f"no answer within {DIAL_TIMEOUT:g} s")
-    if isinstance(error, gaierror):
-        return StreamError("stream_url_invalid", f"the name {urlsplit(url).hostname} cannot be found")
     if isinstance(error, gaierror):
         return StreamError("stream_url_invalid", f"the name {urlsplit(url).hostname} cannot be found")
     if isinstance(error, ConnectionRefusedError):
