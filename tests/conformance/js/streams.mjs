@@ -8,6 +8,7 @@ import {
   createOutboundAudioData,
   createOutboundStopAudioData,
 } from "@azure/communication-call-automation";
+import { getIdentifierRawId } from "@azure/communication-common";
 import { describe, say } from "./report.mjs";
 
 const REPORT_EVERY = 25;
@@ -59,7 +60,7 @@ class Stream {
 
   hear(parsed) {
     const pcm = Buffer.from(parsed.data, "base64");
-    const speaker = parsed.participant?.rawId ?? parsed.participant?.phoneNumber ?? "";
+    const speaker = parsed.participant === undefined ? "" : getIdentifierRawId(parsed.participant);
     this.frameSizes.add(pcm.length);
     if (parsed.isSilent) this.silent += 1;
     if (!this.heard.has(speaker)) this.heard.set(speaker, []);
