@@ -111,8 +111,8 @@ def pytest_step(tally: Tally, arguments: Sequence[str]) -> None:
     heading("pytest")
     report = BUILD / "junit.xml"
     report.unlink(missing_ok=True)
-    measured = ["--cov=offhook", "--cov-report=", "--durations=8"]
-    command = [sys.executable, "-m", "pytest", f"--junitxml={report}", *measured, *arguments]
+    options = ["--continue-on-collection-errors", "--cov=offhook", "--cov-report=", "--durations=8"]
+    command = [sys.executable, "-m", "pytest", f"--junitxml={report}", *options, *arguments]
     try:
         status = subprocess.run(command, cwd=ROOT, check=False, timeout=PYTEST_LIMIT).returncode
     except subprocess.TimeoutExpired:
