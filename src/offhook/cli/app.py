@@ -83,7 +83,7 @@ def build(chosen: str | None) -> typer.Typer:
         no_args_is_help=True,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": WIDTH},
+        context_settings={"max_content_width": WIDTH},
     )
 
     @app.callback()

@@ -62,12 +62,12 @@ def node_address(text: str | None) -> NodeAddress:
         fields = dict(part.split("=", 1) for part in url.split(";") if "=" in part)
         lower = {name.strip().lower(): value for name, value in fields.items()}
         url, key = lower.get("endpoint", ""), lower["accesskey"]
-    parts = urlsplit(url)
     try:
-        port = parts.port
+        parts = urlsplit(url)
+        port, usable = parts.port, parts.scheme in ("http", "https") and bool(parts.hostname)
     except ValueError:
-        port = -1
-    if parts.scheme not in ("http", "https") or not parts.hostname or port == -1:
+        usable = False
+    if not usable or not parts.hostname:
         raise ConfigError(f"--node: '{url}' is not an http(s) URL like {DEFAULT_NODE}")
     try:
         raw_key = base64.b64decode(key, validate=True)

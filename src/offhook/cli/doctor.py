@@ -59,8 +59,12 @@ def doctor(
 def _check_url(option: str, url: str | None, schemes: tuple[str, ...]) -> None:
     if url is None:
         return
-    parts = urlsplit(url)
-    if parts.scheme not in schemes or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
         raise ConfigError(f"{option}: '{url}' is not a {' or '.join(schemes)} URL")
 
 

@@ -231,7 +231,7 @@ def _leader(mark: _Mark, top: float, color: str) -> str:
 
 
 def _draw_mark(mark: _Mark, top: float, color: str) -> Iterator[str]:
-    hint = f"<title>{escape(mark.hint)}</title>" if mark.hint else ""
+    hint = f"<title>{_clean(mark.hint)}</title>" if mark.hint else ""
     if mark.row < 0:
         yield f'<circle cx="{mark.x:.1f}" cy="{top + 3:.1f}" r="2.5" fill="{color}">{hint}</circle>'
         return
@@ -259,6 +259,11 @@ def _tint(color: str) -> str:
     return "#" + "".join(f"{round(252 + (part - 252) * 0.07):02x}" for part in (red, green, blue))
 
 
+def _clean(text: str) -> str:
+    """Text for XML, which has no place for control characters."""
+    return escape("".join(char if char.isprintable() else "?" for char in text))
+
+
 def _text(
     x: float,
     y: float,
@@ -270,9 +275,8 @@ def _text(
     fill: str = _INK,
     after: str = "",
 ) -> str:
-    clean = "".join(char if char.isprintable() else "?" for char in text)
-    quiet = f' <tspan fill="{_QUIET}" dx="3">{escape(after)}</tspan>' if after else ""
+    quiet = f' <tspan fill="{_QUIET}" dx="3">{_clean(after)}</tspan>' if after else ""
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor={quoteattr(anchor)} font-weight="{weight}" '
-        f'fill="{fill}">{escape(clean)}{quiet}</text>'
+        f'fill="{fill}">{_clean(text)}{quiet}</text>'
     )
