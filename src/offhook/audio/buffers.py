@@ -7,6 +7,7 @@ exactly which sample has left. Time is counted in ticks, one `read` a tick; noth
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,6 +71,7 @@ class PlayoutBuffer:
         "fired",
         "frame_samples",
         "gaps",
+        "on_fired",
         "played",
         "refused",
     )
@@ -94,6 +96,7 @@ class PlayoutBuffer:
         self._utterance_ticks = UTTERANCE_GAP_MS // PTIME_MS
         self._marks: deque[tuple[int, str]] = deque()
         self.fired: list[PlayedMark] = []
+        self.on_fired: Callable[[list[PlayedMark]], None] | None = None
         self.played = 0
         self.refused = 0
         self.gaps = 0
@@ -147,11 +150,13 @@ class PlayoutBuffer:
         self._queued = queued - want
         self._taken += want
         self.played += self.frame_samples
-        offset = self._offset
+        chunk, offset = self._chunk, self._offset
+        if offset == len(chunk) and self._chunks:
+            chunk, offset = self._chunk, self._offset = self._chunks.popleft(), 0
         end = offset + want
-        if end <= len(self._chunk):
+        if end <= len(chunk):
             self._offset = end
-            frame = np.frombuffer(self._chunk, _INT16, self.frame_samples, offset)
+            frame = np.frombuffer(chunk, _INT16, self.frame_samples, offset)
         else:
             frame = np.frombuffer(self._gather(want), _INT16)
         if self._marks:
@@ -174,6 +179,7 @@ class PlayoutBuffer:
         self._dry_ticks = self._utterance_ticks + 1
         self.fired.extend(PlayedMark(mark_id, False) for _, mark_id in self._marks)
         self._marks.clear()
+        self._report()
         return cut
 
     def take_fired(self) -> list[PlayedMark]:
@@ -242,3 +248,9 @@ class PlayoutBuffer:
     def _fire(self) -> None:
         while self._marks and self._marks[0][0] <= self._taken:
             self.fired.append(PlayedMark(self._marks.popleft()[1], True))
+        self._report()
+
+    def _report(self) -> None:
+        """Hand marks to `on_fired`, if somebody listens."""
+        if self.fired and self.on_fired is not None:
+            self.on_fired(self.take_fired())

@@ -30,7 +30,7 @@ class Script:
     rate: int | None = None
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Figures:
     """What a simulated endpoint counted; frames are 20 ms."""
 
@@ -61,19 +61,21 @@ class SimulatedLeg:
     def __init__(self, leg_id: str, script: Script, hooks: Hooks) -> None:
         self.leg_id = leg_id
         self.rate = script.rate
-        self.figures = Figures()
         self._script = script
         self._hooks = hooks
         self._hear = hooks.hear
         self._pace = hooks.pace
         self._said: PlayoutBuffer | None = None
-        self._tone: ToneSource | None = None
+        self._source: Callable[[], Frame | None] | None = None
         self._pending: list[bytes] = []
         self._quiet: Frame = silence(8000)
-        self._speak_from = 0
         self._lead_rest = 0
-        self._agenda: list[tuple[int, LegEvent]] = []
+        self._agenda: list[tuple[int, LegEvent | None]] = []
         self._next = -1
+        self._index = 0
+        self._heard = self._gaps = self._late = 0
+        self._first_heard: int | None = None
+        self._spoke_at: int | None = None
         self._dry = GAP_FRAMES + 1
         self._over = False
 
@@ -87,6 +89,12 @@ class SimulatedLeg:
         """Whether the leg has been left, from either side."""
         return self._over
 
+    @property
+    def figures(self) -> Figures:
+        """The counts so far."""
+        index = self._index
+        return Figures(index, index, self._heard, self._gaps, self._late, self._first_heard, self._spoke_at)
+
     def answer(self, rate: int) -> None:
         """Frame 0 is the next tick. The leg speaks at its own rate, or at the bridge's when it has none."""
         if self.rate is None:
@@ -95,21 +103,19 @@ class SimulatedLeg:
         script = self._script
         self._quiet = silence(rate)
         self._said = PlayoutBuffer(rate, restart_ms=40 if script.live else 0)
-        if script.tone is not None:
-            self._tone = ToneSource(script.tone, rate)
-        lead = round(script.lead * rate)
-        self._speak_from, self._lead_rest = divmod(lead, samples_per_frame(rate))
+        speak_from, self._lead_rest = divmod(round(script.lead * rate), samples_per_frame(rate))
         if self._lead_rest:
             self._said.write(bytes(2 * self._lead_rest))
         for pcm in self._pending:
             self._said.write(pcm)
         self._pending.clear()
-        agenda: list[tuple[int, LegEvent]] = [(round(at * FRAMES_PER_SECOND), Dtmf(tone)) for at, tone in script.dtmf]
+        agenda: list[tuple[int, LegEvent | None]] = [(speak_from, None)]
+        agenda += [(round(at * FRAMES_PER_SECOND), Dtmf(tone)) for at, tone in script.dtmf]
         if script.duration is not None:
             # The event is acted on after the tick that raises it, so the last frame of the call raises it.
             agenda.append((max(round(script.duration * FRAMES_PER_SECOND) - 1, 0), Ended()))
         self._agenda = sorted(agenda, key=lambda item: item[0])
-        self._next = self._agenda[0][0] if self._agenda else -1
+        self._next = self._agenda[0][0]
         if self._hooks.answered is not None:
             self._hooks.answered(rate)
 
@@ -140,51 +146,67 @@ class SimulatedLeg:
 
     def read(self) -> Frame | None:
         """What the endpoint says in this frame; never None while it is there, for a pause is not an absence."""
-        figures = self.figures
-        index = figures.frames
-        if index == self._next:
-            self._act(index)
-        figures.sent += 1
-        if index < self._speak_from or self._said is None:
+        if self._index == self._next:
+            self._act(self._index)
+        source = self._source
+        if source is None:
             return self._quiet
-        if self._tone is not None:
-            if figures.spoke_at is None:
-                self._note_speech(index)
-            return self._tone.next()
-        frame = self._said.read()
-        if frame is None:
-            return self._quiet
-        if figures.spoke_at is None:
-            self._note_speech(index)
-        return frame
+        frame = source()
+        return self._quiet if frame is None else frame
 
     def write(self, mix: Frame | None, heard: Sequence[Member]) -> None:
         """What the endpoint hears in this frame."""
-        figures = self.figures
-        index = figures.frames
-        figures.frames = index + 1
+        index = self._index
+        self._index = index + 1
         if mix is None:
             self._dry += 1
         else:
-            figures.heard += 1
-            if 0 < self._dry <= GAP_FRAMES:
-                figures.gaps += 1
-            self._dry = 0
-            if figures.first_heard is None:
-                figures.first_heard = index
+            self._heard += 1
+            if self._dry:
+                self._resume(index)
         if self._pace.late:
-            figures.late += 1
+            self._late += 1
         if self._hear is not None:
             self._hear(index, mix)
 
-    def _note_speech(self, index: int) -> None:
+    def _resume(self, index: int) -> None:
+        """Audio of the app after none: its first, a gap mended, or the next utterance."""
+        if self._dry <= GAP_FRAMES:
+            self._gaps += 1
+        self._dry = 0
+        if self._first_heard is None:
+            self._first_heard = index
+
+    def _speak(self) -> None:
+        """The lead is over."""
+        assert self.rate is not None and self._said is not None
+        if self._script.tone is not None:
+            self._source = ToneSource(self._script.tone, self.rate).next
+            self._note_speech(0)
+        else:
+            self._source = self._first_words
+
+    def _first_words(self) -> Frame | None:
+        """The source until something is there to be said."""
+        assert self._said is not None
+        frame = self._said.read()
+        if frame is not None:
+            self._source = self._said.read
+            self._note_speech(self._lead_rest)
+        return frame
+
+    def _note_speech(self, offset: int) -> None:
         assert self.rate is not None
-        self.figures.spoke_at = index * samples_per_frame(self.rate) + (0 if self._tone else self._lead_rest)
+        self._spoke_at = self._index * samples_per_frame(self.rate) + offset
         if self._hooks.spoke is not None:
-            self._hooks.spoke(self.figures.spoke_at)
+            self._hooks.spoke(self._spoke_at)
 
     def _act(self, index: int) -> None:
         """Do what the script has at this frame."""
         while self._agenda and self._agenda[0][0] <= index:
-            self._hooks.event(self.leg_id, self._agenda.pop(0)[1])
+            event = self._agenda.pop(0)[1]
+            if event is None:
+                self._speak()
+            else:
+                self._hooks.event(self.leg_id, event)
         self._next = self._agenda[0][0] if self._agenda else -1

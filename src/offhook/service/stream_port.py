@@ -72,7 +72,6 @@ class StreamCounters:
     sent: int = 0
     dropped: int = 0
     messages_in: int = 0
-    bytes_in: int = 0
     bad_messages: int = 0
     ignored_messages: int = 0
 
@@ -94,7 +93,8 @@ class StreamPort:
         self._writer = FrameWriter(None)
         self._writers: dict[str, FrameWriter] = {}
         self._levels: dict[str, float] = {}
-        self._marks: Callable[[list[PlayedMark]], None] | None = None
+        self.read: Callable[[], Frame | None] = self.playout.read
+        """The app's next 20 ms; None while it has nothing to say."""
 
     def connect(self, push: Push) -> None:
         """Frames go to this socket from the next tick on."""
@@ -112,13 +112,11 @@ class StreamPort:
 
     def on_marks(self, report: Callable[[list[PlayedMark]], None]) -> None:
         """Where marks go that were reached or thrown away."""
-        self._marks = report
+        self.playout.on_fired = report
 
     def accept(self, audio: AppAudio) -> None:
         """Queue what the app wants heard. Without `enableBidirectional` it is ignored (protocol.md §2.6)."""
-        counters = self.counters
-        counters.messages_in += 1
-        counters.bytes_in += len(audio.pcm)
+        self.counters.messages_in += 1
         if not self.bidirectional:
             return
         self.playout.write(audio.pcm)
@@ -128,13 +126,6 @@ class StreamPort:
     def stop(self) -> Cut:
         """StopAudio: at most one more frame, a ramp, carries the app's audio."""
         return self.playout.clear()
-
-    def read(self) -> Frame | None:
-        """The app's next 20 ms; None while it has nothing to say."""
-        frame = self.playout.read()
-        if self._marks is not None and self.playout.fired:
-            self._marks(self.playout.take_fired())
-        return frame
 
     def write(self, mix: Frame | None, heard: Sequence[Member]) -> None:
         """Send the app this tick's audio: one message (mixed), or one for each participant (unmixed)."""

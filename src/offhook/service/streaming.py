@@ -30,6 +30,7 @@ from offhook.wire.streaming import AppAudio, audio_metadata, dtmf_data, mark_dat
 
 log = logging.getLogger("offhook.stream")
 
+TEXT = WSMsgType.TEXT
 MAX_MESSAGE = 4 * 1024 * 1024
 BEHIND_SECONDS = 15
 STUCK_SECONDS = 30.0
@@ -263,7 +264,7 @@ class _Socket(WSListener):
     def send(self, message: bytes) -> None:
         """Push one text message without waiting."""
         if self._transport is not None:
-            self._transport.send(WSMsgType.TEXT, message)
+            self._transport.send(TEXT, message)
 
     @property
     def push(self) -> Push | None:
@@ -288,7 +289,7 @@ class _Socket(WSListener):
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """A frame of the app; fragments are put together here."""
         kind = frame.msg_type
-        if kind == WSMsgType.TEXT or kind == WSMsgType.BINARY:
+        if kind is TEXT or kind == WSMsgType.BINARY:
             if frame.fin:
                 self._take(frame.get_payload_as_bytes())
             else:
