@@ -301,6 +301,7 @@ class LiveCall:
         self.call.stream_closed(connection_id, self._host.clock.monotonic())
 
     def _unseat(self, stream: MediaStream) -> None:
+        self._host.batch.read()  # what the app sent before the end counts, a StopAudio above all
         self.bridge.remove(stream.port)
         if self.streams.get(stream.connection_id) is stream:
             del self.streams[stream.connection_id]
@@ -342,8 +343,8 @@ class LiveCall:
 
     def _frames_heard(self) -> int | None:
         """Frames that the first leg has heard since the answer: the time base of its recording."""
-        for leg in self.legs.values():
-            figures = getattr(leg, "figures", None)
+        for leg_id in self._ports:
+            figures = getattr(self.legs.get(leg_id), "figures", None)
             if figures is not None:
                 return int(figures.frames)
         return None
