@@ -1,4 +1,4 @@
-"""A stand-in for a node's console API in a thread of its own: plays one scripted call and remembers what it was told."""
+"""A stand-in for a node's console API in a thread of its own: plays one scripted call, remembers what it is told."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.cli.fake_node import CALL_ID, ENDED, FakeNode, Send, echo_scene, ending_scene, frame, serving
 
 from offhook.audio.wav import read_wav, write_wav
 from offhook.cli import main
@@ -22,7 +23,6 @@ from offhook.cli.call import plan, read_dtmf
 from offhook.cli.console_client import KEY_VARIABLE, LOCAL_KEY, node_address
 from offhook.cli.voice import Voice
 from offhook.errors import ConfigError
-from tests.cli.fake_node import CALL_ID, ENDED, FakeNode, Send, echo_scene, ending_scene, frame, serving
 
 TO = ["call", "--json", "--to", "+15550100002"]
 RESULT = [

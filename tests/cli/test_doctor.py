@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from tests.live import OFFHOOK, dev_node
 
 from offhook.cli import main
 from offhook.cli.checks import Check
 from offhook.cli.console_client import node_address
 from offhook.cli.doctor import examine
 from offhook.cli.node_env import TRUST_VARIABLES
-from tests.live import OFFHOOK, dev_node
 
 NOBODY = node_address("http://127.0.0.1:1")
 
@@ -74,9 +74,10 @@ async def missing(request: web.Request) -> web.Response:
 )
 async def test_the_apps_routes(handler: Any, option: str, result: str) -> None:
     server = await app(handler)
-    scheme = "http" if option == "webhook" else "ws"
     try:
-        found = named(await examine(NOBODY, **{option: f"{scheme}://127.0.0.1:{server.port}/route"}), option)
+        place = f"://127.0.0.1:{server.port}/route"
+        urls = ("http" + place, None) if option == "webhook" else (None, "ws" + place)
+        found = named(await examine(NOBODY, *urls), option)
     finally:
         await server.close()
     assert found.result == result, found

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.cli.fake_node import FakeNode, serving
 
 from offhook.cli import main
 from offhook.cli.dev import banner, event_line
 from offhook.cli.node_env import VARIABLES, environment, export_lines
 from offhook.errors import ConfigError
-from tests.cli.fake_node import FakeNode, serving
 
 STATUS: dict[str, Any] = {
     "connectionString": "endpoint=https://localhost:8480/;accesskey=a2V5",

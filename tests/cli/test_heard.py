@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.cli.fake_node import frame
 
 from offhook.cli.heard import Heard
-from tests.cli.fake_node import frame
 
 RATE = 16000
 SIZE = RATE // 50 * 2

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.cli.fake_node import CALL_ID, ENDED, FakeNode, Send, frame, serving
 
 from offhook.audio.wav import read_wav, write_wav
 from offhook.cli import main
 from offhook.cli.phone import register_message
-from tests.cli.fake_node import CALL_ID, ENDED, FakeNode, Send, frame, serving
 
 PHONE = ["phone", "--json", "--number", "+15550100003"]
 

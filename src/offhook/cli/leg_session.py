@@ -17,6 +17,7 @@ from typing import Any
 import aiohttp
 import numpy as np
 
+from offhook.audio.tones import ToneSource
 from offhook.cli.heard import Heard, HeardFrame
 from offhook.cli.voice import Samples, Voice, load_sounddevice
 
@@ -50,6 +51,7 @@ class LegSession:
     ended: dict[str, Any] | None = None
     error: str | None = None
     _upload: asyncio.Task[None] | None = None
+    _tone: Samples | None = None  # one frame of what the node makes
 
     @property
     def answered(self) -> bool:
@@ -92,6 +94,8 @@ class LegSession:
 
     def spoken_during(self, frame: HeardFrame) -> Samples:
         """What was said while `frame` was heard; may be shorter than the frame."""
+        if self._tone is not None:
+            return self._tone if frame.index * len(frame.samples) >= self.spoken_start else self._tone[:0]
         start = frame.index * len(frame.samples) - self.spoken_start
         return self.spoken[max(0, start) : max(0, start + len(frame.samples))]
 
@@ -134,7 +138,9 @@ class LegSession:
             return
         self.answer_ms = said.get("answerMs")
         self.heard = Heard(self.rate)
-        if self.voice is not None:
+        if self.voice is not None and self.voice.tone is not None:
+            self._tone = ToneSource(self.voice.tone, self.rate).next()
+        elif self.voice is not None:
             self._upload = asyncio.create_task(self._speak(self.voice))
 
     async def _speak(self, voice: Voice) -> None:

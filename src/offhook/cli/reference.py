@@ -33,8 +33,7 @@ def help_text(name: str | None) -> str:
 def page() -> str:
     """The whole page."""
     parts = [_HEAD, f"```\n{help_text(None)}\n```\n"]
-    for name in VERBS:
-        parts.append(f"## offhook {name}\n\n```\n{help_text(name)}\n```\n")
+    parts.extend(f"## offhook {name}\n\n```\n{help_text(name)}\n```\n" for name in VERBS)
     return "\n".join(parts)
 
 
