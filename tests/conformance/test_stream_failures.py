@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from tests.console_leg import Leg, caller
-from tests.live import DevNode, Stream, TestApp, answer, dev_node, rest, streaming_options, until
+from tests.live import DevNode, Stream, TestApp, answer, rest, streaming_options, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -87,14 +87,6 @@ async def take_over(stream: Stream) -> None:
         stream.drop()
     elif path.startswith("close/"):
         await stream.socket.close(code=int(path.removeprefix("close/")))
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[DevNode, TestApp]]:
-    app = TestApp()
-    async with app.running(), dev_node(tmp_path_factory.mktemp("state"), "--incoming", app.webhook) as node:
-        await until(lambda: node.named("subscription"), "validation")
-        yield node, app
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

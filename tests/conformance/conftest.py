@@ -1,0 +1,49 @@
+"""One node and one app for each module of conformance tests; the app forgets everything between tests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from tests.live import DevNode, TestApp, dev_node, until
+
+
+@pytest.fixture(scope="session", autouse=True)
+def unanswered(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Future[Any] | None]:
+    """Half a minute of ringing, begun with the first conformance test so that nobody waits for it."""
+    if not any(item.path.name == "test_unanswered.py" for item in request.session.items):
+        yield None
+        return
+    from tests.conformance.test_unanswered import ring_out
+
+    state = tmp_path_factory.mktemp("unanswered")
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(lambda: asyncio.run(ring_out(state)))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[DevNode, TestApp]]:
+    """A node whose calls go to an app that has been validated."""
+    app = TestApp()
+    async with app.running(), dev_node(tmp_path_factory.mktemp("state"), "--incoming", app.webhook) as node:
+        await until(lambda: node.named("subscription"), "validation")
+        yield node, app
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def app(world: tuple[DevNode, TestApp]) -> TestApp:
+    """The module's app, as new."""
+    await world[1].clear()
+    return world[1]
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def node(world: tuple[DevNode, TestApp], app: TestApp) -> DevNode:
+    """The module's node."""
+    return world[0]
