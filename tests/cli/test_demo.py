@@ -61,8 +61,9 @@ def test_other_sound_and_silence_are_no_echo() -> None:
 
 def test_stop_counts_from_the_nodes_stop_audio_to_the_last_sample() -> None:
     stop = {"kind": "stopAudio", "name": "StopAudio", "atMs": 1000.0, "detail": {"atSample": 16000}}
-    assert stop_audio_ms({"rate": 16000, "events": [stop]}) == 20.0
-    assert stop_audio_ms({"rate": 16000, "events": []}) is None
+    assert stop_audio_ms({"rate": 16000, "events": [stop]}, 32000) == 20.0
+    assert stop_audio_ms({"rate": 16000, "events": [stop]}, 15840) == 10.0
+    assert stop_audio_ms({"rate": 16000, "events": []}, 32000) is None
 
 
 @pytest.fixture

@@ -220,20 +220,21 @@ def measure(spoken: Samples, heard: Samples, rate: int, trace: dict[str, Any]) -
         "correlation": found.correlation if found is not None else None,
         "delayMs": found.delay_ms if found is not None else None,
         "longestGapMs": longest_gap_ms(spoken, heard, found) if found is not None else None,
-        "stopAudioMs": stop_audio_ms(trace),
+        "stopAudioMs": stop_audio_ms(trace, len(heard)),
     }
 
 
-def stop_audio_ms(trace: dict[str, Any]) -> float | None:
+def stop_audio_ms(trace: dict[str, Any], heard: int) -> float | None:
     """From the app's StopAudio at the node to the end of the last sample of the app's that the caller hears.
 
-    The node says at which sample of the call the sound ends. Sample 0 leaves with the first tick, one ptime after the
-    answer, since this is the node's only call. None when there was no StopAudio.
+    The node says at which sample of the call the sound ends; a call that ended first was `heard` that many samples.
+    Sample 0 leaves with the first tick, one ptime after the answer, since this is the node's only call. None when
+    there was no StopAudio.
     """
     stop = next((event for event in trace.get("events", []) if event["kind"] == "stopAudio"), None)
     if stop is None or not trace.get("rate"):
         return None
-    ends = PTIME_MS + float(stop["detail"]["atSample"]) * 1000 / float(trace["rate"])
+    ends = PTIME_MS + min(float(stop["detail"]["atSample"]), heard) * 1000 / float(trace["rate"])
     return round(max(0.0, ends - float(stop["atMs"])), 1)
 
 
