@@ -85,6 +85,11 @@ class SimulatedLeg:
         return self
 
     @property
+    def answered(self) -> bool:
+        """Whether frame 0 has been set."""
+        return self._said is not None
+
+    @property
     def ended(self) -> bool:
         """Whether the leg has been left, from either side."""
         return self._over

@@ -148,17 +148,22 @@ class MediaClock:
             self._next += (due - MAKE_UP) * PTIME
             due = MAKE_UP
         self.made_up += max(due - 1, 0)
-        for _ in range(due):
-            late = now - self._next
-            self._pace.late = late > LATE
-            self._count(late)
-            self._next += PTIME
-            self.ticks += 1
-            self._tick()
-            if self._handle is None:
-                return
-        self.busy += self._clock.monotonic() - began
-        self._handle = self._clock.call_at(self._next, self._wake)
+        mine = self._handle
+        try:
+            for _ in range(due):
+                late = now - self._next
+                self._pace.late = late > LATE
+                self._count(late)
+                self._next += PTIME
+                self.ticks += 1
+                self._tick()
+                if self._handle is not mine:
+                    return  # stopped inside the tick, and perhaps started again: that grid has its own wake
+        finally:
+            self.busy += self._clock.monotonic() - began
+            if self._handle is mine:
+                # Even when a tick raised: one mistake must not stop the calls of all others.
+                self._handle = self._clock.call_at(self._next, self._wake)
 
     def _count(self, late: float) -> None:
         if late > self.worst_lateness:

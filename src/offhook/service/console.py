@@ -138,8 +138,7 @@ class _Session:
                 elif message.type == WSMsgType.TEXT:
                     self._command(message.data)
         finally:
-            if self._identity is not None and self._node.phones.get(self._identity) is self:
-                del self._node.phones[self._identity]
+            self._forget_phone()
             if self._leg is not None:
                 self._leg.leave()
             writer.cancel()
@@ -159,7 +158,7 @@ class _Session:
             if not isinstance(message, dict):
                 raise ValueError("a JSON object is expected")
             self._act(message)
-        except (ValueError, TypeError, KeyError, WireError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError, WireError) as error:
             self._send({"kind": "error", "message": f"bad message: {error}"})
         except CallError as error:
             self._send({"kind": "error", "message": RESULTS[error.outcome].text(error.detail)})
@@ -188,6 +187,7 @@ class _Session:
         script = _script(message)
         self._listen = bool(message.get("listen", True))
         self._placed_at = self._node.clock.monotonic()
+        self._pending_bytes = 0
 
         def make(leg_id: str, event: Callable[[str, LegEvent], None]) -> SimulatedLeg:
             self._leg = SimulatedLeg(leg_id, script, self._hooks(event))
@@ -206,16 +206,22 @@ class _Session:
         if reject is not None and reject not in REJECTS:
             raise ValueError(f"reject is one of {', '.join(REJECTS)}, not {reject!r}")
         _script(message)
+        _number(message, "answerAfter", 0.0)
+        self._forget_phone()
         self._identity, self._registration = identity, message
         self._node.phones[identity] = self
         self._send({"kind": "registered", "identity": identity})
+
+    def _forget_phone(self) -> None:
+        if self._identity is not None and self._node.phones.get(self._identity) is self:
+            del self._node.phones[self._identity]
 
     def _upload(self, pcm: bytes) -> None:
         leg = self._leg
         if leg is None or len(pcm) % 2:
             self._send({"kind": "error", "message": "audio needs a call, and an even number of bytes of PCM16"})
             return
-        if leg.rate is None:
+        if not leg.answered:
             self._pending_bytes += len(pcm)
             if self._pending_bytes > MAX_PENDING:
                 self._send({"kind": "error", "message": "too much audio before the answer"})
@@ -250,7 +256,7 @@ class _Session:
         asyncio.get_running_loop().call_soon(event, leg_id, Ringing())
         reject = registration.get("reject")
         if not registration.get("never") or reject:
-            after = float(registration.get("answerAfter") or 0.0)
+            after = cast(float, _number(registration, "answerAfter", 0.0))
             decision: LegEvent = Refused(REJECTS[reject]) if reject else Answered()
             self._timer = node.clock.call_at(node.clock.monotonic() + after, lambda: self._decide(leg, event, decision))
         return leg

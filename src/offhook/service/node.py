@@ -145,7 +145,7 @@ class Node:
     @property
     def overloaded(self) -> bool:
         """Whether new calls would harm live ones."""
-        return self._tick_mean > FULL_TICK
+        return self.media.running and self._tick_mean > FULL_TICK
 
     def leg_event(self, live: LiveCall, leg_id: str, event: LegEvent) -> None:
         """What an endpoint did; acted on at once, or after the tick that is running."""
@@ -253,6 +253,11 @@ class Node:
         live.note("callback", "IncomingCall", to=action.callee.raw_id, subscriptions=told)
         if not told:
             live.note("call", "nobody to tell", fix="start the node with --incoming URL of the app's event route")
+            self.clock.call_at(self.clock.monotonic(), lambda: self._unreachable(live, hop))
+
+    def _unreachable(self, live: LiveCall, hop: int) -> None:
+        """Nobody could be told; the caller has heard that its call is placed before it hears this."""
+        if live.call.ringing and live.hop == hop:
             for leg_id in list(live.legs):
                 self.leg_event(live, leg_id, Ended("unreachable"))
 

@@ -43,13 +43,16 @@ class Batch:
         self.messages: list[bytes] = []
 
     def read(self) -> None:
-        """Hand every message that came to its stream, in order."""
+        """Hand every message that came to its stream, in order; one that fails costs only itself."""
         receivers, came = self.receivers, self.came
         if not receivers:
             return
         self.receivers, self.came = [], []
         for receive, message in zip(receivers, came, strict=True):
-            receive(message)
+            try:
+                receive(message)
+            except Exception:
+                log.exception("a stream message could not be read")
 
     def flush(self) -> None:
         """Push everything; a socket that fails costs only its own message."""

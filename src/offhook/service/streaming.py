@@ -41,7 +41,9 @@ FIRST_TRIES = (0.0, 0.5, 1.0)  # seconds before each try of the first connect
 AGAIN_TRIES = (0.25, 1.0, 2.0)  # the same after a drop in mid-call
 AT_ONCE = 1.0  # a socket that lives shorter than this was dropped at once
 WRITE_HIGH_WATER = 64 * 1024
-NORMAL_CLOSES = (WSCloseCode.OK, WSCloseCode.GOING_AWAY)
+# A close without a code (what `close()` sends in JavaScript) is an ordinary one too.
+NORMAL_CLOSES = (WSCloseCode.OK, WSCloseCode.GOING_AWAY, WSCloseCode.NO_INFO)
+FRAME_HEAD = 8  # bytes that a WebSocket frame of ours has round its message
 
 
 class StreamOwner(Protocol):
@@ -130,8 +132,9 @@ class MediaStream:
             except StreamError as error:
                 self._note("dial failed", {"url": self.url, "reason": error.detail})
                 remaining = list(waits)
-                if error.outcome == "stream_auth_refused" or not remaining:
-                    self._fail(error.outcome if not opened else "stream_lost", error.detail)
+                refused = error.outcome == "stream_auth_refused"
+                if refused or not remaining:
+                    self._fail(error.outcome if refused or not opened else "stream_lost", error.detail)
                     return
                 waits = iter(remaining)
                 continue
@@ -150,7 +153,8 @@ class MediaStream:
             at_once = at_once + 1 if self._clock.monotonic() - began < AT_ONCE else 0
             self._note("dropped", {"reason": detail})
             if at_once == len(FIRST_TRIES):
-                self._fail("stream_url_invalid", f"the app dropped the socket right after it opened ({detail})")
+                outcome = "stream_url_invalid" if opened == at_once else "stream_lost"
+                self._fail(outcome, f"the app dropped the socket right after it opened ({detail})")
                 return
             waits = iter(AGAIN_TRIES)
 
@@ -251,7 +255,8 @@ class _Socket(WSListener):
         self._parts: bytearray | None = None
         self._limit = BEHIND_SECONDS * FRAMES_PER_SECOND * (samples_per_frame(stream.port.rate) * 8 // 3 + 200)
         self._stuck_since = 0.0
-        self._waiting = 0
+        self._offered = 0  # bytes given to the socket since it fell behind, with those that waited then
+        self._accepted = 0  # of these, what the app has taken at least
         self.gone: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.close_code: WSCloseCode | None = None
         self.stuck = False
@@ -265,6 +270,7 @@ class _Socket(WSListener):
         """Push one text message without waiting."""
         if self._transport is not None:
             self._transport.send(TEXT, message)
+            self._offered += len(message) + FRAME_HEAD
 
     @property
     def push(self) -> Push | None:
@@ -279,7 +285,7 @@ class _Socket(WSListener):
     def pause_writing(self) -> None:
         """The app is behind: from now on each tick looks at how far."""
         self._stuck_since = self._stream._clock.monotonic()
-        self._waiting = self._backlog()
+        self._offered, self._accepted = self._backlog(), 0
         self._stream.port.has_room = self._has_room
 
     def resume_writing(self) -> None:
@@ -297,14 +303,15 @@ class _Socket(WSListener):
         elif kind == WSMsgType.CONTINUATION and self._parts is not None:
             self._parts += frame.get_payload_as_memoryview()
             if len(self._parts) > MAX_MESSAGE:
-                transport.send_close(WSCloseCode.MESSAGE_TOO_BIG)
-                transport.disconnect()
+                self._parts = None
+                self._close(transport, WSCloseCode.MESSAGE_TOO_BIG)
             elif frame.fin:
                 parts, self._parts = self._parts, None
                 self._take(bytes(parts))
         elif kind == WSMsgType.CLOSE:
-            self.close_code = frame.get_close_code()
-            transport.send_close(self.close_code)
+            if not transport.is_close_frame_sent:
+                self.close_code = frame.get_close_code()
+                transport.send_close(self.close_code or WSCloseCode.OK)
             transport.disconnect()
 
     def _take(self, message: bytes) -> None:
@@ -320,16 +327,29 @@ class _Socket(WSListener):
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         """The connection is over, whoever ended it."""
         self._transport = None
-        if not self.gone.done():
-            code = f"close code {self.close_code.value}" if self.close_code is not None else "no close frame"
-            self.gone.set_result("no byte accepted for 30 s" if self.stuck else code)
+        if self.gone.done():
+            return
+        sent = transport.close_handshake.sent if transport.close_handshake is not None else None
+        if self.stuck:
+            reason = f"no byte accepted for {STUCK_SECONDS:g} s"
+        elif self.close_code is not None:
+            reason = f"close code {self.close_code.value}"
+        elif sent is not None and sent.code == WSCloseCode.MESSAGE_TOO_BIG:
+            reason = f"closed with 1009: a message of more than {MAX_MESSAGE} bytes"
+        elif sent is not None:
+            reason = f"closed with {sent.code.value}: {sent.reason or 'our wish'}"
+        else:
+            reason = "no close frame"
+        self.gone.set_result(reason)
 
     def close(self) -> None:
         """Close 1000 and wait at most a second for the answer, in the background."""
-        transport = self._transport
-        if transport is not None:
-            transport.send_close(WSCloseCode.OK)
-            asyncio.get_running_loop().call_later(CLOSE_WAIT, self._abort)
+        if self._transport is not None:
+            self._close(self._transport, WSCloseCode.OK)
+
+    def _close(self, transport: WSTransport, code: WSCloseCode) -> None:
+        transport.send_close(code)
+        asyncio.get_running_loop().call_later(CLOSE_WAIT, self._abort)
 
     def _abort(self) -> None:
         if self._transport is not None:
@@ -342,15 +362,18 @@ class _Socket(WSListener):
     def _has_room(self, size: int) -> bool:
         """Whether one more message may wait; a socket that took nothing for 30 s is given up."""
         backlog, now = self._backlog(), self._stream._clock.monotonic()
-        if backlog < self._waiting:
-            self._stuck_since = now
+        # Messages of this tick are counted before they are in the backlog: that can look like progress, but once only.
+        accepted = self._offered - backlog
+        if accepted > self._accepted:
+            self._accepted, self._stuck_since = accepted, now
         elif now - self._stuck_since > STUCK_SECONDS:
             self.stuck = True
             self._stream.port.disconnect()
             asyncio.get_running_loop().call_soon(self._abort)
             return False
         room = backlog < self._limit
-        self._waiting = backlog + size if room else backlog
+        if room:
+            self._offered += size + FRAME_HEAD
         return room
 
 
