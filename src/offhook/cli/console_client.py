@@ -141,7 +141,9 @@ async def open_leg(address: NodeAddress) -> AsyncIterator[aiohttp.ClientWebSocke
     path = "/console/api/leg"
     async with _session(address) as session:
         try:
-            socket = await session.ws_connect(address.origin + path, headers=address.headers(path), max_msg_size=0)
+            socket = await session.ws_connect(
+                address.origin + path, headers=address.headers(path), max_msg_size=0, heartbeat=20.0
+            )
         except aiohttp.WSServerHandshakeError as why:
             raise _refused(address, why.status, path) from why
         except (aiohttp.ClientError, OSError, TimeoutError) as why:
