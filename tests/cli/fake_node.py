@@ -46,6 +46,14 @@ class FakeNode:
             self.news.clear()
             await asyncio.wait_for(self.news.wait(), 10)
 
+    async def settled(self, quiet: float = 0.3) -> None:
+        """Waits until no audio has come for a while."""
+        while True:
+            before = len(self.audio)
+            await asyncio.sleep(quiet)
+            if len(self.audio) == before:
+                return
+
     def application(self) -> web.Application:
         app = web.Application()
         app.router.add_get("/console/api/leg", self._leg)

@@ -51,6 +51,7 @@ class LegSession:
     ended: dict[str, Any] | None = None
     error: str | None = None
     _upload: asyncio.Task[None] | None = None
+    _frame_came: asyncio.Event = field(default_factory=asyncio.Event)
     _tone: Samples | None = None  # one frame of what the node makes
 
     @property
@@ -107,6 +108,7 @@ class LegSession:
         if self.heard is None:
             return
         frame = self.heard.add(message)
+        self._frame_came.set()
         if frame is not None and self.on_frame is not None:
             self.on_frame(frame, self)
 
@@ -158,8 +160,9 @@ class LegSession:
     async def _upload_samples(self, samples: Samples) -> None:
         step = int(PIECE_SECONDS * self.rate)
         for start in range(0, len(samples), step):
-            ahead = start / self.rate + self.lead - self._call_seconds()
-            await asyncio.sleep(max(0.0, ahead - AHEAD_SECONDS))
+            while start / self.rate + self.lead - self._call_seconds() > AHEAD_SECONDS:
+                self._frame_came.clear()
+                await self._frame_came.wait()
             await self.socket.send_bytes(samples[start : start + step].astype("<i2").tobytes())
 
     def _call_seconds(self) -> float:
