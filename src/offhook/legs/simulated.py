@@ -69,7 +69,8 @@ class SimulatedLeg:
         self._source: Callable[[], Frame | None] | None = None
         self._pending: list[bytes] = []
         self._quiet: Frame = silence(8000)
-        self._lead_rest = 0
+        self._lead_rest = 0  # samples
+        self._offset = 0  # of the first word in its frame
         self._agenda: list[tuple[int, LegEvent | None]] = []
         self._next = -1
         self._index = 0
@@ -109,10 +110,8 @@ class SimulatedLeg:
         self._quiet = silence(rate)
         self._said = PlayoutBuffer(rate, restart_ms=40 if script.live else 0)
         speak_from, self._lead_rest = divmod(round(script.lead * rate), samples_per_frame(rate))
-        if self._lead_rest:
-            self._said.write(bytes(2 * self._lead_rest))
         for pcm in self._pending:
-            self._said.write(pcm)
+            self.say(pcm)
         self._pending.clear()
         agenda: list[tuple[int, LegEvent | None]] = [(speak_from, None)]
         agenda += [(round(at * FRAMES_PER_SECOND), Dtmf(tone)) for at, tone in script.dtmf]
@@ -129,6 +128,10 @@ class SimulatedLeg:
         if self._said is None:
             self._pending.append(pcm)
             return len(pcm)
+        if self._lead_rest and self._source is None and pcm:
+            # The first words, in good time: the rest of the lead, less than a frame, stands before them.
+            self._offset, self._lead_rest = self._lead_rest, 0
+            self._said.write(bytes(2 * self._offset))
         return self._said.write(pcm)
 
     def press(self, tone: str) -> None:
@@ -197,7 +200,7 @@ class SimulatedLeg:
         frame = self._said.read()
         if frame is not None:
             self._source = self._said.read
-            self._note_speech(self._lead_rest)
+            self._note_speech(self._offset)
         return frame
 
     def _note_speech(self, offset: int) -> None:
