@@ -146,6 +146,7 @@ class LiveCall:
             return
         self._settling = True
         try:
+            self._host.batch.read()  # what apps sent before this counts before it, a StopAudio above all
             while batch := self.call.drain():
                 for action in batch:
                     self._perform(action)
@@ -301,7 +302,7 @@ class LiveCall:
         self.call.stream_closed(connection_id, self._host.clock.monotonic())
 
     def _unseat(self, stream: MediaStream) -> None:
-        self._host.batch.read()  # what the app sent before the end counts, a StopAudio above all
+        self._host.batch.read()
         self.bridge.remove(stream.port)
         if self.streams.get(stream.connection_id) is stream:
             del self.streams[stream.connection_id]

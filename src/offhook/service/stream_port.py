@@ -32,23 +32,20 @@ class Batch:
     Python's work and the kernel's are kept apart because each runs faster with its own caches warm.
     """
 
-    __slots__ = ("_kind", "came", "messages", "pushes", "receivers", "stamp")
+    __slots__ = ("_kind", "came", "going", "stamp")
 
     def __init__(self, kind: Any) -> None:
         self._kind = kind
         self.stamp = b""
-        self.receivers: list[Callable[[bytes], None]] = []
-        self.came: list[bytes] = []
-        self.pushes: list[Push] = []
-        self.messages: list[bytes] = []
+        self.came: list[tuple[Callable[[bytes], None], bytes]] = []
+        self.going: list[tuple[Push, bytes]] = []
 
     def read(self) -> None:
         """Hand every message that came to its stream, in order; one that fails costs only itself."""
-        receivers, came = self.receivers, self.came
-        if not receivers:
+        if not self.came:
             return
-        self.receivers, self.came = [], []
-        for receive, message in zip(receivers, came, strict=True):
+        came, self.came = self.came, []
+        for receive, message in came:
             try:
                 receive(message)
             except Exception:
@@ -56,16 +53,13 @@ class Batch:
 
     def flush(self) -> None:
         """Push everything; a socket that fails costs only its own message."""
-        kind, pushes = self._kind, self.pushes
-        if not pushes:
-            return
-        for push, message in zip(pushes, self.messages, strict=True):
+        kind = self._kind
+        for push, message in self.going:
             try:
                 push(kind, message)
             except Exception:
                 log.exception("a stream message could not be pushed")
-        pushes.clear()
-        self.messages.clear()
+        self.going.clear()
 
 
 @dataclass(slots=True)
@@ -117,14 +111,18 @@ class StreamPort:
         """Where marks go that were reached or thrown away."""
         self.playout.on_fired = report
 
-    def accept(self, audio: AppAudio) -> None:
-        """Queue what the app wants heard. Without `enableBidirectional` it is ignored (protocol.md §2.6)."""
-        self.counters.messages_in += 1
-        if not self.bidirectional:
-            return
-        self.playout.write(audio.pcm)
-        if audio.mark is not None:
-            self.playout.mark(audio.mark.id)
+    def accept(self, audio: AppAudio) -> int:
+        """Queue what the app wants heard; gives back how many messages came so far.
+
+        Without `enableBidirectional` the audio is ignored (protocol.md §2.6).
+        """
+        counters = self.counters
+        counters.messages_in = count = counters.messages_in + 1
+        if self.bidirectional:
+            self.playout.write(audio.pcm)
+            if audio.mark is not None:
+                self.playout.mark(audio.mark.id)
+        return count
 
     def stop(self) -> Cut:
         """StopAudio: at most one more frame, a ramp, carries the app's audio."""
@@ -147,8 +145,7 @@ class StreamPort:
             self.counters.dropped += 1
             return
         self.counters.sent += 1
-        batch.pushes.append(push)
-        batch.messages.append(message)
+        batch.going.append((push, message))
 
     def _write_unmixed(self, push: Push, heard: Sequence[Member]) -> None:
         batch = self.batch
@@ -167,8 +164,7 @@ class StreamPort:
             if self.has_room is not None and not self.has_room(len(message)):
                 self.counters.dropped += 1
                 continue
-            batch.pushes.append(push)
-            batch.messages.append(message)
+            batch.going.append((push, message))
             self.counters.sent += 1
 
     def _dominant(self, speakers: list[Member]) -> list[Member]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import ssl
 from collections.abc import Callable
@@ -97,6 +98,7 @@ class MediaStream:
         self._socket: _Socket | None = None
         self._closing = False
         self._seen_problems: set[str] = set()
+        port.playout.on_refused = self._full
         # Bytes of a 20 ms frame at the rate that this stream does not have.
         self._other_rate_frame = samples_per_frame(24000 if port.rate == 16000 else 16000) * SAMPLE_BYTES
 
@@ -140,12 +142,12 @@ class MediaStream:
                 continue
             if self._closing:
                 socket.close()
-                await socket.gone
+                await socket.over()
                 return
             began = self._clock.monotonic()
             self._opened(socket, again=opened > 0)
             opened += 1
-            detail = await socket.gone
+            detail = await socket.over()
             self._socket = None
             self.port.disconnect()
             if self._closing or self._ended_by_app(socket, detail):
@@ -220,18 +222,19 @@ class MediaStream:
             self._complain(error.message)
             return
         if type(message) is AppAudio:
-            port.accept(message)
-            if port.counters.messages_in & 63:
+            # Looked at now and then: neither needs saying at once, and this is the hot path.
+            if port.accept(message) & 63:
                 return
-            if port.playout.refused:
-                self._complain("the playout buffer is full: the newest audio is refused")
-            elif len(message.pcm) == self._other_rate_frame:
+            if len(message.pcm) == self._other_rate_frame:
                 size = len(message.pcm)
                 self._complain(f"frames of {size} bytes are not 20 ms at {port.rate} Hz: is the rate right?")
         elif message is None:
             port.counters.ignored_messages += 1
         else:
             self._owner.stream_cut(self, port.stop())
+
+    def _full(self) -> None:
+        self._complain("the playout buffer is full: the newest audio is refused")
 
     def _complain(self, problem: str) -> None:
         if problem not in self._seen_problems and len(self._seen_problems) < 20:
@@ -261,9 +264,17 @@ class _Socket(WSListener):
         self.close_code: WSCloseCode | None = None
         self.stuck = False
 
+    async def over(self) -> str:
+        """Wait for the end of the connection; gives the reason."""
+        reason = await self.gone
+        with contextlib.suppress(WSError):
+            # A breach of the protocol by the app is also handed out here, and must be taken; `reason` names it.
+            await self._kept.wait_disconnected()
+        return reason
+
     def on_ws_connected(self, transport: WSTransport) -> None:
         """Keep the transport; learn of a socket that falls behind."""
-        self._transport = transport
+        self._transport = self._kept = transport
         transport.underlying_transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
 
     def send(self, message: bytes) -> None:
@@ -295,7 +306,9 @@ class _Socket(WSListener):
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """A frame of the app; fragments are put together here."""
         kind = frame.msg_type
-        if kind is TEXT or kind == WSMsgType.BINARY:
+        if kind is TEXT and frame.fin and frame.payload_size <= READ_AT_ONCE:
+            self._batch.came.append((self._receive, frame.get_payload_as_bytes()))
+        elif kind in (WSMsgType.TEXT, WSMsgType.BINARY):
             if frame.fin:
                 self._take(frame.get_payload_as_bytes())
             else:
@@ -321,8 +334,7 @@ class _Socket(WSListener):
             batch.read()
             self._receive(message)
         else:
-            batch.receivers.append(self._receive)
-            batch.came.append(message)
+            batch.came.append((self._receive, message))
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         """The connection is over, whoever ended it."""
