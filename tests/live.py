@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import io
 import json
 import os
 import signal
@@ -138,7 +139,7 @@ async def rest(
         session.request(
             method,
             node.http + target,
-            data=data or None,
+            data=io.BytesIO(data) if data else None,
             headers={"Content-Type": "application/json", **signed, **(headers or {})},
         ) as response,
     ):

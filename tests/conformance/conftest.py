@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from tests.live import DevNode, TestApp, dev_node, until
+from tests.console_leg import caller
+from tests.live import DevNode, TestApp, answer, dev_node, streaming_options, until
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -47,3 +48,19 @@ async def app(world: tuple[DevNode, TestApp]) -> TestApp:
 async def node(world: tuple[DevNode, TestApp], app: TestApp) -> DevNode:
     """The module's node."""
     return world[0]
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def still_well(world: tuple[DevNode, TestApp]) -> AsyncIterator[None]:
+    """After the test: a whole call with sound both ways, and a log without a traceback."""
+    node, app = world
+    yield
+    await app.clear()
+    async with caller(node, tone=440) as leg:
+        data = await app.invited()
+        await answer(node, data["incomingCallContext"], app.callback, streaming_options(app.socket))
+        stream = await app.stream(frames=5)
+        await stream.play(b"\x01\x02" * 3200)
+        await leg.heard_app(5)
+    await app.event("CallDisconnected")
+    assert not [line for line in node.log if "Traceback" in line], "\n".join(node.log)
