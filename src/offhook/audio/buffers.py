@@ -44,7 +44,7 @@ class PlayoutBuffer:
     queued sample has waited that long; so a hiccup of a live source costs one pause, not a stutter. Audio that
     ends inside a frame is played out at once, padded with zeros.
 
-    Overflow rule: beyond `limit_seconds` the newest audio is refused and counted in `refused`.
+    Overflow rule: beyond `limit_seconds` the newest audio is refused, counted in `refused` and told to `on_refused`.
 
     An utterance begins with the first audio after `clear`, after creation, or after more than half a second of
     dryness; `played` counts its samples that have left.
@@ -72,6 +72,7 @@ class PlayoutBuffer:
         "frame_samples",
         "gaps",
         "on_fired",
+        "on_refused",
         "played",
         "refused",
     )
@@ -97,6 +98,7 @@ class PlayoutBuffer:
         self._marks: deque[tuple[int, str]] = deque()
         self.fired: list[PlayedMark] = []
         self.on_fired: Callable[[list[PlayedMark]], None] | None = None
+        self.on_refused: Callable[[], None] | None = None
         self.played = 0
         self.refused = 0
         self.gaps = 0
@@ -117,6 +119,8 @@ class PlayoutBuffer:
         if self._queued + size > self._limit:
             room = max(self._limit - self._queued, 0) & ~1
             self.refused += (size - room) // SAMPLE_BYTES
+            if self.on_refused is not None:
+                self.on_refused()
             if not room:
                 return 0
             pcm, size = pcm[:room], room
