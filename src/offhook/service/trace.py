@@ -71,8 +71,8 @@ class Traces:
         """Start the trace of a call; the oldest ended one makes room."""
         trace = CallTrace(call_id, self._clock.monotonic(), self._clock.wall())
         self._calls[call_id] = trace
-        if len(self._calls) > MAX_CALLS:
-            self._forget()
+        while len(self._calls) > MAX_CALLS and self._forget():
+            pass
         return trace
 
     def connect(self, trace: CallTrace, connection_id: str) -> None:
@@ -102,14 +102,15 @@ class Traces:
             for trace in reversed(self._calls.values())
         ]
 
-    def _forget(self) -> None:
-        """Drop the oldest ended call; live ones stay."""
+    def _forget(self) -> bool:
+        """Drop the oldest ended call; live ones stay. Whether there was one."""
         for call_id, trace in self._calls.items():
             if trace.ended:
                 del self._calls[call_id]
                 for connection_id in trace.connection_ids:
                     self._connections.pop(connection_id, None)
-                return
+                return True
+        return False
 
 
 def _iso(unix: float) -> str:

@@ -1,0 +1,125 @@
+"""Traces: what a page holds, its times, how calls are found, and the bounds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from offhook.service.clock import ManualClock
+from offhook.service.trace import MAX_CALLS, MAX_EVENTS, CallTrace, Traces
+
+
+class Bench:
+    def __init__(self) -> None:
+        self.clock = ManualClock(start=100.0, wall=1_700_000_000.25)
+        self.told: list[tuple[str, str, str, dict[str, Any]]] = []
+        self.traces = Traces(self.clock, self._listen)
+
+    def _listen(self, trace: CallTrace, kind: str, name: str, detail: dict[str, Any]) -> None:
+        self.told.append((trace.call_id, kind, name, detail))
+
+
+def test_times_count_from_the_answer_and_are_negative_before() -> None:
+    bench = Bench()
+    trace = bench.traces.begin("call")
+    bench.traces.note(trace, "leg", "placed", leg="l")
+    bench.clock.advance(1.5)
+    trace.answered = bench.clock.monotonic()
+    trace.rate = 16000
+    bench.traces.connect(trace, "conn")
+    bench.clock.advance(0.0123)
+    bench.traces.note(trace, "callback", "CallConnected")
+    assert trace.page() == {
+        "callId": "call",
+        "callConnectionId": "conn",
+        "callConnectionIds": ["conn"],
+        "rate": 16000,
+        "ended": False,
+        "startedAt": "2023-11-14T22:13:20.250Z",
+        "answeredAt": "2023-11-14T22:13:21.750Z",
+        "events": [
+            {"atMs": -1500.0, "kind": "leg", "name": "placed", "detail": {"leg": "l"}},
+            {"atMs": 12.3, "kind": "callback", "name": "CallConnected", "detail": {}},
+        ],
+        "droppedEvents": 0,
+    }
+    assert bench.told == [("call", "leg", "placed", {"leg": "l"}), ("call", "callback", "CallConnected", {})]
+
+
+def test_without_an_answer_times_count_from_the_start() -> None:
+    bench = Bench()
+    trace = bench.traces.begin("call")
+    bench.clock.advance(0.5)
+    bench.traces.note(trace, "call", "ended")
+    page = trace.page()
+    assert (page["answeredAt"], page["callConnectionId"], page["rate"]) == (None, None, None)
+    assert page["events"][0]["atMs"] == 500.0
+
+
+def test_a_call_is_found_by_every_id() -> None:
+    bench = Bench()
+    trace = bench.traces.begin("call")
+    bench.traces.connect(trace, "one")
+    bench.traces.connect(trace, "two")
+    assert {id(bench.traces.find(key)) for key in ("call", "one", "two")} == {id(trace)}
+    assert bench.traces.find("three") is None
+
+
+def test_events_are_bounded_and_the_rest_is_counted() -> None:
+    bench = Bench()
+    trace = bench.traces.begin("call")
+    for index in range(MAX_EVENTS + 7):
+        bench.traces.note(trace, "dtmf", str(index))
+    page = trace.page()
+    assert len(page["events"]) == MAX_EVENTS
+    assert page["events"][-1]["name"] == str(MAX_EVENTS - 1)
+    assert page["droppedEvents"] == 7
+
+
+def test_the_oldest_ended_call_makes_room() -> None:
+    bench = Bench()
+    first = bench.traces.begin("live")
+    bench.traces.connect(first, "live-conn")
+    for index in range(MAX_CALLS + 20):
+        trace = bench.traces.begin(str(index))
+        bench.traces.connect(trace, f"conn-{index}")
+        trace.ended = True
+    assert len(bench.traces.pages()) == MAX_CALLS
+    assert bench.traces.find("live") is first, "a live call stays"
+    assert bench.traces.find("live-conn") is first
+    assert bench.traces.find("0") is None
+    assert bench.traces.find("conn-0") is None
+    assert bench.traces.find(f"conn-{MAX_CALLS + 19}") is not None
+
+
+def test_live_calls_beyond_the_bound_are_kept() -> None:
+    bench = Bench()
+    traces = [bench.traces.begin(str(index)) for index in range(MAX_CALLS + 5)]
+    assert len(bench.traces.pages()) == MAX_CALLS + 5
+    for trace in traces:
+        trace.ended = True
+    bench.traces.begin("next")
+    assert len(bench.traces.pages()) == MAX_CALLS, "ended ones make room again"
+
+
+def test_rows_are_newest_first() -> None:
+    bench = Bench()
+    bench.traces.begin("old")
+    new = bench.traces.begin("new")
+    bench.traces.connect(new, "conn")
+    bench.traces.note(new, "leg", "placed")
+    assert bench.traces.pages() == [
+        {
+            "callId": "new",
+            "callConnectionId": "conn",
+            "startedAt": "2023-11-14T22:13:20.250Z",
+            "ended": False,
+            "events": 1,
+        },
+        {
+            "callId": "old",
+            "callConnectionId": None,
+            "startedAt": "2023-11-14T22:13:20.250Z",
+            "ended": False,
+            "events": 0,
+        },
+    ]
