@@ -75,7 +75,7 @@ class Gateway:
             self.sent += 1
 
     async def run(self, port: int, seconds: float) -> dict[str, object]:
-        for queue in self.queues:
+        for _ in self.queues:
             socket = await connect(f"ws://127.0.0.1:{port}/", compression=None, ping_interval=None, proxy=None)
             self.sockets.append(socket)
         readers = [asyncio.create_task(self.read(s, q)) for s, q in zip(self.sockets, self.queues, strict=True)]

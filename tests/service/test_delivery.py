@@ -132,7 +132,7 @@ async def test_posts_arrive_in_order_each_with_its_own_token() -> None:
         assert [token for _, token in seen.posts] == [f"Bearer token-{number}" for number in range(1, 6)]
         assert seen.headers[0]["Content-Type"] == "application/json"
         assert all(row.status == 200 and row.final and row.delivered and row.attempt == 1 for row in reports)
-        assert made.connections == 0
+        await until(lambda: made.connections == 0)
 
 
 async def test_the_query_goes_out_byte_for_byte() -> None:
@@ -400,7 +400,8 @@ async def test_finish_takes_no_further_event_and_leaves_nothing() -> None:
         made.finish("unknown")
         post(made, uri, 2)
         await until(lambda: len(finals(reports)) == 2)
-        assert seen.bodies == ['[{"id":1}]'] and made.connections == 0
+        assert seen.bodies == ['[{"id":1}]']
+        await until(lambda: made.connections == 0)
 
 
 async def test_close_starts_everything_even_if_apps_never_answer() -> None:
