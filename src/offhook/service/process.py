@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import gc
 import hashlib
 import logging
@@ -219,6 +220,7 @@ def run_dev(config: DevConfig, announce: Tell, event: Tell) -> int:
     """Run until SIGTERM or SIGINT; gives back the exit status. ConfigError before anything is announced."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("aiohttp").setLevel(logging.WARNING)
+    _raise_file_limit()
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_serve(config, announce, event))
@@ -226,6 +228,18 @@ def run_dev(config: DevConfig, announce: Tell, event: Tell) -> int:
         sys.stderr.write(f"offhook dev: {error}\n")
         return 2
     return 0
+
+
+def _raise_file_limit() -> None:
+    """Every call needs a few sockets: use all the files that this process may open."""
+    try:
+        import resource
+    except ImportError:  # not on Windows, which has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
