@@ -57,6 +57,11 @@ class Load:
         self._callers: list[aiohttp.ClientWebSocketResponse] = []
         self.failed = 0
 
+    def point(self, node: str, key: bytes, pid: int) -> None:
+        """Aim at a node that was started later."""
+        self._node, self._key, self._pid = node, key, pid
+        self._host = node.partition("://")[2]
+
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
         return self
@@ -89,15 +94,23 @@ class Load:
         """Add callers until there are `calls`; back when all are answered."""
         while len(self._callers) < calls:
             more = min(at_once, calls - len(self._callers))
-            self._callers += await asyncio.gather(*(self._call() for _ in range(more)))
+            self._callers += await asyncio.gather(*(self.call() for _ in range(more)))
 
-    async def _call(self) -> aiohttp.ClientWebSocketResponse:
+    async def call(self, *, listen: bool = False, tone: int | None = 440) -> aiohttp.ClientWebSocketResponse:
+        """One caller, once it is answered; nothing of it is kept here."""
         assert self._session is not None
         path = "/console/api/leg"
         headers = sign_hmac("GET", path, self._host, http_date(time.time()), b"", self._key)
         socket = await self._session.ws_connect(self._node + path, headers=headers, heartbeat=None)
         await socket.send_json(
-            {"kind": "place", "from": "4:+15550100001", "to": "4:+15550100002", "tone": 440, "lead": 0, "listen": False}
+            {
+                "kind": "place",
+                "from": "4:+15550100001",
+                "to": "4:+15550100002",
+                "tone": tone,
+                "lead": 0,
+                "listen": listen,
+            }  # fmt: skip
         )
         while True:
             message = await socket.receive_json(timeout=30)

@@ -29,6 +29,9 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import web
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # also when run as a script
+
 from bench.load import Load, app
 
 HERE = Path(__file__).parent
