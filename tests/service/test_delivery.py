@@ -1,4 +1,4 @@
-"""Callbacks: order, tries, bounds, and apps that answer late, wrongly or never (design.md §6, protocol.md §5.1)."""
+"""Callbacks: order, tries, bounds, and apps that answer late, wrongly or never (protocol.md §5.1)."""
 
 from __future__ import annotations
 

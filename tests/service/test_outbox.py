@@ -1,4 +1,4 @@
-"""The memory outbox: order, bound, no memory for empty queues (design.md §6)."""
+"""The memory outbox: order, bound, no memory for empty queues (architecture.md, Bounds)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The playout buffer: what has been sent to be heard and nobody has heard yet (design: playout truth).
+"""The playout buffer: what has been sent to be heard and nobody has heard yet (architecture.md: playout truth).
 
 Audio comes in any chunk size and any burst; it leaves at one frame of 20 ms a tick, and the buffer knows
 exactly which sample has left. Time is counted in ticks, one `read` a tick; nothing here knows a clock.

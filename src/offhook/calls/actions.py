@@ -1,4 +1,4 @@
-"""What a call asks of its node, and what an app is told, as structs in one ordered list (design §2, idea 2)."""
+"""What a call asks of its node, and what an app is told, as structs in one ordered list (architecture.md)."""
 
 from __future__ import annotations
 

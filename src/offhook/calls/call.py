@@ -1,4 +1,4 @@
-"""The call as a pure machine: inputs are methods, time is `advance(now)`, what it wants is drained (design §2, §5).
+"""The call as a pure machine: inputs are methods, time is `advance(now)`, what it wants is drained (architecture.md).
 
 What an input does in each state is a row of `transitions`. Requests raise CallError and nothing else; reports about
 legs and streams that are gone are late facts, and change nothing.

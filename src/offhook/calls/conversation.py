@@ -1,4 +1,4 @@
-"""What there is of a call: its legs, the apps that hold it, its deadline, and what it says to the node (design §4).
+"""What there is of a call: its legs, the apps that hold it, its deadline, what it says to the node (architecture.md).
 
 Here are the state and the small steps that change it; which step follows which input is in `transitions`.
 """

@@ -1,6 +1,6 @@
 """The command line: one file a verb, each imported only when it is run, so that `offhook --help` is quick.
 
-Exit status 2 is a usage or configuration error, told in one line on stderr (design.md section 7).
+Exit status 2 is a usage or configuration error, told in one line on stderr (architecture.md, Errors).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Time: the one place that reads clocks and sleeps for media (design §6: an absolute 20 ms grid).
+"""Time: the one place that reads clocks and sleeps for media (architecture.md: an absolute 20 ms grid).
 
 `MediaClock` wakes every 20 ms. Missed ticks, up to five, are made up at once; beyond that the grid slips and
 `slips` counts it.

@@ -1,4 +1,4 @@
-"""Callbacks to apps with a token: started in order for each connection, bounded (protocol.md §5.1, design.md §6)."""
+"""Callbacks to apps with a token: started in order for each connection, bounded (protocol.md §5.1)."""
 
 from __future__ import annotations
 

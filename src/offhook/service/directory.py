@@ -1,4 +1,4 @@
-"""Who owns which call: call and connection ids to their live object (design.md §2, idea 5).
+"""Who owns which call: call and connection ids to their live object (architecture.md).
 
 `Directory` is the seam for many nodes; `LocalDirectory` is a dict in one.
 """

@@ -1,4 +1,4 @@
-"""One port for TLS and plain HTTP, told apart by the first byte a client sends (design.md §8).
+"""One port for TLS and plain HTTP, told apart by the first byte a client sends (architecture.md).
 
 0x16 is the content type of a TLS handshake record (RFC 8446 §5.1) and no HTTP method starts with it.
 """

@@ -1,4 +1,4 @@
-"""LiveCall: performs what a pure `Call` asks for, and owns its bridge, legs and streams (design §§4-5).
+"""LiveCall: performs what a pure `Call` asks for, and owns its bridge, legs and streams (architecture.md).
 
 It only dispatches: inputs go to the machine, the machine's drained actions are carried out in order.
 """

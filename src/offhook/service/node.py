@@ -1,4 +1,4 @@
-"""Node: owns every call and the tick, and answers what the REST interface asks (design §§2, 5, 6)."""
+"""Node: owns every call and the tick, and answers what the REST interface asks (architecture.md)."""
 
 from __future__ import annotations
 

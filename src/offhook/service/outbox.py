@@ -1,4 +1,4 @@
-"""What waits to be posted to apps, in order for each connection (design.md §6, table of bounds).
+"""What waits to be posted to apps, in order for each connection (architecture.md, Bounds).
 
 `Outbox` is the seam for a durable queue; `MemoryOutbox` is what one node needs.
 """

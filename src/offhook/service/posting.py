@@ -1,4 +1,4 @@
-"""One POST to an app, tried by the rule of design.md §6 and protocol.md §9 row 4.
+"""One POST to an app, tried by the rule of architecture.md, Bounds and protocol.md §9 row 4.
 
 A post is tried again only when the app surely did not take it or asked for it: no connection, 429, 5xx. A body that
 went out and was never answered may have been acted on, so it is never sent twice.

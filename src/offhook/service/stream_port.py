@@ -1,6 +1,6 @@
 """StreamPort: the app's seat on a bridge; frames become stream messages, the app's audio becomes frames.
 
-Hot path (design §5): nothing is awaited; each frame is one unfragmented text message (protocol.md §0.1 #8).
+Hot path (architecture.md): nothing is awaited; each frame is one unfragmented text message (protocol.md §0.1 #8).
 """
 
 from __future__ import annotations

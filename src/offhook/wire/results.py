@@ -69,7 +69,7 @@ _REQUESTS: Final[tuple[tuple[str, int, int, int, str, str], ...]] = (
     ("unauthorized", 401, 401, 7509, "The request signature does not verify.", "§3.7, §4.1"),
     ("invalid_token", 401, 401, 7501, "The bearer token cannot be accepted.", "§3.7"),
     ("request_timeout", 408, 408, 9002, "The request did not arrive in time.", "§3.7 names, ours"),
-    ("too_large", 413, 413, 8523, "The request body is too large.", "design: bounds"),
+    ("too_large", 413, 413, 8523, "The request body is too large.", "architecture.md, Bounds"),
     ("throttled", 429, 429, 8516, "Too many calls at the moment; try again later.", "§3.7 names"),
     ("internal_error", 500, 500, 9999, "The service failed.", "§3.7 names"),
     ("service_unavailable", 503, 503, 9999, "The service is stopping.", "§3.7, ours"),
