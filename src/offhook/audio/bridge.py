@@ -67,8 +67,18 @@ class Bridge:
 
     def remove(self, port: Port) -> None:
         """Take a port off; nothing happens when it is not on the bridge."""
+        for member in self._members:
+            if member.port is port:
+                member.hears = ()
         self._members = [m for m in self._members if m.port is not port]
         self._changed = True
+
+    def close(self) -> None:
+        """The call is over: let go of everything, so that nothing waits for the garbage collector."""
+        for member in self._members:
+            member.hears = ()
+        self._members, self._pair = [], None
+        self._failed = _nobody
 
     def mute(self, member: Member, muted: bool) -> None:
         """A muted member hears, and is not heard."""
@@ -155,3 +165,7 @@ class Bridge:
         self.remove(member.port)
         member.frame = None
         self._failed(member.port, error)
+
+
+def _nobody(port: Port, error: Exception) -> None:
+    """Where failures go once the call is over."""

@@ -329,6 +329,7 @@ class LiveCall:
             stream.close()
         self.trace.ended = True
         self.note("call", "ended")
+        self.bridge.close()
         self._host.call_over(self)
 
     # inside -----------------------------------------------------------------------------------------------------

@@ -101,6 +101,7 @@ class StreamPort:
         """No socket: frames are not built, what the app queued plays on."""
         self._push = None
         self.has_room = None
+        self.playout.on_fired = None
 
     @property
     def connected(self) -> bool:
