@@ -304,6 +304,7 @@ class LiveCall:
     def _unseat(self, stream: MediaStream) -> None:
         self._host.batch.read()
         self.bridge.remove(stream.port)
+        stream.port.close()
         if self.streams.get(stream.connection_id) is stream:
             del self.streams[stream.connection_id]
         counters = stream.port.counters

@@ -258,10 +258,11 @@ async def _serve(config: DevConfig, announce: Tell, event: Tell) -> None:
         loop.add_signal_handler(number, stop.set)
     dev = DevNode(config, event)
     await dev.start()
-    # Long-lived objects out of the collector's sight, and rarer full collections: no pauses in the tick.
+    # Long-lived objects out of the collector's sight: what a full collection still walks is small. It must come now
+    # and then, for every WebSocket that is served leaves a cycle behind.
     gc.collect()
     gc.freeze()
-    gc.set_threshold(10_000, 20, 50)
+    gc.set_threshold(2_000, 5, 5)
     announce(dev.describe())
     await stop.wait()
     await dev.stop()

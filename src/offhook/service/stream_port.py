@@ -103,6 +103,11 @@ class StreamPort:
         self.has_room = None
         self.playout.on_fired = None
 
+    def close(self) -> None:
+        """The stream is over: nobody is told of anything any more."""
+        self.disconnect()
+        self.playout.on_refused = None
+
     @property
     def connected(self) -> bool:
         """Whether a socket takes frames."""
