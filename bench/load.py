@@ -24,11 +24,12 @@ API = "2026-03-12"
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What a node did in a stretch of time."""
+    """What a node did in a stretch of time; `lost`: the share of frames in which callers heard nothing of the app."""
 
     seconds: float
     cpu: float
     ticks: int
+    lost: float
     late: list[int]
     bounds_ms: list[float]
 
@@ -147,7 +148,9 @@ class Load:
         spent, lasted = cpu_seconds(self._pid) - cpu, time.monotonic() - began
         after = await self.figures()
         late = [b - a for a, b in zip(before["lateness"], after["lateness"], strict=True)]
-        return Window(lasted, spent, after["ticks"] - before["ticks"], late, after["latenessBoundsMs"])
+        frames = after["legFrames"] - before["legFrames"]
+        lost = 1 - (after["legFramesHeard"] - before["legFramesHeard"]) / max(frames, 1)
+        return Window(lasted, spent, after["ticks"] - before["ticks"], lost, late, after["latenessBoundsMs"])
 
 
 def app(load: Load) -> web.Application:

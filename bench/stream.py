@@ -15,8 +15,8 @@ import base64
 import json
 import os
 import platform
-import random
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -74,7 +74,9 @@ async def canary(seconds: float) -> float:
 @asynccontextmanager
 async def echo_app(seconds: float) -> AsyncIterator[int]:
     """The cheap far end: echoes every message; bounded in time."""
-    port = random.randint(20000, 29999)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
     process = await asyncio.create_subprocess_exec(*pinned(1, BIN / "echo", str(port), f"{seconds:g}"))
     try:
         await asyncio.sleep(0.3)
@@ -109,21 +111,20 @@ def leaf(pid: int) -> int:
 @asynccontextmanager
 async def node(echo_port: int) -> AsyncIterator[Load]:
     """A running node on core 0 with its answering app."""
+    load = Load("", b"", 0, f"ws://127.0.0.1:{echo_port}/")
+    runner = web.AppRunner(app(load), access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    hook = f"http://127.0.0.1:{runner.addresses[0][1]}/events"
     with tempfile.TemporaryDirectory() as state:
-        events_port = random.randint(30000, 39999)
+        command = ("-m", "offhook.cli", "dev", "--port", "0", "--json", "--state", state, "--incoming", hook)
         process = await asyncio.create_subprocess_exec(
-            *pinned(0, sys.executable, "-m", "offhook.cli", "dev", "--port", "0", "--json", "--state", state,
-                    "--incoming", f"http://127.0.0.1:{events_port}/events"),
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, limit=2**20,
-        )  # fmt: skip
+            *pinned(0, sys.executable, *command), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, limit=2**20
+        )
         assert process.stdout is not None
         info = json.loads(await process.stdout.readline())
         drain = asyncio.create_task(_drain(process.stdout))
-        load = Load(info["httpEndpoint"], base64.b64decode(info["accessKey"]), leaf(process.pid),
-                    f"ws://127.0.0.1:{echo_port}/")  # fmt: skip
-        runner = web.AppRunner(app(load), access_log=None)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", events_port).start()
+        load.point(info["httpEndpoint"], base64.b64decode(info["accessKey"]), leaf(process.pid))
         try:
             async with load:
                 yield load
@@ -157,16 +158,13 @@ async def ours(calls: int, seconds: float) -> Point:
         watched = asyncio.create_task(canary(seconds))
         window = await load.window(seconds)
         lost_share = await watched
-        stats = await load.hang_up()
-        frames = sum(row["framesSent"] for row in stats)
-        heard = sum(row["framesHeard"] for row in stats)
-        start_up = 10 * calls  # the first frames of a call leave before the echo is there
+        await load.hang_up()
         return Point(
             calls,
             window.cpu / (window.ticks * calls) * 1e6,
             window.cpu / window.seconds,
             window.late_share(LATE_MS),
-            max(0.0, 1 - (heard + start_up) / frames),
+            window.lost,
             lost_share,
         )
 

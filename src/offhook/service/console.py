@@ -75,7 +75,15 @@ class Console:
 
     async def _show_status(self, request: web.Request) -> web.StreamResponse:
         media = self._node.media
+        legs = [
+            leg.figures
+            for live in self._node.calls.values()
+            for leg in live.legs.values()
+            if isinstance(leg, SimulatedLeg)
+        ]
         figures = {
+            "legFrames": sum(leg.frames for leg in legs),
+            "legFramesHeard": sum(leg.heard for leg in legs),
             "calls": len(self._node.calls),
             "callsTaken": self._node.calls_taken,
             "ticks": media.ticks,
