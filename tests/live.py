@@ -293,8 +293,8 @@ class TestApp:
         return f"ws://127.0.0.1:{self.port}/ws"
 
     @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[TestApp]:
-        """Serve on a free port."""
+    async def running(self, port: int = 0) -> AsyncIterator[TestApp]:
+        """Serve on a port; 0 is a free one."""
         app = web.Application(client_max_size=2**24)
         app.add_routes(
             [
@@ -307,7 +307,7 @@ class TestApp:
         )
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        site = web.TCPSite(runner, "127.0.0.1", port)
         await site.start()
         self.port = runner.addresses[0][1]
         try:

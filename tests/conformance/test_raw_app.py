@@ -190,7 +190,7 @@ async def test_a_pause_in_speech_is_not_silent_and_nobody_is(node: DevNode, app:
     port = StreamPort(RATE, mixed=True, bidirectional=True, batch=batch, restart_ms=40)
     port.connect(lambda kind, message: None)
     port.write(None, ())
-    message = json.loads(batch.messages[0])
+    message = json.loads(batch.going[0][1])
     assert message["audioData"]["silent"] is True
     assert base64.b64decode(message["audioData"]["data"]) == bytes(FRAME * 2)
 

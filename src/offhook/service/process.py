@@ -28,7 +28,7 @@ from offhook.service.eventgrid import IncomingPost, Subscriptions, SubscriptionS
 from offhook.service.listener import Listener
 from offhook.service.live import LiveCall
 from offhook.service.node import Node, NodeIdentity
-from offhook.service.origins import Origins
+from offhook.service.origins import Origins, origin_of
 from offhook.service.posting import DeliveryReport, Poster
 from offhook.service.stream_port import StreamPort
 from offhook.service.streaming import MediaStream
@@ -53,6 +53,8 @@ class DevNode:
         self.state = State.open(config.state_dir, host=None if config.loopback else config.host)
         self.access_key = LOCAL_ACCESS_KEY if config.loopback else self.state.access_key
         self.clock = SystemClock(asyncio.get_running_loop())
+        for url in config.incoming:
+            _check_webhook(url)
         self._tls = client_context(self.state, config.trust)
         self._origins = Origins(config.map)
         key = base64.b64decode(self.access_key)
@@ -228,6 +230,17 @@ def run_dev(config: DevConfig, announce: Tell, event: Tell) -> int:
         sys.stderr.write(f"offhook dev: {error}\n")
         return 2
     return 0
+
+
+def _check_webhook(url: str) -> None:
+    """ConfigError for an `--incoming` that nothing can be posted to."""
+    fix = "give the http:// or https:// URL of the app's event route"
+    try:
+        origin_of(url)
+    except ValueError as error:
+        raise ConfigError(f"--incoming {url}: {error}; {fix}") from error
+    if not url.lower().startswith("http"):
+        raise ConfigError(f"--incoming {url}: events are posted over HTTP; {fix}")
 
 
 def _raise_file_limit() -> None:

@@ -97,6 +97,7 @@ class MediaStream:
         self._task: asyncio.Task[None] | None = None
         self._socket: _Socket | None = None
         self._closing = False
+        self._stop = asyncio.Event()
         self._seen_problems: set[str] = set()
         port.playout.on_refused = self._full
         # Bytes of a 20 ms frame at the rate that this stream does not have.
@@ -112,8 +113,9 @@ class MediaStream:
         self.port.disconnect()
         if self._socket is not None:
             self._socket.close()
-        elif self._task is not None:
-            self._task.cancel()
+        else:
+            # A dial that is under way is let through and then closed: cancelled, it could leave a socket behind.
+            self._stop.set()
 
     async def closed(self) -> None:
         """Wait until nothing of the stream is left (for shutting down)."""
@@ -132,6 +134,8 @@ class MediaStream:
             try:
                 socket = await self._connect(next(waits))
             except StreamError as error:
+                if self._closing:
+                    return
                 self._note("dial failed", {"url": self.url, "reason": error.detail})
                 remaining = list(waits)
                 refused = error.outcome == "stream_auth_refused"
@@ -163,7 +167,10 @@ class MediaStream:
     async def _connect(self, wait: float) -> _Socket:
         """One try to dial; StreamError says what went wrong in words for the app's developer."""
         if wait:
-            await asyncio.sleep(wait)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), wait)
+            if self._closing:
+                raise StreamError("stream_lost", "closed before it was dialled again")
         try:
             async with asyncio.timeout(DIAL_TIMEOUT):
                 _, listener = await ws_connect(
@@ -406,6 +413,8 @@ def _explain(error: Exception, url: str) -> StreamError:
         return StreamError("stream_url_invalid", f"no answer within {DIAL_TIMEOUT:g} s")
     if isinstance(error, gaierror):
         return StreamError("stream_url_invalid", f"the name {urlsplit(url).hostname} cannot be found")
+    if isinstance(error, ConnectionResetError) and url.startswith("wss"):
+        return StreamError("stream_url_invalid", "TLS failed (connection reset): is the app speaking plain ws?")
     if isinstance(error, ConnectionRefusedError):
         return StreamError("stream_url_invalid", "connection refused: nothing listens there")
     return StreamError("stream_url_invalid", f"{type(error).__name__}: {error}")
