@@ -87,9 +87,15 @@ class RawSocket:
         return b"".join(base64.b64decode(m["audioData"]["data"]) for m in self.messages if m["kind"] == "AudioData")
 
 
+Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
 @contextlib.asynccontextmanager
-async def raw_app(serve: Callable[[RawSocket], Awaitable[None]]) -> AsyncIterator[str]:
-    """Serve WebSockets by hand on a free port with small buffers; gives the ws:// URL. `serve` has each socket."""
+async def tcp_app(handle: Handler, **options: Any) -> AsyncIterator[int]:
+    """A TCP server on a free port of loopback, gives the port; at the end every connection is gone, not only closing.
+
+    `options` are those of `asyncio.start_server`.
+    """
     tasks: set[asyncio.Task[Any]] = set()
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -97,32 +103,47 @@ async def raw_app(serve: Callable[[RawSocket], Awaitable[None]]) -> AsyncIterato
         assert task is not None
         tasks.add(task)
         try:
-            head = (await reader.readuntil(b"\r\n\r\n")).decode()
-            key = next(
-                line.split(":", 1)[1].strip()
-                for line in head.split("\r\n")
-                if line.lower().startswith("sec-websocket-key:")
-            )
-            accept = base64.b64encode(hashlib.sha1(key.encode() + _GUID).digest()).decode()
-            writer.write(
-                b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                + f"Sec-WebSocket-Accept: {accept}\r\n\r\n".encode()
-            )
-            await serve(RawSocket(reader, writer, head))
+            await handle(reader, writer)
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             pass
         finally:
             tasks.discard(task)
             writer.transport.abort()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
 
-    listening = socket.socket()
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    listening.bind(("127.0.0.1", 0))
-    server = await asyncio.start_server(connected, sock=listening, limit=4096)
+    if "sock" not in options:
+        options = {"host": "127.0.0.1", "port": 0, **options}
+    server = await asyncio.start_server(connected, **options)
     try:
-        yield f"ws://127.0.0.1:{listening.getsockname()[1]}/stream"
+        yield int(server.sockets[0].getsockname()[1])
     finally:
         server.close()
         for task in list(tasks):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def raw_app(serve: Callable[[RawSocket], Awaitable[None]]) -> AsyncIterator[str]:
+    """Serve WebSockets by hand on a free port with small buffers; gives the ws:// URL. `serve` has each socket."""
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        key = next(
+            line.split(":", 1)[1].strip()
+            for line in head.split("\r\n")
+            if line.lower().startswith("sec-websocket-key:")
+        )
+        accept = base64.b64encode(hashlib.sha1(key.encode() + _GUID).digest()).decode()
+        writer.write(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            + f"Sec-WebSocket-Accept: {accept}\r\n\r\n".encode()
+        )
+        await serve(RawSocket(reader, writer, head))
+
+    listening = socket.socket()
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    listening.bind(("127.0.0.1", 0))
+    async with tcp_app(connected, sock=listening, limit=4096) as port:
+        yield f"ws://127.0.0.1:{port}/stream"

@@ -10,6 +10,7 @@ import base64
 import contextlib
 import json
 from collections import Counter
+from contextlib import AsyncExitStack
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ import pytest
 from aiohttp import ClientSession
 from tests.console_leg import caller, leg
 from tests.live import DevNode, TestApp, answer, audio_text, dev_node, streaming_options, trace, until
+from tests.raw_socket import tcp_app
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures("still_well")]
 
@@ -130,9 +132,10 @@ async def test_an_app_that_never_answers_its_posts_is_not_asked_twice(
         await reader.read()
         writer.close()
 
-    server = await asyncio.start_server(swallow, "127.0.0.1", 0)
-    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-    async with dev_node(tmp_path_factory.mktemp("mute"), "--incoming", url) as mute, caller(mute) as one:
+    async with AsyncExitStack() as stack:
+        url = f"http://127.0.0.1:{await stack.enter_async_context(tcp_app(swallow))}/"
+        mute = await stack.enter_async_context(dev_node(tmp_path_factory.mktemp("mute"), "--incoming", url))
+        one = await stack.enter_async_context(caller(mute))
         await until(lambda: posts, "IncomingCall")
         began = loop.time()
         await answer(mute, contexts[0], url, streaming_options(app.socket))
@@ -150,7 +153,6 @@ async def test_an_app_that_never_answers_its_posts_is_not_asked_twice(
         gaps = np.diff([at for at, _ in posts])[1:]
         assert max(gaps) < 1.6
         assert max(Counter(name for _, name in posts).values()) == 1
-    server.close()
 
 
 # the console --------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import ssl
 import time
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import pytest
 from aiohttp import ClientSession
 from tests.console_leg import caller
 from tests.live import CALLEE, KEY, OFFHOOK, TestApp, answer, dev_node, rest, streaming_options, until
-from tests.raw_socket import RawSocket, raw_app
+from tests.raw_socket import RawSocket, raw_app, tcp_app
 
 
 async def test_sigterm_ends_every_call_though_the_app_never_answers(tmp_path: Path) -> None:
@@ -32,9 +33,13 @@ async def test_sigterm_ends_every_call_though_the_app_never_answers(tmp_path: Pa
         sockets.append(socket)
         await socket.read_strictly()
 
-    mute = await asyncio.start_server(swallow, "127.0.0.1", 0)
-    url = f"http://127.0.0.1:{mute.sockets[0].getsockname()[1]}/"
-    async with app.running(), raw_app(never_closes) as socket, dev_node(tmp_path, "--incoming", app.webhook) as node:
+    async with (
+        app.running(),
+        tcp_app(swallow) as port,
+        raw_app(never_closes) as stream_url,
+        dev_node(tmp_path, "--incoming", app.webhook) as node,
+    ):
+        url = f"http://127.0.0.1:{port}/"
         await until(lambda: node.named("subscription"), "validation")
         async with (
             caller(node, to="+15550100011") as one,
@@ -43,7 +48,7 @@ async def test_sigterm_ends_every_call_though_the_app_never_answers(tmp_path: Pa
         ):
             await app.invited(3)
             for data in [e["data"] for e in app.incoming if e["data"]["to"]["rawId"] != "4:+15550100013"]:
-                await answer(node, data["incomingCallContext"], url, streaming_options(socket))
+                await answer(node, data["incomingCallContext"], url, streaming_options(stream_url))
             await until(lambda: len(sockets) == 2 and all(len(s.messages) > 10 for s in sockets))
             began = time.monotonic()
             assert await node.stop() == 0
@@ -57,7 +62,6 @@ async def test_sigterm_ends_every_call_though_the_app_never_answers(tmp_path: Pa
                 assert names[-1] == "CallDisconnected"
                 assert len(names) == len(set(names)), "nothing is sent twice"
             assert [s.close_code for s in sockets] == [1000, 1000]
-    mute.close()
 
 
 async def test_sigterm_with_nothing_up_is_quick_and_sigint_is_the_same(tmp_path: Path) -> None:
@@ -166,13 +170,12 @@ async def test_a_wrong_option_exits_with_2_and_says_which(tmp_path: Path, option
 
 
 async def test_a_port_in_use_is_said(tmp_path: Path) -> None:
-    taken = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
-    port = taken.sockets[0].getsockname()[1]
-    process = await asyncio.create_subprocess_exec(
-        *OFFHOOK, "dev", "--port", str(port), "--json", "--state", str(tmp_path),
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    out, err = await asyncio.wait_for(process.communicate(), 20)
-    taken.close()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        process = await asyncio.create_subprocess_exec(
+            *OFFHOOK, "dev", "--port", str(port), "--json", "--state", str(tmp_path),
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        out, err = await asyncio.wait_for(process.communicate(), 20)
     assert (process.returncode, out) == (2, b"")
     assert str(port) in err.decode() and "Traceback" not in err.decode()

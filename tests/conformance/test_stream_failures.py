@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from tests.console_leg import Leg, caller
 from tests.live import DevNode, Stream, TestApp, answer, rest, streaming_options, until
+from tests.raw_socket import tcp_app
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -99,9 +100,7 @@ async def failures(
     async with AsyncExitStack() as stack:
 
         async def serve(handler: Callable[..., Any], **options: Any) -> int:
-            server = await asyncio.start_server(handler, "127.0.0.1", 0, **options)
-            stack.callback(server.close)
-            return int(server.sockets[0].getsockname()[1])
+            return await stack.enter_async_context(tcp_app(handler, **options))
 
         async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await reader.read()

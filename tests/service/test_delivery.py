@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
+from tests.raw_socket import tcp_app
 
 from offhook.service.certificates import State, client_context, server_context
 from offhook.service.delivery import Delivery
@@ -266,10 +267,9 @@ async def test_a_drop_after_the_whole_body_is_not_repeated() -> None:
         taken.append(await reader.readuntil(b"}]"))
         writer.close()
 
-    server = await asyncio.start_server(handle, "127.0.0.1", 0)
     reports: list[DeliveryReport] = []
-    async with server, delivery(reports) as made:
-        post(made, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", 1)
+    async with tcp_app(handle) as port, delivery(reports) as made:
+        post(made, f"http://127.0.0.1:{port}/", 1)
         await until(lambda: len(finals(reports)) == 1)
         assert len(taken) == 1 and reports[0].error == "the app closed the connection without an answer"
 
@@ -281,10 +281,9 @@ async def test_an_answer_whose_body_hangs_is_an_answer() -> None:
         await reader.read()
         writer.close()
 
-    server = await asyncio.start_server(handle, "127.0.0.1", 0)
     reports: list[DeliveryReport] = []
-    async with server, delivery(reports) as made:
-        post(made, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", 1)
+    async with tcp_app(handle) as port, delivery(reports) as made:
+        post(made, f"http://127.0.0.1:{port}/", 1)
         await until(lambda: len(reports) == 1)
         assert reports[0].delivered and reports[0].final
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from picows import WSMsgType
 from tests.live import until
-from tests.raw_socket import BINARY, CLOSE, TEXT, RawSocket, raw_app
+from tests.raw_socket import BINARY, CLOSE, TEXT, RawSocket, raw_app, tcp_app
 from tests.service.stream_bench import Bench, app, bench, hold
 
 from offhook.audio.buffers import Cut
@@ -234,9 +234,8 @@ async def test_close_while_dialling_and_between_tries(free_port: Callable[[], in
         await reader.read()
         writer.close()
 
-    server = await asyncio.start_server(mute, "127.0.0.1", 0)
-    async with server:
-        for url in (f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/", f"ws://127.0.0.1:{free_port()}/"):
+    async with tcp_app(mute) as port:
+        for url in (f"ws://127.0.0.1:{port}/", f"ws://127.0.0.1:{free_port()}/"):
             async with bench(url) as one:
                 await dialled(one)
                 one.stream.close()

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from picows import WSMsgType
 from tests.live import until
-from tests.raw_socket import CLOSE, RawSocket, raw_app
+from tests.raw_socket import CLOSE, RawSocket, raw_app, tcp_app
 from tests.service.stream_bench import Bench, app, bench, hold
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
@@ -124,8 +124,7 @@ async def test_an_app_that_is_no_web_server(quick: None) -> None:
         await reader.read()
         writer.close()
 
-    server = await asyncio.start_server(babble, "127.0.0.1", 0)
-    async with server, bench(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/") as one:
+    async with tcp_app(babble) as port, bench(f"ws://127.0.0.1:{port}/") as one:
         outcome, detail = await one.failure()
         assert outcome == "stream_url_invalid"
         assert detail
@@ -139,8 +138,7 @@ async def test_an_app_that_never_answers_the_upgrade(quick: None, monkeypatch: p
         await reader.read()
         writer.close()
 
-    server = await asyncio.start_server(mute, "127.0.0.1", 0)
-    async with server, bench(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/") as one:
+    async with tcp_app(mute) as port, bench(f"ws://127.0.0.1:{port}/") as one:
         outcome, detail = await one.failure()
         assert (outcome, one.dials) == ("stream_url_invalid", 3)
         assert "no answer" in detail

@@ -1,0 +1,130 @@
+"""Callers, apps and phones doing anything in any order: no call is left behind and the node never raises a surprise."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from tests.scenarios.stage import CALLEE, CALLER, OTHER, Party, Stage
+
+from offhook.errors import CallError
+from offhook.wire.identifiers import Identifier
+from offhook.wire.models import StartMediaStreamingRequest, StopMediaStreamingRequest
+
+TARGETS = st.sampled_from([CALLEE, OTHER, CALLER])
+
+
+class AnyOrder(RuleBasedStateMachine):
+    """CallError is the one error that an app may be told; anything else is a defect."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stage = Stage()
+        self.stage.echo()
+        self.stage.phone(OTHER, answers=1.0)
+        self.callers: list[Party] = []
+        self.connections: list[str] = []
+
+    def attempt(self, act: Callable[[], object]) -> None:
+        with contextlib.suppress(CallError):
+            act()
+
+    @rule(duration=st.sampled_from([None, 0.02, 0.5]), rate=st.sampled_from([None, 8000, 48000]))
+    def call(self, duration: float | None, rate: int | None) -> None:
+        self.callers.append(self.stage.call(tone=440.0, duration=duration, rate=rate))
+
+    @rule(rate=st.sampled_from([16000, 24000]), stream=st.booleans(), start=st.booleans())
+    def answer(self, rate: int, stream: bool, start: bool) -> None:
+        if self.stage.posts:
+            self.attempt(lambda: self.connections.append(self.stage.answer(rate=rate, stream=stream, start=start)))
+
+    @rule(reason=st.sampled_from(["none", "busy", "forbidden"]))
+    def reject(self, reason: str) -> None:
+        if self.stage.posts:
+            self.attempt(lambda: self.stage.reject(reason))
+
+    @rule(to=TARGETS)
+    def redirect(self, to: Identifier) -> None:
+        if self.stage.posts:
+            self.attempt(lambda: self.stage.redirect(to))
+
+    @rule(to=st.lists(TARGETS, min_size=1, max_size=3, unique=True))
+    def create(self, to: list[Identifier]) -> None:
+        self.attempt(lambda: self.connections.append(self.stage.create(*to)))
+
+    @rule(data=st.data(), way=st.sampled_from(["hang_up", "terminate", "start", "stop", "participants", "properties"]))
+    def request(self, data: st.DataObject, way: str) -> None:
+        if not self.connections:
+            return
+        node, connection = self.stage.node, data.draw(st.sampled_from(self.connections))
+        acts: dict[str, Callable[[], object]] = {
+            "hang_up": lambda: node.hang_up(connection),
+            "terminate": lambda: node.terminate(connection),
+            "start": lambda: node.start_streaming(connection, StartMediaStreamingRequest()),
+            "stop": lambda: node.stop_streaming(connection, StopMediaStreamingRequest()),
+            "participants": lambda: node.participants(connection),
+            "properties": lambda: node.properties(connection),
+        }
+        self.attempt(acts[way])
+
+    @rule(data=st.data(), way=st.sampled_from(["leave", "1", "#"]))
+    def caller_acts(self, data: st.DataObject, way: str) -> None:
+        if self.callers:
+            leg = data.draw(st.sampled_from(self.callers)).leg
+            if way == "leave":
+                leg.leave()
+            else:
+                leg.press(way)
+
+    @rule(data=st.data(), what=st.sampled_from(["stop", "hang", "garbage"]))
+    def app_socket(self, data: st.DataObject, what: str) -> None:
+        streams = [stream for stream in self.stage.streams if stream.closed_at is None and stream.port.connected]
+        if streams:
+            stream = data.draw(st.sampled_from(streams))
+            acts: dict[str, Callable[[], None]] = {
+                "stop": stream.stop,
+                "hang": stream.hang,
+                "garbage": lambda: stream.send({"kind": 1}),
+            }
+            acts[what]()
+
+    @rule(refusal=st.sampled_from(["", "stream_url_invalid", "stream_auth_refused"]), delay=st.sampled_from([0, 0.3]))
+    def network(self, refusal: str, delay: float) -> None:
+        self.stage.refuse_sockets, self.stage.dial_time = refusal, delay
+
+    @rule(seconds=st.sampled_from([0.02, 0.5, 31.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.stage.clock.advance(seconds)
+
+    @invariant()
+    def the_clock_runs_only_for_calls(self) -> None:
+        node = self.stage.node
+        assert node.media.running == bool(node._bridged)
+        assert all(live.call.call_id in node.calls for live in node._bridged)
+
+    @invariant()
+    def each_call_is_told_its_end_once_and_last(self) -> None:
+        for connection in self.connections:
+            mine = [event for event in self.stage.callbacks if event["data"]["callConnectionId"] == connection]
+            names = [event["type"].removeprefix("Microsoft.Communication.") for event in mine]
+            assert names.count("CallDisconnected") <= 1
+            assert "CallDisconnected" not in names[:-1]
+            numbers = [event["data"]["sequenceNumber"] for event in mine if "sequenceNumber" in event["data"]]
+            assert numbers == sorted(set(numbers))
+
+    def teardown(self) -> None:
+        for caller in self.callers:
+            caller.leg.leave()
+        for connection in self.connections:
+            self.attempt(lambda connection=connection: self.stage.node.terminate(connection))  # type: ignore[misc]
+        self.stage.clock.advance(31.0)
+        assert self.stage.empty()
+        assert all(caller.end is not None for caller in self.callers)
+        assert all(stream.closed_at is not None or not stream.port.connected for stream in self.stage.streams)
+
+
+TestAnyOrder = AnyOrder.TestCase
+TestAnyOrder.settings = settings(max_examples=120, stateful_step_count=30, deadline=None)
