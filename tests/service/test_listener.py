@@ -15,6 +15,7 @@ import aiohttp
 import pytest
 import uvloop
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from offhook.errors import ConfigError
 from offhook.service.certificates import State, client_context, server_context
@@ -38,12 +39,20 @@ async def until(true: Callable[[], bool], seconds: float = 5.0) -> None:
 
 @asynccontextmanager
 async def served(state: State | None, **options: Any) -> AsyncIterator[tuple[Listener, int]]:
-    app = web.Application()
+    listeners: list[Listener] = []
+
+    @web.middleware
+    async def heard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        listeners[0].asked(request.protocol)
+        return await handler(request)
+
+    app = web.Application(middlewares=[heard])
     app.router.add_route("*", "/", hello)
     runner = web.AppRunner(app)
     await runner.setup()
     assert runner.server is not None
     listener = Listener(runner.server, server_context(state) if state else None, **options)
+    listeners.append(listener)
     try:
         yield listener, await listener.start()
     finally:
@@ -92,6 +101,33 @@ async def test_a_silent_client_is_closed(state: State) -> None:
             assert await asyncio.wait_for(reader.read(), 5) == b""
             writer.close()
         assert listener.undecided == 0
+
+
+@pytest.mark.parametrize("said", [b"G", b"GET / HTTP/1.1\r\nHost: x\r\n"])
+async def test_a_client_that_never_ends_its_first_request_is_closed(state: State, said: bytes) -> None:
+    async with served(state, first_byte_timeout=0.1) as (listener, port), aiohttp.ClientSession() as session:
+        assert await get(session, state, f"http://localhost:{port}/") == "http xxxxxxxxxx"  # and is kept alive
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(said)
+        await until(lambda: listener.unasked == 1)
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        assert listener.unasked == 0
+        connections = session.connector._conns.values()  # type: ignore[union-attr]
+        assert [protocol.is_connected() for row in connections for protocol, _ in row] == [True]
+        writer.close()
+
+
+async def test_requests_begun_and_not_ended_are_bounded_and_the_oldest_goes(state: State) -> None:
+    async with served(state, undecided_limit=2) as (listener, port):
+        clients = []
+        for count in range(4):
+            clients.append(await asyncio.open_connection("127.0.0.1", port))
+            clients[-1][1].write(b"G")
+            await until(lambda count=count: listener.unasked == min(count + 1, 2))  # type: ignore[misc]
+        for reader, _ in clients[:2]:
+            assert await asyncio.wait_for(reader.read(), 5) == b""
+        for _, writer in clients:
+            writer.close()
 
 
 async def test_a_tls_client_that_stops_in_its_hello_is_closed(state: State) -> None:

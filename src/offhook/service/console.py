@@ -86,6 +86,7 @@ class Console:
             "legFramesHeard": sum(leg.heard for leg in legs),
             "calls": len(self._node.calls),
             "callsTaken": self._node.calls_taken,
+            "tasks": len(asyncio.all_tasks()),
             "ticks": media.ticks,
             "ticksMadeUp": media.made_up,
             "clockSlips": media.slips,

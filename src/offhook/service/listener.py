@@ -46,7 +46,8 @@ class Listener:
     ) -> None:
         """`factory` makes one protocol for each connection (aiohttp: `AppRunner(...).server`).
 
-        Without `ssl_context` a TLS client is closed. `first_byte_timeout` (seconds) also bounds the TLS handshake.
+        Without `ssl_context` a TLS client is closed. `first_byte_timeout` (seconds) also bounds the TLS handshake,
+        and the time until `asked` says that a connection's first request has come: its server has no such bound.
         `back_off`: seconds without accepting after the process ran out of file descriptors.
         """
         self._factory = factory
@@ -60,6 +61,7 @@ class Listener:
         self._sockets: list[socket.socket] = []
         self._undecided: OrderedDict[int, tuple[socket.socket, float]] = OrderedDict()
         self._sweep: asyncio.TimerHandle | None = None
+        self._unasked: dict[object, tuple[asyncio.TimerHandle, asyncio.Transport] | None] = {}
         self._resume: asyncio.TimerHandle | None = None
         self._handshakes: set[asyncio.Task[None]] = set()
         self._silent_until = 0.0
@@ -68,6 +70,17 @@ class Listener:
     def undecided(self) -> int:
         """Connections that have not sent their first byte yet."""
         return len(self._undecided)
+
+    @property
+    def unasked(self) -> int:
+        """Connections that have begun to speak and have not finished the head of their first request."""
+        return len(self._unasked)
+
+    def asked(self, protocol: object) -> None:
+        """The first request of a connection is there: from now on it is its server's to time out."""
+        known = self._unasked.pop(protocol, None)
+        if known is not None:
+            known[0].cancel()
 
     async def start(self) -> int:
         """Bind and accept; returns the port really bound. ConfigError when the address cannot be used."""
@@ -91,6 +104,8 @@ class Listener:
         self._sockets.clear()
         while self._undecided:
             self._drop_oldest()
+        for protocol in list(self._unasked):
+            self.asked(protocol)
         tasks = list(self._handshakes)
         for task in tasks:
             task.cancel()
@@ -194,19 +209,36 @@ class Listener:
             _log.info("closed a TLS connection from %s: this node has no certificate", peer)
             sock.close()
             return
+        protocol = self._factory()
+        self._unasked[protocol] = None
         try:
-            await self._loop.connect_accepted_socket(
-                self._factory,
+            transport, _ = await self._loop.connect_accepted_socket(
+                lambda: protocol,
                 sock,
                 ssl=self._ssl_context if tls else None,
                 ssl_handshake_timeout=self._first_byte_timeout if tls else None,
             )
         except OSError as error:  # ssl.SSLError and TimeoutError are OSErrors
+            self.asked(protocol)
             sock.close()
             _log.info("%s from %s failed: %s", "TLS handshake" if tls else "connection", peer, _tls_problem(error))
         except BaseException:
+            self.asked(protocol)
             sock.close()
             raise
+        else:
+            if protocol in self._unasked:
+                timer = self._loop.call_later(self._first_byte_timeout, self._close_unasked, protocol)
+                self._unasked[protocol] = (timer, transport)
+                if len(self._unasked) > self._undecided_limit:
+                    self._close_unasked(next(iter(self._unasked)))
+
+    def _close_unasked(self, protocol: object) -> None:
+        """Too long, or the oldest of too many; one that has left by itself is closed already."""
+        known = self._unasked.get(protocol)
+        self.asked(protocol)
+        if known is not None:
+            known[1].abort()
 
     def _close_silent(self) -> None:
         """All undecided connections have the same patience, so the oldest is always the first due."""

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from offhook import __version__
 from offhook.calls.actions import OpenStream
@@ -76,7 +77,7 @@ class DevNode:
 
     async def start(self) -> None:
         """Bind the port and begin to validate subscriptions. ConfigError when the port cannot be had."""
-        app = web.Application(client_max_size=1024 * 1024)
+        app = web.Application(client_max_size=1024 * 1024, middlewares=[self._heard])
         app.add_routes(self.console.routes())
         app.add_routes([web.get("/eventgrid/validate", self._validate)])
         app.add_routes(self.api.routes())
@@ -190,6 +191,13 @@ class DevNode:
             code=code,
             url=url,
         )
+
+    @web.middleware
+    async def _heard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Tell the listener that a connection has brought its first request."""
+        if self._listener is not None:
+            self._listener.asked(request.protocol)
+        return await handler(request)
 
     async def _validate(self, request: web.Request) -> web.Response:
         subscriptions = self._subscriptions
