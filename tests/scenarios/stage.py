@@ -291,6 +291,14 @@ class Stage:
         return information["code"], information["subCode"]
 
     def empty(self) -> bool:
-        """Whether nothing of any call is left: no call, no connection, no tick."""
+        """Whether nothing of any call is left: no call, no connection, no tick, no row of a lane."""
         node = self.node
-        return not node.calls and not node._bridged and not node.media.running and not len(node._connections)
+        lanes = [*node.lanes._up.values(), *node.lanes._down.values()]
+        return (
+            not node.calls
+            and not node._bridged
+            and not node.media.running
+            and not len(node._connections)
+            and not node.lanes._ports
+            and not any(lane.rows for lane in lanes)
+        )
