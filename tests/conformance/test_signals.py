@@ -135,7 +135,7 @@ async def test_another_host_makes_a_random_key_and_refuses_the_fixed_one(tmp_pat
     key = ""
     for _ in range(2):
         async with dev_node(tmp_path, "--host", "0.0.0.0") as node:
-            node.info["httpEndpoint"] = f"http://127.0.0.1:{node.port}"
+            assert node.info["endpoint"] == f"https://localhost:{node.port}/"
             assert node.key != KEY
             assert key in ("", node.key)
             key = node.key
@@ -143,7 +143,7 @@ async def test_another_host_makes_a_random_key_and_refuses_the_fixed_one(tmp_pat
             status, error = await rest(node, "GET", "/calling/callConnections/x", key=KEY)
             assert (status, error["error"]["code"]) == (401, "7509")
             context = ssl.create_default_context(cafile=str(node.info["caBundle"]))
-            await page(f"https://localhost:{node.port}/calling/keys", context)
+            await page(str(node.info["jwksUri"]), context)
 
 
 @pytest.mark.parametrize(

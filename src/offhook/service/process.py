@@ -121,7 +121,11 @@ class DevNode:
 
     @property
     def _host(self) -> str:
-        return "localhost" if self.config.loopback else self.config.host
+        """As clients name it: an address that means "all of this machine's" is no place to connect to."""
+        host = self.config.host
+        if self.config.loopback or host in ("0.0.0.0", "::", ""):
+            return "localhost"
+        return f"[{host}]" if ":" in host else host
 
     def describe(self) -> dict[str, Any]:
         """The node's status object: the first line of `dev --json`."""
