@@ -21,7 +21,7 @@ lint: setup-dev ## style, types and layers only
 soak: setup-dev ## the long tests
 	@$(BIN)/python -m pytest -m soak
 
-bench: setup-dev ## measurements: tick, codec, stream; results go to bench/results/
+bench: setup-dev ## measurements: tick, codec, StopAudio, stream (whose result goes to bench/results/)
 	@for script in bench/tick.py bench/codec.py bench/stop_audio.py bench/stream.py; do \
 	    if [ -f $$script ]; then echo "== $$script =="; $(BIN)/python $$script || exit 1; \
 	    else echo "== $$script == (not there)"; fi; \

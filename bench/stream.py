@@ -276,7 +276,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=6.0, help="length of one measurement")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--out", type=Path, help="write the result there too")
+    parser.add_argument("--out", type=Path, default=HERE / "results" / "stream.json", help="where the result goes too")
     options = parser.parse_args()
     subprocess.run(["make", "-s", "-C", str(HERE / "native")], check=True)
     result = asyncio.run(run(options))
