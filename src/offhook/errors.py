@@ -3,6 +3,7 @@
 OffhookError
 ├── WireError            these bytes are not what the contract allows (raised by `wire` only)
 │   └── SignatureError   a request signature or sealed context does not verify
+├── SipError             these bytes are not SIP that can be used (raised by `sip` only)
 ├── AudioError           these samples or this sound file cannot be used (raised by `audio`)
 ├── CallError            the call cannot do this now; names a row of `wire.results` (raised by `calls`)
 ├── LegError             an endpoint cannot be reached or left; names a row of `wire.results`
@@ -29,6 +30,10 @@ class WireError(OffhookError):
 
 class SignatureError(WireError):
     """A signature is missing, malformed, too old, or does not match."""
+
+
+class SipError(OffhookError):
+    """A SIP message, or a part of one, cannot be understood; the message says which."""
 
 
 class AudioError(OffhookError):

@@ -1,0 +1,126 @@
+"""Telephone codecs: bytes of a packet to samples and back (ITU-T G.711; RFC 3551 §4.5).
+
+A codec's tables are made once for all calls. Input of any length is taken; a payload that cannot be of the codec raises
+AudioError.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from offhook.audio.pcm import Frame
+from offhook.errors import AudioError
+
+_CLIP = 32635
+_BIAS = 0x84
+
+
+class Codec(Protocol):
+    """The codec of one call. `rate` is of the samples, `clock` of RTP time stamps (G.722: 16 and 8 kHz)."""
+
+    name: str
+    rate: int
+    clock: int
+
+    def decode(self, payload: bytes) -> Frame:
+        """Samples of a packet."""
+
+    def encode(self, frame: Frame) -> bytes:
+        """A packet's payload."""
+
+
+def _mulaw_decode() -> Frame:
+    code = ~np.arange(256, dtype=np.int32) & 0xFF
+    magnitude = (((code & 0x0F) << 3) + _BIAS) << ((code & 0x70) >> 4)
+    return np.where(code & 0x80, _BIAS - magnitude, magnitude - _BIAS).astype(np.int16)
+
+
+def _mulaw_encode() -> npt.NDArray[np.uint8]:
+    """By the sample's bits as an index, negative ones in the upper half."""
+    samples = np.arange(65536, dtype=np.uint16).view(np.int16).astype(np.int32)
+    magnitude = np.minimum(np.abs(samples), _CLIP) + _BIAS
+    exponent = np.floor(np.log2(magnitude)).astype(np.int32) - 7
+    mantissa = (magnitude >> (exponent + 3)) & 0x0F
+    sign = np.where(samples < 0, 0x80, 0)
+    code: npt.NDArray[np.uint8] = (~(sign | (exponent << 4) | mantissa) & 0xFF).astype(np.uint8)
+    return code
+
+
+def _alaw_decode() -> Frame:
+    code = np.arange(256, dtype=np.int32) ^ 0x55
+    segment = (code & 0x70) >> 4
+    low = ((code & 0x0F) << 4) + np.where(segment == 0, 8, 0x108)
+    magnitude = low << np.maximum(segment - 1, 0)
+    decoded: Frame = np.where(code & 0x80, magnitude, -magnitude).astype(np.int16)
+    return decoded
+
+
+def _alaw_encode() -> npt.NDArray[np.uint8]:
+    samples = np.arange(65536, dtype=np.uint16).view(np.int16).astype(np.int32) >> 3
+    mask = np.where(samples >= 0, 0xD5, 0x55)
+    magnitude = np.where(samples >= 0, samples, -samples - 1)
+    ends = np.array([0x1F, 0x3F, 0x7F, 0xFF, 0x1FF, 0x3FF, 0x7FF, 0xFFF])
+    segment = np.searchsorted(ends, magnitude)
+    code = (segment << 4) | ((magnitude >> np.maximum(segment, 1)) & 0x0F)
+    return (np.where(segment >= 8, 0x7F, code) ^ mask).astype(np.uint8)
+
+
+class _Law:
+    """G.711 in one of its two laws."""
+
+    rate = clock = 8000
+
+    def __init__(self, name: str, decoded: Frame, encoded: npt.NDArray[np.uint8]) -> None:
+        self.name = name
+        self.decoded = decoded
+        self.encoded = encoded
+
+    def decode(self, payload: bytes) -> Frame:
+        """See `Codec`."""
+        return self.decoded[np.frombuffer(payload, np.uint8)]
+
+    def encode(self, frame: Frame) -> bytes:
+        """See `Codec`."""
+        return self.encoded[frame.view(np.uint16)].tobytes()
+
+
+class _Linear:
+    """L16: samples with the high byte first (RFC 3551 §4.5.11)."""
+
+    name = "L16"
+
+    def __init__(self, rate: int) -> None:
+        self.rate = self.clock = rate
+
+    def decode(self, payload: bytes) -> Frame:
+        """See `Codec`."""
+        if len(payload) % 2:
+            raise AudioError(f"{len(payload)} bytes are no whole samples of L16")
+        return np.frombuffer(payload, ">i2").astype(np.int16)
+
+    def encode(self, frame: Frame) -> bytes:
+        """See `Codec`."""
+        return frame.astype(">i2").tobytes()
+
+
+@lru_cache(maxsize=2)
+def _law(name: str) -> _Law:
+    if name == "PCMU":
+        return _Law(name, _mulaw_decode(), _mulaw_encode())
+    return _Law(name, _alaw_decode(), _alaw_encode())
+
+
+NAMES: Final = ("PCMU", "PCMA", "L16")
+
+
+def codec(name: str, clock: int) -> Codec:
+    """A codec for one call by its name in an SDP; AudioError for one that we do not speak."""
+    if name in ("PCMU", "PCMA") and clock == 8000:
+        return _law(name)
+    if name == "L16" and clock in (8000, 16000, 24000, 48000):
+        return _Linear(clock)
+    raise AudioError(f"no codec {name}/{clock}; there are {', '.join(NAMES)}")

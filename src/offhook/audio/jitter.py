@@ -1,0 +1,207 @@
+"""The jitter buffer: packets in when they arrive, payloads out when the clock asks (architecture.md).
+
+Every packet has a place on one time line: its extended RTP time stamp. The playing position moves one frame a tick;
+how far it stays behind what arrives is the delay. It is adapted in whole frames: up, as soon as packets come too late;
+down, when for a while even the latest came with time to spare.
+
+Overflow rule: what waits longer than `HARD_MS` is thrown away, oldest first, and counted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from offhook.audio.pcm import FRAMES_PER_SECOND
+from offhook.audio.rtp import Packet, later
+
+START_MS = 40
+TARGET_MS = 200
+HARD_MS = 500
+SPARE_MS = 10
+QUIET_WINDOW = 250  # packets: five seconds of 20 ms
+JUMP_SECONDS = 2
+"""A time stamp further off than this begins a new time line."""
+
+
+class Due(Enum):
+    """What the clock gets beside payloads."""
+
+    LOST = "lost"
+    """A packet is missing: conceal it."""
+    NOTHING = "nothing"
+    """Nothing has been sent for this time, or nothing came yet."""
+
+
+@dataclass(slots=True)
+class JitterCounters:
+    """What passed through; `lost` counts gaps that were played as such, `late` packets that came after their time."""
+
+    received: int = 0
+    played: int = 0
+    lost: int = 0
+    late: int = 0
+    duplicate: int = 0
+    dropped: int = 0
+    grown: int = 0
+    shrunk: int = 0
+    restarts: int = 0
+
+
+class JitterBuffer:
+    """Orders one stream. `clock` is its RTP clock in Hz; times are monotonic seconds."""
+
+    def __init__(self, clock: int) -> None:
+        self.clock = clock
+        self.counters = JitterCounters()
+        self.jitter = 0.0  # seconds, RFC 3550 §6.4.1
+        self._frame = clock // FRAMES_PER_SECOND
+        self._packets: dict[int, Packet] = {}  # by extended time stamp
+        self._highest: tuple[int, int] | None = None  # sequence number and extended time stamp of the newest
+        self._ssrc: int | None = None
+        self._position = 0
+        self._last_sequence: int | None = None  # of what was played last
+        self._ticked_at = 0.0
+        self._started = False
+        self._wait = 0
+        self._transit: float | None = None
+        self._spare = 0  # least time to spare of the packets in this window, in samples
+        self._window = 0
+        self._spares = 0.0
+        self._late_run = 0
+
+    @property
+    def delay(self) -> float:
+        """Seconds that a packet waits here on average, of the present window."""
+        return self._spares / self._window / self.clock if self._window else START_MS / 1000
+
+    @property
+    def waiting(self) -> int:
+        """Packets that wait."""
+        return len(self._packets)
+
+    def put(self, packet: Packet, now: float) -> bool:
+        """Take a packet; False when it is of no use (late, twice, thrown away)."""
+        counters = self.counters
+        counters.received += 1
+        place = self._place(packet)
+        self._measure(place, now)
+        if not self._started and not self._packets:
+            self._position, self._ticked_at = place, now
+            self._wait = START_MS * self.clock // 1000
+        spare = place - (self._position - self._wait) - round((now - self._ticked_at) * self.clock)
+        if self._started and place < self._position:
+            self._came_late(self._position - place)
+            return False
+        if place in self._packets:
+            counters.duplicate += 1
+            return False
+        self._packets[place] = packet
+        self._watch(spare)
+        limit = HARD_MS * self.clock // 1000
+        if self._started and place - self._position > limit:
+            self._skip_to(place - limit)
+        return True
+
+    def take(self, now: float, advance: int) -> Packet | Due:
+        """What is due at the position. `advance` is how many samples a gap would last (one frame).
+
+        The position moves past what is given; the caller keeps asking until it has a frame.
+        """
+        self._ticked_at = now
+        if not self._started:
+            if not self._packets:
+                return Due.NOTHING
+            self._wait -= advance
+            if self._wait > 0:
+                return Due.NOTHING
+            self._started, self._wait = True, 0
+            self._position = min(self._packets)
+        packet = self._packets.pop(self._position, None)
+        if packet is not None:
+            self._last_sequence = packet.sequence
+            self.counters.played += 1
+            return packet
+        if not self._packets:
+            self._position += advance
+            return Due.LOST if self._last_sequence is not None else Due.NOTHING
+        following = min(self._packets)
+        gap = following - self._position
+        waits = self._packets[following]
+        self._position += min(advance, gap)
+        if self._last_sequence is not None and later(waits.sequence, self._last_sequence, 16) == 1:
+            return Due.NOTHING  # nothing is missing: the sender was silent (RFC 3551 §4.1)
+        self.counters.lost += 1
+        return Due.LOST
+
+    def played(self, samples: int) -> None:
+        """The payload given last lasts this long."""
+        self._position += samples
+
+    def quiet(self) -> bool:
+        """Let the delay shrink by a frame if it can; asked when what is played is silent. Whether it did."""
+        if self._window < QUIET_WINDOW or self._spare < self._frame + SPARE_MS * self.clock // 1000:
+            if self._window >= 2 * QUIET_WINDOW:
+                self._new_window()
+            return False
+        self._skip_to(self._position + self._frame)
+        self.counters.shrunk += 1
+        self._new_window()
+        return True
+
+    # inside -----------------------------------------------------------------------------------------------------
+
+    def _place(self, packet: Packet) -> int:
+        """The packet's place on the time line; a new source or a jump begins another line after what waits."""
+        highest = self._highest
+        step = 0 if highest is None else later(packet.timestamp, highest[1] & 0xFFFFFFFF, 32)
+        if highest is None or packet.ssrc != self._ssrc or abs(step) > JUMP_SECONDS * self.clock:
+            if highest is not None:
+                self.counters.restarts += 1
+                self.counters.dropped += len(self._packets)
+            self._packets.clear()
+            self._ssrc, self._started, self._last_sequence, self._transit = packet.ssrc, False, None, None
+            self._highest = (packet.sequence, packet.timestamp)
+            self._new_window()
+            return packet.timestamp
+        place = highest[1] + step
+        if step > 0:
+            self._highest = (packet.sequence, place)
+        return place
+
+    def _measure(self, place: int, now: float) -> None:
+        """Interarrival jitter (RFC 3550 appendix A.8)."""
+        transit = now - place / self.clock
+        if self._transit is not None:
+            self.jitter += (abs(transit - self._transit) - self.jitter) / 16
+        self._transit = transit
+
+    def _watch(self, spare: int) -> None:
+        self._spare = spare if not self._window else min(self._spare, spare)
+        self._window += 1
+        self._spares += spare
+        if self._window % 64 == 0:
+            self._late_run = 0
+
+    def _new_window(self) -> None:
+        self._window, self._spares, self._spare, self._late_run = 0, 0.0, 0, 0
+
+    def _came_late(self, by: int) -> None:
+        """A second late packet within about a second: stay further behind, so that the next like it is in time."""
+        self.counters.late += 1
+        self._late_run += 1
+        if self._late_run < 2:
+            return
+        room = TARGET_MS * self.clock // 1000 - round(self.delay * self.clock)
+        step = min(-(-by // self._frame), max(room // self._frame, 0))
+        if step:
+            self._position -= step * self._frame
+            self.counters.grown += step
+        self._new_window()
+
+    def _skip_to(self, position: int) -> None:
+        """Throw away what is before a position."""
+        for place in [place for place in self._packets if place < position]:
+            del self._packets[place]
+            self.counters.dropped += 1
+        self._position = position

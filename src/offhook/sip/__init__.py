@@ -1,0 +1,1 @@
+"""How calls are signalled: SIP as pure machines; bytes and the time in, bytes and events out (RFC 3261)."""

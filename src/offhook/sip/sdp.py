@@ -1,0 +1,261 @@
+"""Session descriptions: what the other side can hear and where (RFC 8866, RFC 3264, RFC 4568, RFC 4733)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from aiosipua.sdp import MediaDescription, SdpMessage, parse_sdp
+
+from offhook.errors import SipError
+
+KIND = "application/sdp"
+TELEPHONE_EVENT = "telephone-event"
+
+Direction = str
+_FLIPPED: Final = {"sendrecv": "sendrecv", "sendonly": "recvonly", "recvonly": "sendonly", "inactive": "inactive"}
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One codec of an m= line. `clock` is the RTP clock in Hz, which for G.722 is 8000 (RFC 3551 §4.5.2)."""
+
+    payload: int
+    name: str  # in capitals
+    clock: int
+    channels: int = 1
+    fmtp: str = ""
+
+    def same(self, other: Format) -> bool:
+        """Whether both mean one codec."""
+        return (self.name, self.clock, self.channels) == (other.name, other.clock, other.channels)
+
+
+@dataclass(frozen=True, slots=True)
+class Crypto:
+    """An a=crypto line (RFC 4568 §9.1)."""
+
+    tag: int
+    suite: str
+    key: str  # inline:… with whatever follows
+
+
+@dataclass(frozen=True, slots=True)
+class Audio:
+    """The audio of one side, `direction` as that side sees it; `events`: telephone-event's payload types by clock."""
+
+    host: str
+    port: int
+    formats: tuple[Format, ...]
+    events: dict[int, int]
+    direction: Direction = "sendrecv"
+    ptime: int | None = None
+    profile: str = "RTP/AVP"
+    cryptos: tuple[Crypto, ...] = ()
+    rtcp_port: int | None = None
+    index: int = 0
+    """Which of the m= lines it is."""
+
+    @property
+    def held(self) -> bool:
+        """Whether that side does not want to hear anything (RFC 3264 §8.4; 0.0.0.0 is the old way, §8.4)."""
+        return self.direction in ("sendonly", "inactive") or self.host in ("0.0.0.0", "::") or self.port == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """A whole session description as far as we use it; `media` are all m= lines as (media, proto, formats)."""
+
+    audio: Audio | None
+    media: tuple[tuple[str, str, tuple[str, ...]], ...]
+    version: str = ""
+
+
+# RFC 3551 §6.
+_STATIC: Final = {
+    0: Format(0, "PCMU", 8000),
+    8: Format(8, "PCMA", 8000),
+    9: Format(9, "G722", 8000),
+    10: Format(10, "L16", 44100, 2),
+    11: Format(11, "L16", 44100),
+    13: Format(13, "CN", 8000),
+}
+
+
+def read(body: bytes) -> Description:
+    """A description; SipError when it is none."""
+    text = body.decode("utf-8", "replace")
+    if not text.lstrip().startswith("v="):
+        raise SipError("the body is no session description: no v= line")
+    try:
+        parsed = parse_sdp(text)
+    except (ValueError, IndexError, TypeError) as error:
+        raise SipError(f"the body is no session description: {error}") from None
+    media = tuple((m.media, m.proto, tuple(m.formats)) for m in parsed.media)
+    audio = None
+    for index, line in enumerate(parsed.media):
+        usable = line.media == "audio" and line.proto.upper() in ("RTP/AVP", "RTP/SAVP", "RTP/AVPF", "RTP/SAVPF")
+        if usable and (audio is None or audio.port == 0):
+            audio = _audio(parsed, line, index)
+    return Description(audio, media, parsed.origin.session_version)
+
+
+def _audio(parsed: SdpMessage, line: MediaDescription, index: int) -> Audio:
+    connection = line.connection or parsed.connection
+    if connection is None and line.port:
+        raise SipError("the description has no c= line")
+    if not 0 <= line.port <= 65535:
+        raise SipError(f"the description has port {line.port}")
+    formats = []
+    events: dict[int, int] = {}
+    for codec in line.codecs:
+        name = codec.encoding_name.upper()
+        known = _STATIC.get(codec.payload_type)
+        if not 0 <= codec.payload_type <= 127:
+            raise SipError(f"the description has payload type {codec.payload_type}")
+        if name == TELEPHONE_EVENT.upper():
+            events.setdefault(codec.clock_rate or 8000, codec.payload_type)
+        elif name:
+            channels = codec.channels or 1
+            formats.append(Format(codec.payload_type, name, codec.clock_rate, channels, codec.fmtp or ""))
+        elif known is not None:
+            formats.append(known)
+    return Audio(
+        "0.0.0.0" if connection is None else connection.address.partition("/")[0],
+        line.port,
+        tuple(formats),
+        events,
+        _direction(parsed, line),
+        _number(line.attributes.get("ptime")),
+        line.proto.upper(),
+        tuple(crypto for value in line.attributes.get("crypto", ()) if (crypto := _crypto(value)) is not None),
+        _number(line.attributes.get("rtcp")),
+        index,
+    )
+
+
+def _direction(parsed: SdpMessage, line: MediaDescription) -> Direction:
+    for attributes in (line.attributes, parsed.attributes):
+        for name in _FLIPPED:
+            if name in attributes:
+                return name
+    return "sendrecv"
+
+
+def _number(values: list[str] | None) -> int | None:
+    word = values[0].split()[0] if values and values[0].split() else ""
+    return int(word) if word.isascii() and word.isdigit() and len(word) <= 5 else None
+
+
+def _crypto(value: str) -> Crypto | None:
+    words = value.split(None, 2)
+    if len(words) < 3 or not words[0].isdigit() or not words[2].startswith("inline:"):
+        return None
+    return Crypto(int(words[0]), words[1].upper(), words[2])
+
+
+# answering ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """What both sides have settled on: `send` and `receive` are the same codec with each side's payload type."""
+
+    send: Format
+    receive: Format
+    send_event: int | None
+    """Their payload type of telephone-event at the codec's clock; None: they cannot take it."""
+    receive_events: dict[int, int]
+    """Clock by payload type of every telephone-event that may come."""
+    host: str
+    port: int
+    rtcp_port: int
+    ptime: int
+    we_send: bool
+    we_hear: bool
+    crypto: Crypto | None = None
+    """The key that they encrypt with."""
+
+
+def agree(local: Audio, remote: Audio | None) -> Agreed:
+    """Settle on the first of our formats that they have too; SipError when there is none (488)."""
+    if remote is None:
+        raise SipError("the description has no audio that we can speak")
+    for ours in local.formats:
+        theirs = next((f for f in remote.formats if f.same(ours)), None)
+        if theirs is None:
+            continue
+        clock = ours.clock
+        event = remote.events.get(clock)
+        hears = remote.direction in ("sendrecv", "recvonly") and not remote.held
+        speaks = remote.direction in ("sendrecv", "sendonly")
+        return Agreed(
+            theirs,
+            ours,
+            event if clock in local.events else None,
+            {payload: rate for rate, payload in local.events.items()},
+            remote.host,
+            remote.port,
+            remote.rtcp_port or remote.port + 1,
+            remote.ptime or 20,
+            hears and local.direction in ("sendrecv", "sendonly"),
+            speaks and local.direction in ("sendrecv", "recvonly"),
+        )
+    ours_named, theirs_named = (", ".join(f.name for f in side.formats) or "none" for side in (local, remote))
+    raise SipError(f"no codec in common: they have {theirs_named}, we {ours_named}")
+
+
+def answer_to(offer: Description, local: Audio) -> tuple[Audio, Agreed]:
+    """Our side of the answer and what is agreed: their payload numbers, one codec, direction turned (RFC 3264 §6)."""
+    agreed = agree(local, offer.audio)
+    assert offer.audio is not None
+    theirs = offer.audio
+    events = {rate: payload for rate, payload in theirs.events.items() if rate == agreed.send.clock}
+    wanted = _FLIPPED[theirs.direction]
+    direction = wanted if local.direction == "sendrecv" else _narrow(wanted, local.direction)
+    ours = replace(local, formats=(agreed.send,), events=events, direction=direction, index=theirs.index)
+    settled = replace(
+        agreed,
+        receive=agreed.send,
+        send_event=events.get(agreed.send.clock),
+        # Phones that offered several clocks send on any of them.
+        receive_events={payload: rate for rate, payload in theirs.events.items()},
+    )
+    return ours, settled
+
+
+def _narrow(one: Direction, other: Direction) -> Direction:
+    sends = "send" in one and "send" in other
+    hears = "recv" in one and "recv" in other
+    return {(True, True): "sendrecv", (True, False): "sendonly", (False, True): "recvonly"}.get(
+        (sends, hears), "inactive"
+    )
+
+
+def write(audio: Audio, session: int, version: int, offer: Description | None = None) -> bytes:
+    """A description of our audio. For an answer, `offer` decides the m= lines: those that we refuse get port 0."""
+    family = "IP6" if ":" in audio.host else "IP4"
+    lines = ["v=0", f"o=offhook {session} {version} IN {family} {audio.host}", "s=-", f"c=IN {family} {audio.host}"]
+    lines.append("t=0 0")
+    media = offer.media if offer is not None else (("audio", audio.profile, ()),)
+    for index, (kind, proto, formats) in enumerate(media):
+        if index == audio.index:
+            lines += _media_lines(audio)
+        else:
+            lines.append(f"m={kind} 0 {proto} {' '.join(formats) or '0'}")
+    return ("\r\n".join(lines) + "\r\n").encode()
+
+
+def _media_lines(audio: Audio) -> list[str]:
+    payloads = [str(f.payload) for f in audio.formats] + [str(payload) for payload in audio.events.values()]
+    lines = [f"m=audio {audio.port} {audio.profile} {' '.join(payloads)}"]
+    for f in audio.formats:
+        channels = f"/{f.channels}" if f.channels > 1 else ""
+        lines.append(f"a=rtpmap:{f.payload} {f.name.lower() if f.name == 'OPUS' else f.name}/{f.clock}{channels}")
+        if f.fmtp:
+            lines.append(f"a=fmtp:{f.payload} {f.fmtp}")
+    for clock, payload in audio.events.items():
+        lines += [f"a=rtpmap:{payload} {TELEPHONE_EVENT}/{clock}", f"a=fmtp:{payload} 0-16"]
+    lines += [f"a=crypto:{crypto.tag} {crypto.suite} {crypto.key}" for crypto in audio.cryptos]
+    lines += [f"a=ptime:{audio.ptime or 20}", f"a={audio.direction}"]
+    return lines
