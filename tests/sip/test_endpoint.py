@@ -209,7 +209,8 @@ def test_folded_and_compact_headers_and_blanks_in_a_via() -> None:
     desk = Desk()
     text = (
         "INVITE sip:4567@192.0.2.1 SIP/2.0\nv: SIP / 2.0 / UDP\n 192.0.2.7 : 5070 ; branch=z9hG4bKx\nf: Bob\n"
-        " <sip:bob@x>\n\t;tag=them\nt: sip:4567@192.0.2.1\ni: c1\nCSeq:  1\n   INVITE\nm: <sip:bob@192.0.2.7>\nc: application/sdp"
+        " <sip:bob@x>\n\t;tag=them\nt: sip:4567@192.0.2.1\ni: c1\nCSeq:  1\n   INVITE\n"
+        "m: <sip:bob@192.0.2.7>\nc: application/sdp"
     )
     assert statuses(desk.get(text + "\n\n" + OFFER.decode().replace("\r\n", "\n"))) == [100]
     assert desk.session.invite.headers.get_first("call-id") == "c1"
