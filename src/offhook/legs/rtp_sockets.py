@@ -1,0 +1,135 @@
+"""UDP sockets for RTP, a pair of ports for each stream, all read by one loop at the beginning of a tick.
+
+Packets that come between ticks wait in the kernel, where they cost nothing: no wake-up, no callback. Sending is done
+at once, within the tick.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import random
+import selectors
+import socket
+from collections.abc import Callable
+
+from offhook.errors import LegError
+from offhook.legs.rtp import Address
+
+log = logging.getLogger("offhook.rtp")
+
+RECEIVE_BUFFER = 256 * 1024
+AT_MOST = 64  # datagrams of one socket a tick: a flood costs itself alone
+Take = Callable[[bytes, Address, float], None]
+
+
+class RtpSocket:
+    """One bound socket. `transmit` never raises; what cannot be sent is counted."""
+
+    def __init__(self, pool: RtpSockets, bound: socket.socket, take: Take) -> None:
+        self.port: int = bound.getsockname()[1]
+        self.unsent = 0
+        self.take = take
+        self._pool = pool
+        self._socket = bound
+        self._sendto = bound.sendto
+
+    def transmit(self, data: bytes, to: Address) -> None:
+        """Send a datagram."""
+        try:
+            self._sendto(data, to)
+        except OSError:
+            self.unsent += 1
+
+    def fileno(self) -> int:
+        """The descriptor, for selectors."""
+        return self._socket.fileno()
+
+    def receive(self, now: float) -> None:
+        """Take what is there."""
+        for _ in range(AT_MOST):
+            try:
+                data, source = self._socket.recvfrom(2048)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:
+                continue  # an ICMP error of something sent before
+            self.take(data, (source[0], source[1]), now)
+
+    def close(self) -> None:
+        """Give the port back."""
+        self._pool.release(self)
+        self._socket.close()
+
+
+class RtpSockets:
+    """The sockets of a node on `host`, from a range of ports; even ones are used (RFC 3550 §11)."""
+
+    def __init__(self, host: str, first: int = 0, last: int = 0) -> None:
+        """`first` 0: any free port of the system."""
+        self.host = host
+        self._first, self._last = first + first % 2, last
+        self._selector = selectors.DefaultSelector()
+        self._open: set[RtpSocket] = set()
+        self._next = self._first
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def open(self, take: Take) -> RtpSocket:
+        """A socket whose datagrams go to `take`. LegError `throttled` when every port of the range is in use."""
+        bound = self._bind()
+        bound.setblocking(False)
+        with contextlib.suppress(OSError):
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        made = RtpSocket(self, bound, take)
+        self._selector.register(bound, selectors.EVENT_READ, made)
+        self._open.add(made)
+        return made
+
+    def receive(self, now: float) -> None:
+        """Read every socket that has something."""
+        if self._open:
+            for key, _ in self._selector.select(0):
+                key.data.receive(now)
+
+    def release(self, closing: RtpSocket) -> None:
+        """Forget a socket that is being closed."""
+        if closing in self._open:
+            self._open.discard(closing)
+            self._selector.unregister(closing)
+
+    def close(self) -> None:
+        """Close all."""
+        for each in list(self._open):
+            each.close()
+        self._selector.close()
+
+    def _bind(self) -> socket.socket:
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        for port in self._candidates():
+            bound = socket.socket(family, socket.SOCK_DGRAM)
+            try:
+                bound.bind((self.host, port))
+            except OSError as error:
+                bound.close()
+                if error.errno != errno.EADDRINUSE:
+                    raise LegError("leg_failed", f"no RTP port on {self.host}: {error.strerror or error}") from None
+                continue
+            if port or bound.getsockname()[1] % 2 == 0:
+                return bound
+            bound.close()
+        reach = f"{self._first}-{self._last}" if self._first else "of the system"
+        raise LegError("leg_failed", f"every RTP port {reach} is in use: widen the range, or limit the calls")
+
+    def _candidates(self) -> list[int]:
+        """Ports to try: round the range from where the last one was, so that a port rests before it is used again."""
+        if not self._first:
+            return [0] * 64
+        ports = list(range(self._first, self._last + 1, 2))
+        if self._next == self._first:
+            self._next = random.choice(ports)
+        at = ports.index(self._next) if self._next in ports else 0
+        self._next = ports[(at + 1) % len(ports)]
+        return ports[at:] + ports[:at]
