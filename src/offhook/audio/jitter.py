@@ -1,8 +1,10 @@
 """The jitter buffer: packets in when they arrive, payloads out when the clock asks (architecture.md).
 
-Every packet has a place on one time line: its extended RTP time stamp. The playing position moves one frame a tick;
-how far it stays behind what arrives is the delay. It is adapted in whole frames: up, as soon as packets come too late;
-down, when for a while even the latest came with time to spare.
+Every packet has a place on one time line: its extended RTP time stamp. The playing position moves with what is played;
+how long packets wait for it is the delay. It adapts in whole frames. Up: when the buffer runs dry the position waits
+instead of moving on, so that what comes late is heard late and not lost; and when packets come behind their turn twice
+in a short while. Down: when for some seconds even the latest packet came with more than a frame to spare, a frame is
+left out where it is silent.
 
 Overflow rule: what waits longer than `HARD_MS` is thrown away, oldest first, and counted.
 """
@@ -20,6 +22,7 @@ TARGET_MS = 200
 HARD_MS = 500
 SPARE_MS = 10
 QUIET_WINDOW = 250  # packets: five seconds of 20 ms
+CONCEAL_FRAMES = 3
 JUMP_SECONDS = 2
 """A time stamp further off than this begins a new time line."""
 
@@ -69,11 +72,14 @@ class JitterBuffer:
         self._window = 0
         self._spares = 0.0
         self._late_run = 0
+        self._dry = 0  # samples concealed since the buffer ran dry
+        self._hold = 0  # samples to be concealed before the position moves on
+        self._delay = START_MS / 1000
 
     @property
     def delay(self) -> float:
-        """Seconds that a packet waits here on average, of the present window."""
-        return self._spares / self._window / self.clock if self._window else START_MS / 1000
+        """Seconds that a packet waits here on average, in the present window of at most some seconds."""
+        return self._spares / self._window / self.clock if self._window >= 25 else self._delay
 
     @property
     def waiting(self) -> int:
@@ -88,25 +94,32 @@ class JitterBuffer:
         self._measure(place, now)
         if not self._started and not self._packets:
             self._position, self._ticked_at = place, now
-            self._wait = START_MS * self.clock // 1000
-        spare = place - (self._position - self._wait) - round((now - self._ticked_at) * self.clock)
+            self._wait, self._dry, self._hold = START_MS * self.clock // 1000, 0, 0
+        if self._dry and place > self._position:
+            # What has been concealed meanwhile stood for what is missing before this packet.
+            stood = min(place - self._position, self._dry)
+            self._position += stood
+            self._dry -= stood
         if self._started and place < self._position:
             self._came_late(self._position - place)
             return False
         if place in self._packets:
             counters.duplicate += 1
             return False
+        counters.grown += self._dry // self._frame
+        self._dry = 0
         self._packets[place] = packet
-        self._watch(spare)
+        ahead = place - self._position + self._wait + self._hold
+        self._watch(ahead + self._frame - round((now - self._ticked_at) * self.clock))
         limit = HARD_MS * self.clock // 1000
         if self._started and place - self._position > limit:
             self._skip_to(place - limit)
         return True
 
     def take(self, now: float, advance: int) -> Packet | Due:
-        """What is due at the position. `advance` is how many samples a gap would last (one frame).
+        """What is due at the position. `advance` is how many samples a gap lasts (one frame).
 
-        The position moves past what is given; the caller keeps asking until it has a frame.
+        The caller keeps asking until it has a frame, and says with `played` how long each payload was.
         """
         self._ticked_at = now
         if not self._started:
@@ -117,18 +130,19 @@ class JitterBuffer:
                 return Due.NOTHING
             self._started, self._wait = True, 0
             self._position = min(self._packets)
+        if self._hold > 0:
+            self._hold -= advance
+            return Due.LOST
         packet = self._packets.pop(self._position, None)
         if packet is not None:
             self._last_sequence = packet.sequence
             self.counters.played += 1
             return packet
         if not self._packets:
-            self._position += advance
-            return Due.LOST if self._last_sequence is not None else Due.NOTHING
+            return self._run_dry(advance)
         following = min(self._packets)
-        gap = following - self._position
         waits = self._packets[following]
-        self._position += min(advance, gap)
+        self._position += min(advance, following - self._position)
         if self._last_sequence is not None and later(waits.sequence, self._last_sequence, 16) == 1:
             return Due.NOTHING  # nothing is missing: the sender was silent (RFC 3551 §4.1)
         self.counters.lost += 1
@@ -138,16 +152,17 @@ class JitterBuffer:
         """The payload given last lasts this long."""
         self._position += samples
 
-    def quiet(self) -> bool:
-        """Let the delay shrink by a frame if it can; asked when what is played is silent. Whether it did."""
-        if self._window < QUIET_WINDOW or self._spare < self._frame + SPARE_MS * self.clock // 1000:
-            if self._window >= 2 * QUIET_WINDOW:
-                self._new_window()
+    def settle(self, *, silent: bool) -> bool:
+        """Let the delay shrink by a frame if it can, best where it is silent. Whether it did."""
+        patience = QUIET_WINDOW if silent else 4 * QUIET_WINDOW
+        if self._window < patience:
             return False
-        self._skip_to(self._position + self._frame)
-        self.counters.shrunk += 1
+        can = self._spare >= self._frame + SPARE_MS * self.clock // 1000
+        if can:
+            self._skip_to(self._position + self._frame)
+            self.counters.shrunk += 1
         self._new_window()
-        return True
+        return can
 
     # inside -----------------------------------------------------------------------------------------------------
 
@@ -176,6 +191,15 @@ class JitterBuffer:
             self.jitter += (abs(transit - self._transit) - self.jitter) / 16
         self._transit = transit
 
+    def _run_dry(self, advance: int) -> Due:
+        """Nothing is there: wait where we are, which makes the delay longer, as long as it may."""
+        self._dry += advance
+        if self.delay >= TARGET_MS / 1000:
+            self._position += advance
+        if self._dry > CONCEAL_FRAMES * advance:
+            return Due.NOTHING
+        return Due.LOST
+
     def _watch(self, spare: int) -> None:
         self._spare = spare if not self._window else min(self._spare, spare)
         self._window += 1
@@ -184,20 +208,19 @@ class JitterBuffer:
             self._late_run = 0
 
     def _new_window(self) -> None:
+        self._delay = self.delay
         self._window, self._spares, self._spare, self._late_run = 0, 0.0, 0, 0
 
     def _came_late(self, by: int) -> None:
-        """A second late packet within about a second: stay further behind, so that the next like it is in time."""
+        """The second late packet within about a second: wait longer, so that the next like it is in time."""
         self.counters.late += 1
         self._late_run += 1
-        if self._late_run < 2:
-            return
         room = TARGET_MS * self.clock // 1000 - round(self.delay * self.clock)
         step = min(-(-by // self._frame), max(room // self._frame, 0))
-        if step:
-            self._position -= step * self._frame
+        if self._late_run >= 2 and step:
+            self._hold += step * self._frame
             self.counters.grown += step
-        self._new_window()
+            self._new_window()
 
     def _skip_to(self, position: int) -> None:
         """Throw away what is before a position."""

@@ -30,6 +30,9 @@ def dev(
     mapped: list[str] = typer.Option(
         [], "--map", metavar="PUBLIC=LOCAL", help="Dial LOCAL for URLs under the origin PUBLIC (wss becomes ws)."
     ),
+    sip_port: int | None = typer.Option(
+        None, "--sip-port", min=0, max=65535, help="Also take SIP phones of this machine there (UDP, TCP); 0 picks one."
+    ),
     issuer: str | None = typer.Option(None, "--issuer", help="Issuer of our tokens.  [default: that of ACS]"),
     as_json: bool = typer.Option(False, "--json", help="One object with all addresses first, then events, as lines."),
 ) -> None:
@@ -41,6 +44,7 @@ def dev(
     \b
     Example:
       offhook dev --incoming http://localhost:8000/api/incomingCall
+      offhook dev --sip-port 5060 --incoming http://localhost:8000/api/incomingCall
       offhook dev --map https://my.host=http://127.0.0.1:8000 --incoming https://my.host/api/incomingCall
     """
     from offhook.service.config import DevConfig
@@ -55,6 +59,7 @@ def dev(
         map=list(mapped),
         issuer=issuer,
         json=as_json,
+        sip_port=sip_port,
     )
     announce, event = (json_line, json_line) if as_json else (show_banner, show_event)
     raise typer.Exit(run_dev(config, announce, event))
@@ -76,6 +81,7 @@ def banner(announced: Mapping[str, Any]) -> list[str]:
         f"  plain HTTP         {node}",
         f"  token issuer       {announced['issuer']}",
         f"  keys               {announced['jwksUri']}",
+        *_sip_lines(announced.get("sip")),
         "",
         "Incoming calls go to",
         *(_incoming_lines(announced.get("incoming") or []) or ["  nobody yet: start with --incoming URL"]),
@@ -89,6 +95,18 @@ def banner(announced: Mapping[str, Any]) -> list[str]:
         "",
     ]
     return lines
+
+
+def _sip_lines(sip: Mapping[str, Any] | None) -> list[str]:
+    if not sip:
+        return []
+    where = f"{sip['host']}:{sip['udp']}"
+    return [
+        f"  SIP                {where}  (UDP and TCP)",
+        "",
+        f"A softphone on this machine: account anything@{where}, no password, then dial any number.",
+        "It is rung by create_call with the same user: digits are a phone number, other names show on registration.",
+    ]
 
 
 def _node_option(node: str) -> str:

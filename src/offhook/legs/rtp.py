@@ -16,6 +16,8 @@ from offhook.audio.pcm import FRAMES_PER_SECOND, Frame, samples_per_frame, silen
 from offhook.errors import AudioError
 
 Address = tuple[str, int]
+QUIET_LEVEL = 200
+"""Samples below this are a pause in which a frame may be left out."""
 EVENT_MS = 160
 """How long a key of ours is held."""
 EVENT_ENDS = 3
@@ -152,8 +154,8 @@ class RtpPort:
             rest = part if not len(rest) else np.concatenate((rest, part))
         self._rest = rest[size:]
         frame = rest[:size]
-        if jitter.waiting and not frame.any():
-            jitter.quiet()
+        if jitter.waiting:
+            jitter.settle(silent=int(frame.max(initial=0)) < QUIET_LEVEL)
         return frame
 
     def write(self, mix: Frame | None, heard: Sequence[Member]) -> None:

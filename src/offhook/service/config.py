@@ -14,7 +14,7 @@ ACS_ISSUER = "https://acscallautomation.communication.azure.com"
 
 @dataclass(frozen=True, slots=True)
 class DevConfig:
-    """What `offhook dev` runs with. `restart_ms` is the playout restart rule's threshold."""
+    """What `offhook dev` runs with. `restart_ms` is the playout restart rule's threshold; `sip_port` None: no SIP."""
 
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
@@ -25,6 +25,7 @@ class DevConfig:
     issuer: str | None = None
     json: bool = False
     restart_ms: int = 40
+    sip_port: int | None = None
 
     @property
     def loopback(self) -> bool:

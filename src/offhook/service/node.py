@@ -110,6 +110,9 @@ class Node:
         self.lanes = Lanes(self._lane_failed)
         self.traces = Traces(clock, self._tell_note)
         self.phones: dict[str, Phone] = {}
+        self.find_phone: Callable[[str], Phone | None] = lambda raw_id: None
+        self.media_inputs: list[Callable[[], None]] = []
+        """What is read from the network at the beginning of every tick."""
         self.calls: dict[str, LiveCall] = {}
         self.stopping = False
         self.calls_taken = 0
@@ -131,6 +134,8 @@ class Node:
         self._busy = True
         self.batch.stamp = timestamp(self.clock.wall())
         lanes = self.lanes
+        for receive in self.media_inputs:
+            receive()
         self.batch.read()
         lanes.gather()
         for live in self._bridged:
@@ -272,9 +277,13 @@ class Node:
         live.note("callback", event.name, connection=event.call_connection_id, uri=action.callback_uri, **figures)
         self.outside.deliver(event.call_connection_id, action.callback_uri, body, event.type, event_id)
 
+    def phone(self, raw_id: str) -> Phone | None:
+        """Who can be rung under an identifier: a simulated phone, or one that has registered."""
+        return self.phones.get(raw_id) or self.find_phone(raw_id)
+
     def dial(self, live: LiveCall, action: DialLeg) -> Leg:
         """Ring a registered phone. LegError `unreachable` names the command that registers one."""
-        phone = self.phones.get(action.target.raw_id)
+        phone = self.phone(action.target.raw_id)
         if phone is None:
             raise LegError(
                 "unreachable",
@@ -360,7 +369,7 @@ class Node:
         """Ring a phone instead, or tell the apps anew with the other target."""
         live = self._ringing(request.incoming_call_context)
         now = self.clock.monotonic()
-        if request.target.raw_id in self.phones or live.hop >= MAX_HOPS:
+        if self.phone(request.target.raw_id) is not None or live.hop >= MAX_HOPS:
             live.call.redirect(request.target, self.mint(), now)
         else:
             live.call.reannounce(request.target, now)

@@ -30,6 +30,7 @@ from offhook.service.listener import Listener
 from offhook.service.live import LiveCall
 from offhook.service.node import Node, NodeIdentity
 from offhook.service.origins import Origins, origin_of
+from offhook.service.phones import Phones
 from offhook.service.posting import DeliveryReport, Poster
 from offhook.service.stream_port import StreamPort
 from offhook.service.streaming import MediaStream
@@ -74,6 +75,7 @@ class DevNode:
         self.console = Console(self.node, lambda: (key,), self.describe)
         self._runner: web.AppRunner | None = None
         self._listener: Listener | None = None
+        self._phones: Phones | None = None
 
     async def start(self) -> None:
         """Bind the port and begin to validate subscriptions. ConfigError when the port cannot be had."""
@@ -95,7 +97,10 @@ class DevNode:
             report=self._report,
             changed=self._subscription_changed,
         )
-        self._subscriptions.start()
+        if self.config.sip_port is not None:
+            self._phones = Phones(self.node, self.state.resource_id, self._tell)
+            await self._phones.start(self.config.sip_port)
+        self._subscriptions.start()  # it tells of itself: nothing may be told before everything is ready
 
     async def stop(self) -> None:
         """End every call, post what is left to tell, close every socket; bounded in time whatever apps do."""
@@ -104,10 +109,11 @@ class DevNode:
         if self._subscriptions is not None:
             await self._subscriptions.close()
         legs = asyncio.create_task(self.console.close())
+        phones = asyncio.create_task(self._phones.close()) if self._phones is not None else None
         await self._delivery.close(STOP_TIMEOUT)
         await self._poster.close()
         await asyncio.gather(*(stream.closed() for stream in streams), return_exceptions=True)
-        await asyncio.wait([legs], timeout=LEGS_TIMEOUT)
+        await asyncio.wait([legs, *([phones] if phones is not None else [])], timeout=LEGS_TIMEOUT)
         if self._listener is not None:
             await self._listener.close()
         if self._runner is not None:
@@ -142,6 +148,7 @@ class DevNode:
             "jwksUri": f"{self.endpoint}calling/keys",
             "openIdConfiguration": f"{self.endpoint}calling/.well-known/acsopenidconfiguration",
             "incoming": [{"url": s.url, "state": s.stage.value, "reason": s.reason} for s in states],
+            "sip": None if self._phones is None else {"host": self._phones.host, **self._phones.trunk.ports},
             "version": __version__,
         }
 

@@ -147,6 +147,11 @@ class SipEndpoint:
         """Whether nothing is kept: no session and no transaction."""
         return not self._sessions and not self._early and not len(self._transactions)
 
+    @property
+    def awaiting_answers(self) -> int:
+        """Requests of ours that the other side has not answered yet."""
+        return self._transactions.unanswered
+
     # calls ------------------------------------------------------------------------------------------------------
 
     def invite(

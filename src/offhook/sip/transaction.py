@@ -283,6 +283,11 @@ class Transactions:
     def __len__(self) -> int:
         return len(self._clients) + len(self._servers)
 
+    @property
+    def unanswered(self) -> int:
+        """Requests of ours without a final answer."""
+        return sum(t.state in ("calling", "proceeding", "trying") for t in self._clients.values())
+
     def client(self, request: Request, peer: Peer) -> Transaction:
         """A transaction for our request; its top Via is ours already. `start` sends it."""
         key = (vias(request)[0].branch, request.method)

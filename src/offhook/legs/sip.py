@@ -1,0 +1,270 @@
+"""SipLeg: one SIP session with its audio, as a leg of a call (RFC 3264 for what is agreed on)."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol
+
+from offhook.audio.codecs import codec
+from offhook.errors import AudioError, LegError, SipError
+from offhook.legs.leg import Answered, Dtmf, Ended, LegEnd, LegEvent, Refused, Ringing
+from offhook.legs.rtp import RtpFormat, RtpPort
+from offhook.legs.rtp_sockets import RtpSocket
+from offhook.sip import sdp, session
+from offhook.sip.sdp import Agreed, Audio, Description, Format
+from offhook.sip.session import Session
+
+FORMATS = (Format(0, "PCMU", 8000), Format(8, "PCMA", 8000), Format(96, "L16", 16000))
+OFFERED = FORMATS[:2]
+EVENTS = {8000: 101}
+
+# What a refusal by the called side means to the app: rows of the results table (protocol.md §3.9, §9 row 21).
+OUTCOMES = {
+    403: "refused",
+    404: "unreachable",
+    408: "set_up_timeout",
+    410: "unreachable",
+    480: "not_answered",
+    484: "unreachable",
+    486: "busy",
+    487: "not_answered",
+    600: "busy",
+    603: "declined",
+    604: "unreachable",
+}
+
+# How a caller is refused, by the code that it is told (leg.LegEnd).
+STATUSES = {200: 603, 403: 403, 404: 404, 408: 480, 480: 480, 486: 486, 487: 480, 429: 503, 503: 503}
+
+
+class Signaller(Protocol):
+    """What a leg needs of the trunk that made it."""
+
+    media_host: str
+
+    def now(self) -> float:
+        """Monotonic seconds."""
+
+    def pump(self) -> None:
+        """Put on the network what the session has to say."""
+
+    def gone(self, leg: SipLeg) -> None:
+        """The leg is over."""
+
+
+class SipLeg:
+    """One endpoint on SIP. Its audio flows once both sides have agreed on a codec."""
+
+    def __init__(
+        self,
+        leg_id: str,
+        signaller: Signaller,
+        port: RtpPort,
+        media: RtpSocket,
+        event: Callable[[str, LegEvent], None],
+        description_id: int,
+    ) -> None:
+        self.leg_id = leg_id
+        self.rate: int | None = None
+        self.port = port
+        self.session: Session | None = None
+        self.held = False
+        self._signaller = signaller
+        self._media = media
+        self._event = event
+        self._description_id = description_id
+        self._version = 0
+        self._local = Audio(signaller.media_host, media.port, FORMATS, EVENTS, ptime=20)
+        self._offer: Description | None = None
+        self._agreed: Agreed | None = None
+        self._answer = b""
+        self._up = False
+        self._over = False
+
+    # Leg --------------------------------------------------------------------------------------------------------
+
+    def answer(self, rate: int) -> None:
+        """Take an inbound call; an outbound one is up already. Telephone audio keeps its own rate."""
+        if self.session is not None and self.session.inbound and not self._up:
+            self._up = True
+            self.session.accept(self._answer, self._signaller.now())
+            self._signaller.pump()
+
+    def hang_up(self, end: LegEnd) -> None:
+        """Leave: refuse, cancel or BYE."""
+        if self._over:
+            return
+        session, now = self.session, self._signaller.now()
+        self._finish()
+        if session is not None:
+            session.hang_up(now, STATUSES.get(end.code, 480))
+            self._signaller.pump()
+
+    def abandon(self) -> None:
+        """The session is refused before it became a call: no event follows, the port is given back."""
+        self._finish()
+
+    # set-up -----------------------------------------------------------------------------------------------------
+
+    def invited(self, session: Session, offer: bytes) -> None:
+        """An inbound session. SipError when its description cannot be agreed to (488)."""
+        self.session = session
+        if offer:
+            self._answer = self._agree_to(offer)
+        else:
+            self._answer = self.offer()
+
+    def offer(self) -> bytes:
+        """A description that offers what we speak."""
+        self._local = replace(self._local, formats=OFFERED, events=EVENTS, direction="sendrecv", index=0)
+        self.rate = 8000
+        return self._write(None)
+
+    def ring(self) -> None:
+        """Let the caller hear that it rings."""
+        if self.session is not None:
+            self.session.ring(self._signaller.now())
+
+    # what the session says --------------------------------------------------------------------------------------
+
+    def took(self, event: session.Event) -> None:
+        """Act on what happened to the session."""
+        match event:
+            case session.Progress():
+                self._event(self.leg_id, Ringing())
+            case session.Answered(_, body):
+                self._answered(body)
+            case session.Confirmed(_, body):
+                if body and self._offer is None:
+                    self._answered(body)
+            case session.Reoffered(_, offer):
+                self._reoffered(offer)
+            case session.Reanswered(_, status, body):
+                if status < 300 and body:
+                    self._use(sdp.agree(self._local, sdp.read(body).audio))
+            case session.Told(_, kind, body):
+                self._told(kind, body)
+            case session.Over():
+                self._ended(event)
+
+    def media_lost(self) -> None:
+        """Nothing has come for too long: the endpoint is gone without a word."""
+        current = self.session
+        self._event(self.leg_id, Ended("media_lost"))
+        if current is not None and not self._over:
+            self.hang_up(LegEnd(410, 0, "media lost", "service"))
+
+    def pressed(self, key: str) -> None:
+        """A key, by telephone event or INFO."""
+        if not self._over:
+            self._event(self.leg_id, Dtmf(key))
+
+    def _answered(self, body: bytes) -> None:
+        """Their answer to our offer."""
+        try:
+            self._use(sdp.agree(self._local, sdp.read(body).audio))
+        except (SipError, AudioError, LegError) as error:
+            self._give_up(f"their answer cannot be used: {error}")
+            return
+        if self.session is not None and not self.session.inbound and not self._up:
+            self._up = True
+            self._event(self.leg_id, Answered())
+
+    def _reoffered(self, offer: bytes) -> None:
+        """Hold, another address or another codec; what cannot be agreed to leaves everything as it was (488)."""
+        current, now = self.session, self._signaller.now()
+        if current is None:
+            return
+        try:
+            answer = self._agree_to(offer) if offer else self.offer()
+        except (SipError, AudioError):
+            current.reanswer(488, b"", now)
+        else:
+            current.reanswer(200, answer, now)
+
+    def _told(self, kind: str, body: bytes) -> None:
+        """Keys by INFO: `application/dtmf-relay` has Signal=5, `application/dtmf` the key alone."""
+        text = body.decode("ascii", "replace")
+        key = ""
+        if kind == "application/dtmf-relay":
+            for line in text.splitlines():
+                name, _, value = line.partition("=")
+                if name.strip().lower() == "signal":
+                    key = value.strip().upper()
+        elif kind == "application/dtmf":
+            key = text.strip().upper()
+        key = {"10": "*", "11": "#"}.get(key, key)
+        if len(key) == 1 and key in "0123456789*#ABCD":
+            self.pressed(key)
+
+    def _ended(self, over: session.Over) -> None:
+        if self._over:
+            return
+        was_up, inbound = self._up, self.session is not None and self.session.inbound
+        self._finish()
+        if was_up or inbound:
+            self._event(self.leg_id, Ended("" if over.theirs and not over.status else _loss(over.status)))
+        else:
+            self._event(self.leg_id, Refused(OUTCOMES.get(over.status, "leg_failed")))
+
+    # inside -----------------------------------------------------------------------------------------------------
+
+    def _agree_to(self, offer: bytes) -> bytes:
+        """Agree to an offer and use it; our answer. SipError, AudioError when it cannot be agreed to."""
+        description = sdp.read(offer)
+        if description.audio is not None and "SAVP" in description.audio.profile:
+            raise SipError("encrypted media is not offered here")
+        capable = replace(self._local, formats=FORMATS, events=EVENTS, direction="sendrecv")
+        ours, agreed = sdp.answer_to(description, capable)
+        self._use(agreed)
+        self._offer, self._local = description, ours
+        return self._write(description)
+
+    def _use(self, agreed: Agreed) -> None:
+        try:
+            ipaddress.ip_address(agreed.host)
+        except ValueError:
+            raise SipError(f"media to {agreed.host!r}, which is no address") from None
+        chosen = codec(agreed.send.name, agreed.send.clock)
+        if self.rate is not None and self._up and chosen.rate != self.rate:
+            raise AudioError(f"{chosen.name} has another rate than the call began with")
+        self.rate = chosen.rate
+        self._agreed = agreed
+        self.held = not agreed.we_hear
+        self.port.use(
+            RtpFormat(
+                chosen,
+                agreed.send.payload,
+                agreed.receive.payload,
+                agreed.send_event,
+                frozenset(agreed.receive_events),
+                agreed.we_send,
+                agreed.we_hear,
+            ),
+            (agreed.host, agreed.port),
+        )
+
+    def _write(self, offer: Description | None) -> bytes:
+        self._version += 1
+        return sdp.write(self._local, self._description_id, self._version, offer)
+
+    def _give_up(self, reason: str) -> None:
+        current, now = self.session, self._signaller.now()
+        self._finish()
+        self._event(self.leg_id, Refused("leg_failed"))
+        if current is not None:
+            current.hang_up(now)
+            self._signaller.pump()
+
+    def _finish(self) -> None:
+        if not self._over:
+            self._over = True
+            self._media.close()
+            self._signaller.gone(self)
+
+
+def _loss(status: int) -> str:
+    """How a session that did not end by a BYE ended."""
+    return {408: "media_lost", 481: "media_lost", 487: ""}.get(status, "")

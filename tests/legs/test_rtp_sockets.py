@@ -1,0 +1,90 @@
+"""Ports for RTP: taken, given back, used up; and many sockets read in one go."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+import pytest
+from tests.live import until
+
+from offhook.errors import LegError
+from offhook.legs.rtp_sockets import RtpSockets
+
+
+def read(pool: RtpSockets, now: float) -> bool:
+    pool.receive(now)
+    return False
+
+
+def nothing(data: bytes, source: tuple[str, int], now: float) -> None:
+    pass
+
+
+def test_ports_are_even_within_the_range_and_come_back() -> None:
+    pool = RtpSockets("127.0.0.1", 42001, 42010)
+    taken = [pool.open(nothing) for _ in range(5)]
+    assert sorted(one.port for one in taken) == [42002, 42004, 42006, 42008, 42010]
+    with pytest.raises(LegError, match="every RTP port 42002-42010 is in use"):
+        pool.open(nothing)
+    assert len(pool) == 5
+    free = taken[2].port
+    taken[2].close()
+    again = pool.open(nothing)
+    assert again.port == free
+    pool.close()
+    assert len(pool) == 0
+
+
+def test_any_free_port_of_the_system() -> None:
+    pool = RtpSockets("127.0.0.1")
+    assert all(pool.open(nothing).port % 2 == 0 for _ in range(10))
+    pool.close()
+
+
+def test_a_port_of_somebody_else_is_left_out() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", 42022))
+        pool = RtpSockets("127.0.0.1", 42020, 42024)
+        assert {pool.open(nothing).port for _ in range(2)} == {42020, 42024}
+        pool.close()
+
+
+def test_a_host_that_is_not_ours() -> None:
+    with pytest.raises(LegError, match=r"192\.0\.2\.1"):
+        RtpSockets("192.0.2.1").open(nothing)
+
+
+async def test_what_waits_is_read_in_one_go_and_a_flood_in_parts() -> None:
+    pool, got = RtpSockets("127.0.0.1"), list[tuple[bytes, float]]()
+    ours = [pool.open(lambda data, source, now: got.append((data, now))) for _ in range(3)]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        for number, one in enumerate(ours):
+            sender.sendto(bytes([number]), ("127.0.0.1", one.port))
+        await until(lambda: read(pool, 1.0) or len(got) == 3)
+        assert sorted(data for data, _ in got) == [b"\0", b"\1", b"\2"]
+        got.clear()
+        for _ in range(100):
+            sender.sendto(b"x", ("127.0.0.1", ours[0].port))
+        pool.receive(2.0)
+        assert 0 < len(got) <= 64
+        await until(lambda: read(pool, 2.0) or len(got) == 100)
+    pool.close()
+
+
+async def test_sending_to_nobody_is_counted_and_harms_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool, got = RtpSockets("127.0.0.1"), list[bytes]()
+    one = pool.open(lambda data, source, now: got.append(data))
+    one.transmit(b"x", ("127.0.0.1", 1))
+    pool.receive(0.0)
+
+    def refuse(data: bytes, to: tuple[str, int]) -> int:
+        raise OSError(errno.EPERM, "no")
+
+    one._sendto = refuse  # type: ignore[assignment]
+    one.transmit(b"x", ("127.0.0.1", 1))
+    assert one.unsent == 1
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.sendto(b"y", ("127.0.0.1", one.port))
+        await until(lambda: read(pool, 0.0) or got)
+    pool.close()

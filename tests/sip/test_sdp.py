@@ -1,0 +1,169 @@
+"""Session descriptions of real phones: what is agreed on, what is refused, and what is written."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from offhook.errors import SipError
+from offhook.sip.sdp import Agreed, Audio, Description, Format, agree, answer_to, read, write
+
+PCMU, PCMA, L16 = Format(0, "PCMU", 8000), Format(8, "PCMA", 8000), Format(96, "L16", 16000)
+OURS = Audio("192.0.2.1", 4000, (PCMU, PCMA, L16), {8000: 101}, ptime=20)
+
+BARESIP = """v=0
+o=- 3868331676 599989324 IN IP4 192.0.2.7
+s=-
+c=IN IP4 192.0.2.7
+t=0 0
+a=tool:baresip 1.0.0
+m=audio 26000 RTP/AVP 8 0 96 97
+a=rtpmap:8 PCMA/8000
+a=rtpmap:0 PCMU/8000
+a=rtpmap:96 telephone-event/8000
+a=fmtp:96 0-15
+a=rtpmap:97 opus/48000/2
+a=ptime:20
+a=sendrecv
+"""
+LINPHONE = """v=0
+o=alice 1 1 IN IP4 192.0.2.8
+s=Talk
+c=IN IP4 192.0.2.8
+t=0 0
+m=audio 26200 RTP/AVP 96 0 8 9 101 100 97
+a=rtpmap:96 opus/48000/2
+a=fmtp:96 useinbandfec=1
+a=rtpmap:101 telephone-event/48000
+a=rtpmap:100 telephone-event/16000
+a=rtpmap:97 telephone-event/8000
+m=video 9078 RTP/AVP 99
+a=rtpmap:99 VP8/90000
+"""
+STATIC_ONLY = "v=0\no=- 1 1 IN IP4 192.0.2.9\ns=-\nc=IN IP4 192.0.2.9/127\nt=0 0\nm=audio 5004 RTP/AVP 0 13\n"
+
+
+def description(text: str) -> Description:
+    return read(text.replace("\n", "\r\n").encode())
+
+
+def settled(text: str) -> Agreed:
+    return answer_to(description(text), OURS)[1]
+
+
+def test_baresip() -> None:
+    agreed = settled(BARESIP)
+    assert (agreed.send.name, agreed.send.payload) == ("PCMU", 0)
+    assert (agreed.host, agreed.port, agreed.rtcp_port) == ("192.0.2.7", 26000, 26001)
+    assert (agreed.send_event, agreed.receive_events) == (96, {96: 8000})
+    assert agreed.we_send and agreed.we_hear
+
+
+def test_linphone_with_three_clocks_of_telephone_event() -> None:
+    """We send at the codec's clock and take any of them."""
+    agreed = settled(LINPHONE)
+    assert agreed.send_event == 97 and agreed.receive_events == {101: 48000, 100: 16000, 97: 8000}
+
+
+def test_static_payloads_without_a_map() -> None:
+    agreed = settled(STATIC_ONLY)
+    assert (agreed.send.name, agreed.host, agreed.send_event) == ("PCMU", "192.0.2.9", None)
+
+
+def test_dynamic_payload_numbers_are_theirs() -> None:
+    text = STATIC_ONLY.replace("0 13", "117") + "a=rtpmap:117 L16/16000\n"
+    agreed = settled(text)
+    assert (agreed.send.payload, agreed.receive.payload, agreed.send.clock) == (117, 117, 16000)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "sends", "hears"),
+    [
+        ("sendrecv", "sendrecv", True, True),
+        ("sendonly", "recvonly", False, True),
+        ("recvonly", "sendonly", True, False),
+        ("inactive", "inactive", False, False),
+    ],
+)
+def test_directions_are_turned(theirs: str, ours: str, sends: bool, hears: bool) -> None:
+    side, agreed = answer_to(description(BARESIP.replace("sendrecv", theirs)), OURS)
+    assert (side.direction, agreed.we_send, agreed.we_hear) == (ours, sends, hears)
+
+
+def test_hold_by_an_address_of_zeros() -> None:
+    agreed = settled(BARESIP.replace("c=IN IP4 192.0.2.7", "c=IN IP4 0.0.0.0"))
+    assert not agreed.we_send
+
+
+def test_a_direction_for_the_whole_session() -> None:
+    text = BARESIP.replace("a=sendrecv\n", "").replace("t=0 0", "t=0 0\na=sendonly")
+    assert not settled(text).we_send
+
+
+def test_the_answer_refuses_what_we_do_not_speak() -> None:
+    offer = description(LINPHONE)
+    ours, _ = answer_to(offer, OURS)
+    text = write(ours, 7, 2, offer).decode()
+    assert "o=offhook 7 2 IN IP4 192.0.2.1\r\n" in text
+    assert "m=audio 4000 RTP/AVP 0 97\r\n" in text and "a=rtpmap:97 telephone-event/8000\r\n" in text
+    assert "m=video 0 RTP/AVP 99\r\n" in text
+    assert text.index("m=audio") < text.index("m=video")
+
+
+def test_audio_may_stand_second() -> None:
+    offer = description("v=0\ns=-\nc=IN IP4 192.0.2.9\nm=video 9 RTP/AVP 99\nm=audio 5004 RTP/AVP 8\n")
+    ours, agreed = answer_to(offer, OURS)
+    text = write(ours, 1, 1, offer).decode()
+    assert agreed.send.name == "PCMA" and text.index("m=video 0") < text.index("m=audio 4000 RTP/AVP 8")
+
+
+def test_our_offer_and_what_came_of_it() -> None:
+    text = write(OURS, 1, 1).decode()
+    assert "m=audio 4000 RTP/AVP 0 8 96 101\r\n" in text and "a=fmtp:101 0-16\r\n" in text
+    answer = read(b"v=0\r\nc=IN IP6 2001:db8::7\r\nm=audio 6000 RTP/AVP 8 101\r\na=rtpmap:101 telephone-event/8000\r\n")
+    agreed = agree(OURS, answer.audio)
+    assert (agreed.send.name, agreed.host, agreed.port, agreed.send_event) == ("PCMA", "2001:db8::7", 6000, 101)
+
+
+def test_media_of_its_own_address_and_rtcp_elsewhere() -> None:
+    text = BARESIP + "c=IN IP4 192.0.2.99\na=rtcp:40000\n"
+    agreed = settled(text)
+    assert (agreed.host, agreed.rtcp_port) == ("192.0.2.99", 40000)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "hello",
+        "v=0\nm=audio x RTP/AVP 0\n",
+        "v=0\nm=audio 99999 RTP/AVP 0\nc=IN IP4 1.2.3.4\n",
+        "v=0\nm=audio 4000 RTP/AVP 0\n",
+        "v=0\nc=IN IP4 1.2.3.4\nm=audio 4000 RTP/AVP 900\n",
+        "v=0\nc=IN IP4 1.2.3.4\nm=audio 4000 RTP/AVP 18\na=rtpmap:18 G729/8000\n",
+        "v=0\nc=IN IP4 1.2.3.4\nm=video 4000 RTP/AVP 99\na=rtpmap:99 VP8/90000\n",
+        "v=0\nc=IN IP4 1.2.3.4\nm=audio 4000 UDP/TLS/RTP/SAVPF 0\n",
+    ],
+)
+def test_what_cannot_be_agreed_to_says_why(text: str) -> None:
+    with pytest.raises(SipError) as refused:
+        answer_to(read(text.encode()), OURS)
+    assert str(refused.value)
+
+
+def test_keys_of_encrypted_media_are_read() -> None:
+    line = "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:d0RmdmcmVCspeEc3QGZiNWpVLFJhQX1cfHAwJSoj|2^20\n"
+    audio = description(BARESIP.replace("RTP/AVP", "RTP/SAVP") + line + "a=crypto:x y\n").audio
+    assert audio is not None and audio.profile == "RTP/SAVP"
+    assert [(c.tag, c.suite) for c in audio.cryptos] == [(1, "AES_CM_128_HMAC_SHA1_80")]
+
+
+@given(st.binary(max_size=400), st.integers(0, 400))
+def test_any_body_is_read_or_refused(noise: bytes, at: int) -> None:
+    good = LINPHONE.encode()
+    for body in (noise, b"v=0\r\n" + noise, good[:at] + noise + good[at:]):
+        try:
+            answer_to(read(body), OURS)
+        except SipError:
+            pass
