@@ -201,7 +201,10 @@ class Node:
         display_name: str,
         make_leg: Callable[[str, Callable[[str, LegEvent], None]], Leg],
     ) -> LiveCall:
-        """Take an inbound call: ring the app. CallError when the node is full or stopping."""
+        """Take an inbound call: ring the app. CallError when the node is full or stopping.
+
+        Whatever `make_leg` raises is raised, and nothing of the call is left.
+        """
         self._admit()
         call_id, leg_id, now = self.mint(), self.mint(), self.clock.monotonic()
         call = Call.incoming(
@@ -215,7 +218,14 @@ class Node:
             now=now,
         )
         live = self._begin(call_id, call)
-        live.add_leg(make_leg(leg_id, lambda leg, event: self.leg_event(live, leg, event)), caller)
+        try:
+            leg = make_leg(leg_id, lambda leg, event: self.leg_event(live, leg, event))
+        except Exception:
+            # An endpoint that cannot be talked to never was a call.
+            live.trace.ended = True
+            self.call_over(live)
+            raise
+        live.add_leg(leg, caller)
         live.note("leg", "placed", leg=leg_id, caller=caller.raw_id, callee=callee.raw_id)
         live.settle()
         return live

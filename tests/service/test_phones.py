@@ -1,0 +1,305 @@
+"""SIP phones on a node, on real sockets: they call the app and are called by it, and everybody hears the other."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.live import Stream, TestApp, audio_text, until
+from tests.sip_phone import BYE, Line, TestPhone
+
+from offhook.legs import sip_trunk
+from offhook.legs.leg import Ended, Refused
+from offhook.service.config import DevConfig
+from offhook.service.process import DevNode
+from offhook.wire.identifiers import parse_raw_id
+from offhook.wire.models import AnswerCallRequest, CreateCallRequest, MediaStreamingOptions, RejectCallRequest
+
+VERSION = "2026-03-12"
+
+
+class World:
+    """A node in this process with a phone and an app."""
+
+    def __init__(self, node: DevNode, app: TestApp, phone: TestPhone) -> None:
+        self.node, self.app, self.phone = node, app, phone
+
+    @property
+    def sip(self) -> int:
+        assert self.node._phones is not None
+        return self.node._phones.trunk.ports["udp"]
+
+    def options(self, rate: int = 16000) -> MediaStreamingOptions:
+        return MediaStreamingOptions(
+            audio_channel_type="mixed",
+            transport_url=self.app.socket,
+            start=True,
+            bidirectional=True,
+            sample_rate=rate,
+            dtmf_tones=True,
+        )
+
+    def answer(self, context: str, rate: int = 16000) -> str:
+        request = AnswerCallRequest(
+            incoming_call_context=context,
+            callback_uri=self.app.callback,
+            media_streaming_options=self.options(rate),
+        )
+        return str(self.node.node.answer(request, VERSION).call_connection_id)
+
+    def create(self, raw_id: str) -> str:
+        request = CreateCallRequest(
+            targets=(parse_raw_id(raw_id),),
+            callback_uri=self.app.callback,
+            source_caller_id_number=parse_raw_id("4:+15550100009"),
+            media_streaming_options=self.options(),
+        )
+        return str(self.node.node.create(request, VERSION).call_connection_id)
+
+    async def talking(self, rate: int = 16000, transport: str = "udp") -> tuple[Line, str]:
+        """The phone has called, the app has answered and echoes."""
+        line = self.phone.call(self.sip, transport=transport)
+        invited = await self.app.invited()
+        connection = self.answer(invited["incomingCallContext"], rate)
+        await self.phone.answered(line)
+        return line, connection
+
+    def quiet(self) -> bool:
+        """Whether nothing of any call is left."""
+        assert self.node._phones is not None
+        trunk = self.node._phones.trunk
+        return not self.node.node.calls and not len(trunk.sockets) and not trunk._legs
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    app, phone = TestApp(), TestPhone()
+
+    async def echo(stream: Stream, message: dict[str, Any]) -> None:
+        if message["kind"] == "AudioData":
+            await stream.socket.send_str(audio_text(base64.b64decode(message["audioData"]["data"])))
+
+    app.on_message = echo
+    async with app.running(), phone.running():
+        node = DevNode(DevConfig(port=0, sip_port=0, state_dir=tmp_path, incoming=[app.webhook]), lambda event: None)
+        await node.start()
+        try:
+            await until(lambda: app.validations, "validation")
+            world = World(node, app, phone)
+            yield world
+            for line in phone.lines:
+                line.leg.hang_up(BYE)
+            await until(world.quiet, "nothing is left of any call")
+        finally:
+            await node.stop()
+
+
+@pytest.mark.parametrize(("rate", "transport"), [(16000, "udp"), (24000, "udp"), (16000, "tcp")])
+async def test_a_phone_calls_and_hears_itself_through_the_app(world: World, rate: int, transport: str) -> None:
+    line, _ = await world.talking(rate, transport)
+    (incoming,) = world.app.incoming
+    assert incoming["data"]["from"]["rawId"] == "4:+15550100007"
+    assert incoming["data"]["to"]["rawId"] == "4:+15550100002"
+    assert incoming["data"]["callerDisplayName"] == "Test Phone"
+    await until(lambda: len(line.heard) > 110 and line.peak()[1] > 5000, "the echo")
+    hz, level = line.peak()
+    said = 0.0
+    for frame in (await world.app.stream()).frames[60:100]:
+        said = max(said, float(np.abs(np.frombuffer(base64.b64decode(frame["data"]), "<i2").astype(float)).max()))
+    assert abs(hz - 440) <= 1
+    assert abs(20 * np.log10(level / said)) < 1
+    line.leg.hang_up(BYE)
+    ended = await world.app.event("CallDisconnected")
+    information = ended["resultInformation"]
+    assert (information["code"], information["subCode"]) == (0, 560000)
+
+
+async def test_the_app_hangs_up(world: World) -> None:
+    line, connection = await world.talking()
+    world.node.node.hang_up(connection)
+    await until(lambda: line.over, "BYE")
+    assert line.events[-1] == Ended()
+
+
+async def test_keys_reach_the_app_by_event_and_by_info(world: World) -> None:
+    line, _ = await world.talking()
+    stream = await world.app.stream()
+    line.leg.port.press("5")
+    line.leg.port.press("#")
+
+    def keys() -> list[str]:
+        return [m["dtmfData"]["data"] for m in stream.messages if m["kind"] == "DtmfData"]
+
+    await until(lambda: keys() == ["5", "#"], f"two keys; {keys()}")
+    assert line.leg.session is not None
+    now = world.phone.trunk.now()
+    line.leg.session.tell("application/dtmf-relay", b"Signal= 9\r\nDuration= 100\r\n", now)
+    line.leg.session.tell("application/dtmf", b"11", now)
+    line.leg.session.tell("application/dtmf", b"flash", now)
+    world.phone.trunk.pump()
+    await until(lambda: keys() == ["5", "#", "9", "#"], f"two more; {keys()}")
+
+
+@pytest.mark.parametrize(("reason", "status"), [("none", 603), ("busy", 486), ("forbidden", 403)])
+async def test_a_rejected_call_gets_the_right_status(world: World, reason: str, status: int) -> None:
+    line = world.phone.call(world.sip)
+    invited = await world.app.invited()
+    request = RejectCallRequest(incoming_call_context=invited["incomingCallContext"], call_reject_reason=reason)
+    world.node.node.reject(request)
+    await until(lambda: line.over, "a refusal")
+    expected = {603: "declined", 486: "busy", 403: "refused"}[status]
+    assert line.events[-1] == Refused(expected)
+
+
+async def test_a_caller_that_gives_up(world: World) -> None:
+    line = world.phone.call(world.sip)
+    invited = await world.app.invited()
+    line.leg.hang_up(BYE)
+    await until(lambda: not world.node.node.calls, "the call is over")
+    with pytest.raises(Exception, match="call_not_found"):
+        world.answer(invited["incomingCallContext"])
+
+
+async def test_no_codec_in_common_never_reaches_the_app(world: World) -> None:
+    def other(offer: bytes) -> bytes:
+        text = offer.decode().replace("PCMU", "G729").replace("PCMA", "G723").replace("L16", "GSM")
+        return (
+            text.replace("AVP 0 8", "AVP 118 119")
+            .replace("rtpmap:0 ", "rtpmap:118 ")
+            .replace("rtpmap:8 ", "rtpmap:119 ")
+            .encode()
+        )
+
+    for change in (other, lambda offer: b"nonsense"):
+        line = world.phone.call(world.sip, change=change)
+        await until(lambda line=line: line.over, "a refusal")  # type: ignore[misc]
+        assert line.events[-1] == Refused("leg_failed")
+    assert world.app.incoming == []
+
+
+async def test_held_and_taken_back(world: World) -> None:
+    line, _ = await world.talking()
+    await until(lambda: len(line.heard) > 60 and line.peak()[1] > 5000, "the echo")
+    session = line.leg.session
+    assert session is not None
+    held = line.leg._write(None).replace(b"a=sendrecv", b"a=sendonly")
+    assert session.reoffer(held, world.phone.trunk.now())
+    world.phone.trunk.pump()
+    await until(lambda: session._ours is None, "an answer to the hold")
+    (ours,) = world.node._phones.trunk._legs.values()  # type: ignore[union-attr]
+    await until(lambda: not ours.port._format.speaks, "nothing is sent to a held phone")  # type: ignore[union-attr]
+    assert session.reoffer(held.replace(b"a=sendonly", b"a=sendrecv"), world.phone.trunk.now())
+    world.phone.trunk.pump()
+    await until(lambda: ours.port._format.speaks, "and again")  # type: ignore[union-attr]
+    before = len(line.heard)
+    await until(lambda: len(line.heard) > before + 60 and line.peak()[1] > 5000, "the echo is back")
+
+
+# called by the app --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+async def test_a_registered_phone_is_called_by_number(world: World, transport: str) -> None:
+    assert await world.phone.enrol(world.sip, transport) == 200
+    connection = world.create("4:+15550100007")
+    await world.app.event("CallConnected")
+    (line,) = world.phone.lines
+    await until(lambda: len(line.heard) > 110 and line.peak()[1] > 5000, "the echo")
+    assert abs(line.peak()[0] - 440) <= 1
+    line.leg.port.press("3")
+    stream = await world.app.stream()
+    await until(lambda: [m for m in stream.messages if m["kind"] == "DtmfData"], "a key")
+    world.node.node.hang_up(connection)
+    await until(lambda: line.over, "BYE")
+
+
+@pytest.mark.parametrize(("status", "code"), [(486, 486), (603, 200), (480, 487), (404, 404), (403, 403), (500, 500)])
+async def test_a_phone_that_does_not_take_the_call(world: World, status: int, code: int) -> None:
+    await world.phone.enrol(world.sip)
+    world.phone.answers = status
+    world.create("4:+15550100007")
+    failed = await world.app.event("CreateCallFailed")
+    assert failed["resultInformation"]["code"] == code
+
+
+async def test_the_app_gives_up_while_it_rings(world: World) -> None:
+    await world.phone.enrol(world.sip)
+    world.phone.answers = None
+    connection = world.create("4:+15550100007")
+    await until(lambda: world.phone.lines, "it rings")
+    world.node.node.hang_up(connection)
+    await until(lambda: world.phone.lines[0].over, "CANCEL")
+
+
+async def test_a_phone_that_has_left_cannot_be_called(world: World) -> None:
+    await world.phone.enrol(world.sip)
+    await world.phone.enrol(world.sip, expires=0)
+    world.create("4:+15550100007")
+    failed = await world.app.event("CreateCallFailed")
+    assert failed["resultInformation"]["subCode"] == 8544
+
+
+async def test_a_user_that_is_no_number_has_an_id_that_stays(world: World) -> None:
+    assert world.node._phones is not None
+    identity = world.node._phones.identify("Alice")
+    assert identity.raw_id.startswith(f"8:acs:{world.node.state.resource_id}_")
+    assert world.node._phones.identify("alice") == identity
+    assert world.node._phones.identify("+15550100007").raw_id == "4:+15550100007"
+    alice = TestPhone("alice")
+    async with alice.running():
+        await alice.enrol(world.sip)
+        connection = world.create(identity.raw_id)
+        await world.app.event("CallConnected")
+        world.node.node.hang_up(connection)
+        await until(lambda: alice.lines[0].over, "BYE")
+
+
+# what goes wrong ----------------------------------------------------------------------------------------------------
+
+
+async def test_a_phone_that_vanishes_ends_its_call(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sip_trunk, "MEDIA_TIMEOUT", 0.3)
+    line, _ = await world.talking()
+    await until(lambda: len(line.heard) > 20)
+    assert line.leg.session is not None
+    line.leg.session.state = "gone"  # it sends nothing any more, and says nothing either
+    ended = await world.app.event("CallDisconnected")
+    information = ended["resultInformation"]
+    assert (information["code"], information["subCode"]) == (410, 301005)
+
+
+async def test_noise_on_the_port_harms_no_call(world: World) -> None:
+    line, _ = await world.talking()
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, remote_addr=("127.0.0.1", world.sip))
+    for data in (b"\x00" * 50, b"INVITE", bytes(range(256)) * 20, b"SIP/2.0 200 OK\r\n\r\n", b"\r\n\r\n"):
+        transport.sendto(data)
+    transport.close()
+    reader, writer = await asyncio.open_connection("127.0.0.1", world.sip)
+    writer.write(b"\r\n\r\n")
+    assert await asyncio.wait_for(reader.readexactly(2), 5) == b"\r\n"
+    writer.write(b"X" * 70_000)
+    assert await asyncio.wait_for(reader.read(), 5) == b""
+    writer.close()
+    before = len(line.heard)
+    await until(lambda: len(line.heard) > before + 60 and line.peak()[1] > 5000, "the echo goes on")
+
+
+async def test_a_node_that_stops_hangs_up(world: World) -> None:
+    line, _ = await world.talking()
+    await until(lambda: len(line.heard) > 20)
+    await world.node.stop()
+    await until(lambda: line.over, "BYE")
+
+
+async def test_a_full_node_says_when_to_come_back(world: World) -> None:
+    world.node.node.stopping = True
+    line = world.phone.call(world.sip)
+    await until(lambda: line.over, "a refusal")
+    assert line.events[-1] == Refused("leg_failed")
+    world.node.node.stopping = False

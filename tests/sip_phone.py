@@ -1,0 +1,170 @@
+"""A SIP phone for tests on real sockets: our own trunk turned round. It calls, answers, registers, speaks and hears."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import random
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from tests.live import until
+
+from offhook.audio.pcm import Frame
+from offhook.audio.tones import ToneSource
+from offhook.legs.leg import Answered, Ended, LegEnd, LegEvent, Refused
+from offhook.legs.rtp_sockets import RtpSockets
+from offhook.legs.sip import SipLeg
+from offhook.legs.sip_trunk import SipTrunk
+from offhook.sip.endpoint import Settings, SipEndpoint, Verdict
+from offhook.sip.grammar import Address, Uri, parse_uri
+from offhook.sip.message import Request, Response, request, response
+from offhook.sip.session import Session
+from offhook.sip.transaction import Peer
+
+BYE = LegEnd(0, 0, "", "phone")
+
+
+@dataclass
+class Line:
+    """One call of the phone: its leg, what was heard frame by frame, and what happened to it."""
+
+    leg: SipLeg
+    heard: list[Frame] = field(default_factory=list)
+    events: list[LegEvent] = field(default_factory=list)
+    tone: float | None = 440.0
+
+    @property
+    def up(self) -> bool:
+        return self.leg.session is not None and self.leg.session.state in ("up", "answered")
+
+    @property
+    def over(self) -> bool:
+        return any(isinstance(event, Ended | Refused) for event in self.events)
+
+    @property
+    def samples(self) -> Frame:
+        return np.concatenate(self.heard) if self.heard else np.zeros(0, np.int16)
+
+    def peak(self) -> tuple[int, float]:
+        """Frequency in Hz and amplitude of the loudest tone in the last second heard."""
+        last = self.samples[-8000:].astype(float)
+        spectrum = np.abs(np.fft.rfft(last * np.hanning(len(last))))
+        at = int(np.argmax(spectrum))
+        return round(at * 8000 / len(last)), float(np.abs(last).max())
+
+
+class TestPhone:
+    """Everything runs on the test's loop; `answers` says what becomes of an incoming call."""
+
+    __test__ = False
+
+    def __init__(self, user: str = "15550100007") -> None:
+        self.user = user
+        self.lines: list[Line] = []
+        self.answers: int | None = 200
+        """Status of its answer to a call; None lets it ring."""
+        chance = random.Random(user)
+        words = itertools.count()
+        settings = Settings({"udp": ("127.0.0.1", 0), "tcp": ("127.0.0.1", 0)}, user=user)
+        endpoint = SipEndpoint(settings, self, lambda: f"{user}{next(words)}x{chance.random()}", chance.random)
+        self.trunk = SipTrunk(endpoint, RtpSockets("127.0.0.1"), self, random_bits=chance.getrandbits)
+        self._made: Line | None = None
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[TestPhone]:
+        await self.trunk.start("127.0.0.1", 0)
+        media = asyncio.create_task(self._media())
+        try:
+            yield self
+        finally:
+            for line in self.lines:
+                line.leg.hang_up(BYE)
+            media.cancel()
+            await self.trunk.close()
+
+    async def _media(self) -> None:
+        tones: dict[int, ToneSource] = {}
+        due = time.monotonic()
+        while True:
+            due += 0.02
+            await asyncio.sleep(max(due - time.monotonic(), 0))
+            self.trunk.sockets.receive(time.monotonic())
+            for line in self.lines:
+                if line.up and line.leg.rate:
+                    frame = line.leg.port.read()
+                    assert frame is not None
+                    line.heard.append(np.copy(frame))
+                    mix = None
+                    if line.tone is not None:
+                        mix = tones.setdefault(id(line), ToneSource(line.tone, line.leg.rate)).next()
+                    line.leg.port.write(mix, ())
+
+    def call(
+        self, node: int, to: str = "15550100002", transport: str = "udp", change: Callable[[bytes], bytes] = bytes
+    ) -> Line:
+        """Call a user of a node by its SIP port; `change` may bend our offer."""
+        line = self._line("call")
+        leg = line.leg
+        offer = change(leg.offer())
+        peer = Peer(transport, "127.0.0.1", node, 0)
+        caller = Address(Uri("sip", self.user, "127.0.0.1"), "Test Phone")
+        uri = parse_uri(f"sip:{to}@127.0.0.1:{node}")
+        leg.session = self.trunk.endpoint.invite(uri, peer, caller, offer, time.monotonic())
+        self.trunk._legs[leg.session] = leg
+        self.trunk.pump()
+        return line
+
+    async def answered(self, line: Line) -> None:
+        await until(lambda: any(isinstance(event, Answered) for event in line.events), f"answer; {line.events}")
+
+    async def enrol(self, node: int, transport: str = "udp", expires: int = 60) -> int:
+        """Register with a node; the status of its answer."""
+        peer = Peer(transport, "127.0.0.1", node, 0)
+        endpoint, got = self.trunk.endpoint, list[int]()
+        headers = [
+            ("Via", endpoint.via(peer)),
+            ("Max-Forwards", "70"),
+            ("From", f"<sip:{self.user}@127.0.0.1>;tag=r{len(endpoint.via(peer))}"),
+            ("To", f"<sip:{self.user}@127.0.0.1>"),
+            ("Call-ID", f"register-{self.user}"),
+            ("CSeq", f"{time.monotonic_ns() // 1000 % 2**31} REGISTER"),
+            ("Contact", endpoint.contact(peer)),
+            ("Expires", str(expires)),
+        ]
+        transaction = endpoint.begin(request("REGISTER", parse_uri(f"sip:127.0.0.1:{node}"), headers), peer)
+        transaction.on_response = lambda answer, now: got.append(answer.status_code)
+        transaction.start(time.monotonic())
+        self.trunk.pump()
+        await until(lambda: got, "an answer to REGISTER")
+        return got[-1]
+
+    # Guard, TrunkOwner ------------------------------------------------------------------------------------------
+
+    def admit(self, request: Request, peer: Peer, now: float) -> Verdict:
+        return Verdict()
+
+    def register(self, request: Request, peer: Peer, now: float) -> Response:
+        return response(request, 403, to_tag="no")
+
+    def incoming(self, trunk: SipTrunk, session: Session, make_leg: Callable[..., SipLeg]) -> int:
+        if self.answers is not None and self.answers >= 300:
+            return self.answers
+        line = Line(None)  # type: ignore[arg-type]
+        line.leg = make_leg("incoming", lambda leg, event: line.events.append(event))
+        self.lines.append(line)
+        if self.answers == 200:
+            line.leg.answer(8000)
+        return 0
+
+    def connection_lost(self, peer: Peer) -> None:
+        pass
+
+    def _line(self, leg_id: str) -> Line:
+        line = Line(None)  # type: ignore[arg-type]
+        line.leg = self.trunk._leg(leg_id, lambda leg, event: line.events.append(event))
+        self.lines.append(line)
+        return line
