@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tools import js_sdk
+from tools import js_sdk, sip_peers
 
 MARKERS = {
     "soak": "a long run; left out unless asked for (make soak)",
@@ -41,6 +41,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """A test of the JavaScript SDK is skipped where the SDK is not installed, and fails there on CI."""
     if item.get_closest_marker("js") and not js_sdk.is_installed():
         reason = "the JavaScript SDK is not installed; `make test` installs it where Node.js is available"
+        if os.environ.get("CI", "").lower() == "true":
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
+    if item.get_closest_marker("interop") and (missing := sip_peers.missing()):
+        reason = f"{', '.join(missing)} not found; `make test` installs them where it can"
         if os.environ.get("CI", "").lower() == "true":
             pytest.fail(reason, pytrace=False)
         pytest.skip(reason)

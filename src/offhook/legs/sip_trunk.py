@@ -10,7 +10,7 @@ import logging
 import socket
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from offhook.errors import AudioError, ConfigError, LegError, OffhookError, SipError
 from offhook.legs.leg import LegEvent
@@ -317,8 +317,7 @@ class _Connection(asyncio.Protocol):
         self.heard_at = trunk.now()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass of it
         host, port = transport.get_extra_info("peername")[:2]
         self.peer = Peer("tcp", host, port, self._trunk.opened(self))
 

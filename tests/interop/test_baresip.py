@@ -1,0 +1,139 @@
+"""A real phone (baresip) and an app: it calls, it is called, and hears itself come back."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.interop.baresip import baresip
+from tests.live import (
+    CONNECTIONS,
+    DevNode,
+    Stream,
+    TestApp,
+    answer,
+    audio_text,
+    dev_node,
+    rest,
+    streaming_options,
+    until,
+)
+
+from offhook.audio.pcm import Frame
+from offhook.audio.resample import resample
+from offhook.audio.wav import read_wav, write_wav
+
+pytestmark = [pytest.mark.interop, pytest.mark.timeout(90)]
+SPEECH = Path(__file__).parents[2] / "src/offhook/assets/speech.wav"
+
+
+@pytest.fixture(scope="module")
+def voice(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's speech at the rate of a telephone."""
+    speech = read_wav(SPEECH.read_bytes())
+    samples = resample(speech.samples, speech.rate, 8000)
+    path = tmp_path_factory.mktemp("voice") / "voice.wav"
+    path.write_bytes(write_wav(samples, 8000))
+    return path
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[tuple[DevNode, TestApp]]:
+    app = TestApp()
+
+    async def echo(stream: Stream, message: dict[str, Any]) -> None:
+        if message["kind"] == "AudioData":
+            await stream.socket.send_str(audio_text(base64.b64decode(message["audioData"]["data"])))
+
+    app.on_message = echo
+    async with app.running(), dev_node(tmp_path, "--sip-port", "0", "--incoming", app.webhook) as node:
+        await until(lambda: app.validations, "validation")
+        yield node, app
+
+
+def loudest(stream: Stream) -> int:
+    """The greatest amplitude in the last half second that the app was sent."""
+    samples = np.frombuffer(b"".join(base64.b64decode(frame["data"]) for frame in stream.frames[-25:]), "<i2")
+    return int(np.abs(samples.astype(int)).max())
+
+
+def windows_alike(said: Frame, heard: Frame, rate: int) -> tuple[float, float]:
+    """The share of one-second windows that come back with a correlation of 0.95, each at its best lag near the
+    median one; and that lag in ms."""
+    size = 1 << int(np.ceil(np.log2(len(said) + len(heard))))
+    a, b = said.astype(float), heard.astype(float)
+    cross = np.fft.irfft(np.fft.rfft(b, size) * np.conj(np.fft.rfft(a, size)), size)
+    lag = int(np.argmax(cross[: size // 2]))
+    good = total = 0
+    for at in range(0, len(a) - rate, rate // 2):
+        window = a[at : at + rate]
+        if np.sqrt((window**2).mean()) < 100 or at + lag + rate + rate // 10 > len(b):
+            continue
+        best = 0.0
+        for near in range(max(lag - rate // 10, -at), lag + rate // 10 + 1):
+            other = b[at + near : at + near + rate]
+            best = max(best, float(window @ other / np.sqrt((window @ window) * (other @ other) + 1)))
+        total += 1
+        good += best >= 0.95
+    assert total >= 8, "there was too little to compare"
+    return good / total, lag * 1000 / rate
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+async def test_it_calls_and_hears_itself(
+    world: tuple[DevNode, TestApp], voice: Path, tmp_path: Path, free_port: Callable[[], int], transport: str
+) -> None:
+    node, app = world
+    sip = node.info["sip"][transport]
+    account = "sip:15550100001@127.0.0.1"
+    async with baresip(tmp_path / "b", voice, (free_port(), 26000, free_port()), account, "regint=0") as phone:
+        await phone.command("dial", f"sip:15550100002@127.0.0.1:{sip};transport={transport}")
+        invited = await app.invited()
+        assert invited["from"]["rawId"] == "4:+15550100001" and invited["to"]["rawId"] == "4:+15550100002"
+        await answer(node, invited["incomingCallContext"], app.callback, streaming_options(app.socket, 24000))
+        await phone.told("CALL_ESTABLISHED")
+        await app.stream(frames=390)
+        await phone.command("hangup")
+        await app.event("CallDisconnected")
+    alike, lag = windows_alike(phone.said().samples, phone.heard().samples, 8000)
+    assert alike >= 0.95
+    assert lag < 150
+    rms = [np.sqrt((wav.samples.astype(float) ** 2).mean()) for wav in (phone.said(), phone.heard())]
+    assert abs(20 * np.log10(rms[1] / rms[0])) < 1
+
+
+async def test_it_registers_and_is_called_by_number(
+    world: tuple[DevNode, TestApp], voice: Path, tmp_path: Path, free_port: Callable[[], int]
+) -> None:
+    node, app = world
+    account = f"sip:15550100005@127.0.0.1:{node.info['sip']['udp']}"
+    ports, settings = (free_port(), 26100, free_port()), "regint=60;answermode=auto"
+    async with baresip(tmp_path / "b", voice, ports, account, settings) as phone:
+        await until(lambda: node.named("phone"), "a registration")
+        body = {
+            "targets": [{"kind": "phoneNumber", "phoneNumber": {"value": "+15550100005"}}],
+            "callbackUri": app.callback,
+            "sourceCallerIdNumber": {"value": "+15550100009"},
+            "mediaStreamingOptions": streaming_options(app.socket, dtmf=True),
+        }
+        status, made = await rest(node, "POST", CONNECTIONS, body)
+        assert status == 201, made
+        await app.event("CallConnected")
+        stream = await app.stream(frames=100)
+        for key in "5#":
+            await phone.command("sndcode", key)
+        await until(
+            lambda: [m["dtmfData"]["data"] for m in stream.messages if m["kind"] == "DtmfData"] == ["5", "#"],
+            "two keys",
+        )
+        await phone.command("hold")
+        await until(lambda: loudest(stream) == 0, "nothing is heard of a phone that holds, and frames go on")
+        await phone.command("resume")
+        await until(lambda: loudest(stream) > 1000, "it is heard again")
+        status, _ = await rest(node, "POST", f"{CONNECTIONS}/{made['callConnectionId']}:terminate", {})
+        assert status == 204
+        await phone.told("CALL_CLOSED")
