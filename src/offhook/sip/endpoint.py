@@ -327,6 +327,10 @@ class SipEndpoint:
             headers = [("Accept", KIND)]
             transaction.respond(response(invite, 415, to_tag=self._mint(), headers=headers), now)
             return
+        wanted = {value.partition(";")[0].strip() for value in tokens(invite, "accept")}
+        if wanted and not wanted & {KIND, "application/*", "*/*"}:
+            transaction.respond(response(invite, 406, to_tag=self._mint()), now)
+            return
         verdict = self.guard.admit(invite, peer, now)
         if verdict.status:
             self.counters.refused += 1

@@ -16,7 +16,7 @@ Params = dict[str, str | None]
 MAX_CSEQ = 2**31 - 1
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 _HOST = re.compile(r"\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]|[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
-_VIA = re.compile(r"\s*SIP\s*/\s*2\.0\s*/\s*([A-Za-z0-9-]+)\s+([^;,\s][^;,]*?)\s*(;.*)?", re.DOTALL)
+_VIA = re.compile(r"\s*SIP\s*/\s*\d+\.\d+\s*/\s*([A-Za-z0-9.!%*_+`'~-]+)\s+([^;,\s][^;,]*?)\s*(;.*)?", re.DOTALL)
 _CSEQ = re.compile(r"\s*(\d{1,10})\s+([A-Za-z0-9.!%*_+`'~-]+)\s*")
 _USER_SAFE = "-_.!~*'()&=+$,;?/#"
 _TOKEN_SAFE = re.compile(r"[A-Za-z0-9.!%*_+`'~:\[\]@/-]+")
@@ -204,6 +204,8 @@ def parse_address(text: str) -> Address:
         if not closed:
             raise SipError(f"no closing bracket in {text[:80]!r}")
         return Address(parse_uri(uri), display or before.strip(), parse_params(params))
+    if "?" in text:
+        raise SipError(f"a URI with a question mark needs brackets (RFC 3261 §20): {text[:80]!r}")
     head, at, tail = text.partition("@")
     if at:
         host, _, params = tail.partition(";")

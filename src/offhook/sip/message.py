@@ -95,12 +95,8 @@ def parse(data: bytes) -> tuple[Message, Fault]:
         return message, None
     if not words[-1].upper().startswith(b"SIP/") or not words[0].isascii():
         raise SipError(f"no request of SIP: {start[:60]!r}")
-    # Without these nothing can be sent back (RFC 3261 §8.2.6).
-    vias(message)
-    for name in ("from", "to", "call-id", "cseq"):
-        if not message.headers.get_first(name):
-            raise SipError(f"a request without {name}")
-    cseq(message)
+    # Without this nothing can be sent back (RFC 3261 §8.2.6).
+    parse_via(message.headers.get_first("via") or "")
     return message, _fault(message, words, data)
 
 
@@ -112,6 +108,9 @@ def _fault(request: Request, words: list[bytes], data: bytes) -> Fault:
     for name in _ONCE:
         if len(request.headers.get(name)) > 1:
             return 400, f"More Than One {name.title()}"
+    for name in ("from", "to", "call-id", "cseq"):
+        if not request.headers.get_first(name):
+            return 400, f"Missing {name.title()}"
     try:
         _check(request)
         scheme = parse_uri(request.uri).scheme

@@ -355,7 +355,7 @@ class Transactions:
 
 def _server_key(request: Request, top: Via, method: str = "") -> object:
     method = method or ("INVITE" if request.method == "ACK" else request.method)
-    if top.branch.startswith(BRANCH):
+    if top.branch.startswith(BRANCH) and top.branch != BRANCH:
         return top.branch, top.sent_by, method
     # RFC 2543 peers have no unique branches (RFC 3261 §17.2.3).
     return call_id(request), tag(request, "from"), cseq(request)[0], top.sent_by, method
