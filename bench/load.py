@@ -57,6 +57,7 @@ class Load:
         self._session: aiohttp.ClientSession | None = None
         self._callers: list[aiohttp.ClientWebSocketResponse] = []
         self.failed = 0
+        self.info: dict[str, Any] = {}
 
     def point(self, node: str, key: bytes, pid: int) -> None:
         """Aim at a node that was started later."""

@@ -63,6 +63,23 @@ def test_what_comes_is_heard_after_two_frames() -> None:
     assert np.array_equal(line[start * 160 :], law.decode(law.encode(tone))[: len(line) - start * 160])
 
 
+@pytest.mark.parametrize("ms", [10, 30, 40, 60])
+def test_packets_of_other_lengths_are_heard_whole(ms: int) -> None:
+    wire, law, tone = Wire(), codec("PCMU", 8000), sine(440, 8000, 3.0)
+    size, sent, heard = ms * 8, 0, []
+    for tick in range(160):
+        while sent * ms < (tick + 1) * 20 and (sent + 1) * size <= len(tone):
+            part = law.encode(tone[sent * size : sent * size + size])
+            wire.port.datagram(wire.packet(part, timestamp=sent * size), THERE, wire.now)
+            sent += 1
+        heard.append(wire.tick())
+    line, expected = np.concatenate(heard), law.decode(law.encode(tone))
+    start = int(np.flatnonzero(line)[0]) - 1
+    assert start < 8 * (60 + ms)
+    assert np.array_equal(line[start : start + len(expected)], expected)
+    assert wire.port.jitter.waiting == 0
+
+
 def test_what_is_said_goes_out_in_order_with_one_marker() -> None:
     wire, law, tone = Wire(), codec("PCMU", 8000), sine(440, 8000, 1.0)
     for n in range(50):

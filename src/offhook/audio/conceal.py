@@ -6,6 +6,8 @@ The first good frame after a loss is cross-faded with what the concealment would
 
 from __future__ import annotations
 
+from collections import deque
+
 import numpy as np
 import numpy.typing as npt
 
@@ -25,22 +27,29 @@ class Concealer:
         self._rate = rate
         self._frame = rate // FRAMES_PER_SECOND
         self._overlap = rate * _OVERLAP_MS // 1000
-        self._history: npt.NDArray[np.float32] = np.zeros(rate * _HISTORY_MS // 1000, np.float32)
+        self._size = rate * _HISTORY_MS // 1000
+        self._recent: deque[Frame] = deque(maxlen=_HISTORY_MS // 10)  # frames of 10 ms and more
         self._period: npt.NDArray[np.float32] | None = None
         self._phase = 0
         self._gone = 0  # samples concealed so far
 
     def heard(self, frame: Frame) -> Frame:
         """Remember a good frame; after a loss it comes back blended with the concealment."""
-        if self._period is not None and len(frame) >= self._overlap:
-            tail = self._next(self._overlap)
-            blend = np.linspace(0, 1, self._overlap, dtype=np.float32)
-            good = frame.astype(np.float32)
-            good[: self._overlap] = good[: self._overlap] * blend + tail * (1 - blend)
-            frame = np.rint(good).astype(np.int16)
-        self._period, self._gone = None, 0
-        self._remember(frame)
+        if self._period is not None:
+            frame = self._joined(frame)
+            self._period, self._gone = None, 0
+        self._recent.append(frame)
         return frame
+
+    def _joined(self, frame: Frame) -> Frame:
+        """A good frame after a loss, blended with what the concealment would have gone on with."""
+        if len(frame) < self._overlap:
+            return frame
+        tail = self._next(self._overlap)
+        blend = np.linspace(0, 1, self._overlap, dtype=np.float32)
+        good = frame.astype(np.float32)
+        good[: self._overlap] = good[: self._overlap] * blend + tail * (1 - blend)
+        return np.rint(good).astype(np.int16)
 
     def conceal(self) -> Frame:
         """A frame for one that is missing."""
@@ -50,21 +59,22 @@ class Concealer:
         frame = np.rint(self._next(self._frame)).astype(np.int16)
         return frame
 
-    def _remember(self, frame: Frame) -> None:
-        size = min(len(frame), len(self._history))
-        self._history[:-size] = self._history[size:]
-        self._history[-size:] = frame[-size:]
+    def _history(self) -> npt.NDArray[np.float32]:
+        """The last 60 ms, zeros where there was nothing yet."""
+        heard = np.concatenate([np.zeros(self._size, np.int16), *self._recent])
+        return heard[-self._size :].astype(np.float32)
 
     def _pitch(self) -> npt.NDArray[np.float32]:
         """The last pitch period: the lag at which the newest 20 ms are most like what was before."""
         shortest, longest = self._rate // _HIGHEST_HZ, self._rate // _LOWEST_HZ
-        recent = self._history[-self._frame :]
-        windows = np.lib.stride_tricks.sliding_window_view(self._history, self._frame)
-        starts = len(self._history) - self._frame - np.arange(shortest, longest + 1)
+        history = self._history()
+        recent = history[-self._frame :]
+        windows = np.lib.stride_tricks.sliding_window_view(history, self._frame)
+        starts = len(history) - self._frame - np.arange(shortest, longest + 1)
         candidates = windows[starts]
         energy = np.sqrt(np.einsum("ij,ij->i", candidates, candidates)) + 1.0
         lag = shortest + int(np.argmax(candidates @ recent / energy))
-        return self._history[-lag:].copy()
+        return history[-lag:].copy()
 
     def _next(self, size: int) -> npt.NDArray[np.float32]:
         period = self._period

@@ -59,6 +59,7 @@ class JitterBuffer:
         self.counters = JitterCounters()
         self.jitter = 0.0  # seconds, RFC 3550 §6.4.1
         self._frame = clock // FRAMES_PER_SECOND
+        self._jump = JUMP_SECONDS * clock
         self._packets: dict[int, Packet] = {}  # by extended time stamp
         self._highest: tuple[int, int] | None = None  # sequence number and extended time stamp of the newest
         self._ssrc: int | None = None
@@ -91,7 +92,10 @@ class JitterBuffer:
         counters = self.counters
         counters.received += 1
         place = self._place(packet)
-        self._measure(place, now)
+        transit = now - place / self.clock
+        if self._transit is not None:  # interarrival jitter (RFC 3550 appendix A.8)
+            self.jitter += (abs(transit - self._transit) - self.jitter) / 16
+        self._transit = transit
         if not self._started and not self._packets:
             self._position, self._ticked_at = place, now
             self._wait, self._dry, self._hold = START_MS * self.clock // 1000, 0, 0
@@ -152,6 +156,11 @@ class JitterBuffer:
         """The payload given last lasts this long."""
         self._position += samples
 
+    @property
+    def unsettled(self) -> bool:
+        """Whether it has watched long enough to be asked to `settle`."""
+        return self._window >= QUIET_WINDOW
+
     def settle(self, *, silent: bool) -> bool:
         """Let the delay shrink by a frame if it can, best where it is silent. Whether it did."""
         patience = QUIET_WINDOW if silent else 4 * QUIET_WINDOW
@@ -169,8 +178,14 @@ class JitterBuffer:
     def _place(self, packet: Packet) -> int:
         """The packet's place on the time line; a new source or a jump begins another line after what waits."""
         highest = self._highest
+        if highest is not None and packet.ssrc == self._ssrc:
+            step = packet.timestamp - (highest[1] & 0xFFFFFFFF)
+            if 0 < step <= self._jump:  # the next one, as it should be
+                place = highest[1] + step
+                self._highest = (packet.sequence, place)
+                return place
         step = 0 if highest is None else later(packet.timestamp, highest[1] & 0xFFFFFFFF, 32)
-        if highest is None or packet.ssrc != self._ssrc or abs(step) > JUMP_SECONDS * self.clock:
+        if highest is None or packet.ssrc != self._ssrc or abs(step) > self._jump:
             if highest is not None:
                 self.counters.restarts += 1
                 self.counters.dropped += len(self._packets)
@@ -183,13 +198,6 @@ class JitterBuffer:
         if step > 0:
             self._highest = (packet.sequence, place)
         return place
-
-    def _measure(self, place: int, now: float) -> None:
-        """Interarrival jitter (RFC 3550 appendix A.8)."""
-        transit = now - place / self.clock
-        if self._transit is not None:
-            self.jitter += (abs(transit - self._transit) - self.jitter) / 16
-        self._transit = transit
 
     def _run_dry(self, advance: int) -> Due:
         """Nothing is there: wait where we are, which makes the delay longer, as long as it may."""

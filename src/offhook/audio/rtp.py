@@ -30,6 +30,8 @@ def parse(data: bytes) -> Packet | None:
     if size < 12 or size > MAX_PACKET:
         return None
     first, second, sequence, timestamp, ssrc = _HEAD.unpack_from(data)
+    if first == 0x80 and not 192 <= second <= 223:  # what nearly all are: nothing but a payload
+        return Packet(second & 0x7F, second > 127, sequence, timestamp, ssrc, data[12:])
     if first & 0xC0 != 0x80 or 192 <= second <= 223:
         return None  # another version, or RTCP on the same port (RFC 5761 §4)
     start, end = 12 + 4 * (first & 0x0F), size

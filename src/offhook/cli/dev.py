@@ -33,6 +33,9 @@ def dev(
     sip_port: int | None = typer.Option(
         None, "--sip-port", min=0, max=65535, help="Also take SIP phones of this machine there (UDP, TCP); 0 picks one."
     ),
+    restart_ms: int = typer.Option(
+        40, "--restart-ms", min=0, max=200, help="Audio of the app that must wait before playing starts again."
+    ),
     issuer: str | None = typer.Option(None, "--issuer", help="Issuer of our tokens.  [default: that of ACS]"),
     as_json: bool = typer.Option(False, "--json", help="One object with all addresses first, then events, as lines."),
 ) -> None:
@@ -60,6 +63,7 @@ def dev(
         issuer=issuer,
         json=as_json,
         sip_port=sip_port,
+        restart_ms=restart_ms,
     )
     announce, event = (json_line, json_line) if as_json else (show_banner, show_event)
     raise typer.Exit(run_dev(config, announce, event))

@@ -81,6 +81,7 @@ class RtpPort:
         self._jitter = JitterBuffer(8000)
         self._concealer = Concealer(8000)
         self._rest: Frame = np.zeros(0, np.int16)
+        self._size, self._step, self._scale = samples_per_frame(8000), 160, 1
         self._quiet = silence(8000)
         self._quiet_payload = b""
         self._ssrc = ssrc
@@ -108,6 +109,8 @@ class RtpPort:
             self._concealer = Concealer(fmt.codec.rate)
             self._rest = self._rest[:0]
             self._quiet = silence(fmt.codec.rate)
+            self._size, self._step = samples_per_frame(fmt.codec.rate), fmt.codec.clock // FRAMES_PER_SECOND
+            self._scale = fmt.codec.rate // fmt.codec.clock
         self._quiet_payload = fmt.codec.encode(np.asarray(self._quiet))
 
     def datagram(self, data: bytes, source: Address, now: float) -> None:
@@ -137,24 +140,16 @@ class RtpPort:
         fmt = self._format
         if fmt is None:
             return self._quiet
-        size, now = samples_per_frame(self.rate), self._clock()
-        scale, frame_ticks = self.rate // fmt.codec.clock, fmt.codec.clock // FRAMES_PER_SECOND
-        jitter, rest = self._jitter, self._rest
-        while len(rest) < size:
-            due = jitter.take(now, frame_ticks)
-            if due is Due.NOTHING:
-                part = self._quiet
-            elif due is Due.LOST:
-                part = self._concealer.conceal()
-            else:
-                part = self._decode(fmt, due.payload)
-                jitter.played(len(part) // scale)
-                if not len(part):
-                    continue
-            rest = part if not len(rest) else np.concatenate((rest, part))
-        self._rest = rest[size:]
-        frame = rest[:size]
-        if jitter.waiting:
+        size, jitter, rest = self._size, self._jitter, self._rest
+        if not len(rest) and len(frame := self._part(fmt, self._clock())) == size:
+            pass  # packets of 20 ms, as nearly all send
+        else:
+            # Packets of another length: what is left over comes first the next time.
+            rest = rest if len(rest) else frame
+            while len(rest) < size:
+                rest = np.concatenate((rest, self._part(fmt, self._clock())))
+            frame, self._rest = rest[:size], rest[size:]
+        if jitter.unsettled and jitter.waiting:
             jitter.settle(silent=int(frame.max(initial=0)) < QUIET_LEVEL)
         return frame
 
@@ -164,16 +159,29 @@ class RtpPort:
         self.frames += 1
         if fmt is None or remote is None or not fmt.speaks:
             return
-        step = fmt.codec.clock // FRAMES_PER_SECOND
         if self._keys or self._key is not None:
-            self._send_key(fmt, remote, step)
+            self._send_key(fmt, remote, self._step)
+        elif not self._talking:
+            self._talking = True
+            payload = self._quiet_payload if mix is None else fmt.codec.encode(mix)
+            self._send(fmt.send, payload, self._timestamp, True, remote)
         else:
             payload = self._quiet_payload if mix is None else fmt.codec.encode(mix)
-            marker, self._talking = not self._talking, True
-            self._send(fmt.send, payload, self._timestamp, marker, remote)
-        self._timestamp += step
+            self._send(fmt.send, payload, self._timestamp, False, remote)
+        self._timestamp += self._step
 
     # inside -----------------------------------------------------------------------------------------------------
+
+    def _part(self, fmt: RtpFormat, now: float) -> Frame:
+        """What is due: a packet's samples, or a frame in the place of a missing one."""
+        due = self._jitter.take(now, self._step)
+        if due is Due.NOTHING:
+            return self._quiet
+        if due is Due.LOST:
+            return self._concealer.conceal()
+        samples = self._decode(fmt, due.payload)
+        self._jitter.played(len(samples) // self._scale)
+        return samples
 
     def _decode(self, fmt: RtpFormat, payload: bytes) -> Frame:
         try:

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import logging
 import random
+import select
 import selectors
 import socket
 from collections.abc import Callable
@@ -34,6 +35,7 @@ class RtpSocket:
         self._pool = pool
         self._socket = bound
         self._sendto = bound.sendto
+        self._recvfrom = bound.recvfrom
 
     def transmit(self, data: bytes, to: Address) -> None:
         """Send a datagram."""
@@ -47,15 +49,12 @@ class RtpSocket:
         return self._socket.fileno()
 
     def receive(self, now: float) -> None:
-        """Take what is there."""
-        for _ in range(AT_MOST):
-            try:
-                data, source = self._socket.recvfrom(2048)
-            except (BlockingIOError, InterruptedError):
-                return
-            except OSError:
-                continue  # an ICMP error of something sent before
-            self.take(data, (source[0], source[1]), now)
+        """Take one datagram, if there is one."""
+        try:
+            data, source = self._recvfrom(2048)
+        except OSError:
+            return  # nothing, or an ICMP error of something sent before
+        self.take(data, source if len(source) == 2 else source[:2], now)
 
     def close(self) -> None:
         """Give the port back."""
@@ -70,7 +69,7 @@ class RtpSockets:
         """`first` 0: any free port of the system."""
         self.host = host
         self._first, self._last = first + first % 2, last
-        self._selector = selectors.DefaultSelector()
+        self._poll = _Poll()
         self._open: set[RtpSocket] = set()
         self._next = self._first
 
@@ -84,27 +83,32 @@ class RtpSockets:
         with contextlib.suppress(OSError):
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         made = RtpSocket(self, bound, take)
-        self._selector.register(bound, selectors.EVENT_READ, made)
+        self._poll.add(made)
         self._open.add(made)
         return made
 
     def receive(self, now: float) -> None:
-        """Read every socket that has something."""
-        if self._open:
-            for key, _ in self._selector.select(0):
-                key.data.receive(now)
+        """Read every socket that has something, in rounds of one datagram each."""
+        if not self._open:
+            return
+        for _ in range(AT_MOST):
+            ready = self._poll.ready()
+            if not ready:
+                return
+            for one in ready:
+                one.receive(now)
 
     def release(self, closing: RtpSocket) -> None:
         """Forget a socket that is being closed."""
         if closing in self._open:
             self._open.discard(closing)
-            self._selector.unregister(closing)
+            self._poll.remove(closing)
 
     def close(self) -> None:
         """Close all."""
         for each in list(self._open):
             each.close()
-        self._selector.close()
+        self._poll.close()
 
     def _bind(self) -> socket.socket:
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
@@ -133,3 +137,43 @@ class RtpSockets:
         at = ports.index(self._next) if self._next in ports else 0
         self._next = ports[(at + 1) % len(ports)]
         return ports[at:] + ports[:at]
+
+
+class _Poll:
+    """Which of many sockets have something: epoll where there is one, what the system has elsewhere."""
+
+    def __init__(self) -> None:
+        self._sockets: dict[int, RtpSocket] = {}
+        self._epoll = select.epoll() if hasattr(select, "epoll") else None
+        self._selector = selectors.DefaultSelector() if self._epoll is None else None
+
+    def add(self, one: RtpSocket) -> None:
+        """Look after a socket."""
+        self._sockets[one.fileno()] = one
+        if self._epoll is not None:
+            self._epoll.register(one.fileno(), select.EPOLLIN)
+        elif self._selector is not None:
+            self._selector.register(one, selectors.EVENT_READ)
+
+    def remove(self, one: RtpSocket) -> None:
+        """Look after it no more."""
+        self._sockets.pop(one.fileno(), None)
+        if self._epoll is not None:
+            self._epoll.unregister(one.fileno())
+        elif self._selector is not None:
+            self._selector.unregister(one)
+
+    def ready(self) -> list[RtpSocket]:
+        """Those that have something now."""
+        if self._epoll is not None:
+            sockets = self._sockets
+            return [sockets[number] for number, _ in self._epoll.poll(0)]
+        assert self._selector is not None
+        return [self._sockets[key.fd] for key, _ in self._selector.select(0)]
+
+    def close(self) -> None:
+        """Give everything back."""
+        if self._epoll is not None:
+            self._epoll.close()
+        elif self._selector is not None:
+            self._selector.close()
