@@ -3,8 +3,8 @@
 Every packet has a place on one time line: its extended RTP time stamp. The playing position moves with what is played;
 how long packets wait for it is the delay. It adapts in whole frames. Up: when the buffer runs dry the position waits
 instead of moving on, so that what comes late is heard late and not lost; and when packets come behind their turn twice
-in a short while. Down: when for some seconds even the latest packet came with more than a frame to spare, a frame is
-left out where it is silent.
+in a short while. Down: when for some seconds even the latest packet came with more than a frame to spare, frames are
+left out, in a pause if there is one.
 
 Overflow rule: what waits longer than `HARD_MS` is thrown away, oldest first, and counted.
 """
@@ -21,7 +21,7 @@ START_MS = 40
 TARGET_MS = 200
 HARD_MS = 500
 SPARE_MS = 10
-QUIET_WINDOW = 250  # packets: five seconds of 20 ms
+QUIET_WINDOW = 100  # packets: two seconds of 20 ms
 CONCEAL_FRAMES = 3
 JUMP_SECONDS = 2
 """A time stamp further off than this begins a new time line."""
@@ -162,16 +162,17 @@ class JitterBuffer:
         return self._window >= QUIET_WINDOW
 
     def settle(self, *, silent: bool) -> bool:
-        """Let the delay shrink by a frame if it can, best where it is silent. Whether it did."""
+        """Let the delay shrink if it can: in a pause by all that is to spare, in speech by a frame. Whether it did."""
         patience = QUIET_WINDOW if silent else 4 * QUIET_WINDOW
         if self._window < patience:
             return False
-        can = self._spare >= self._frame + SPARE_MS * self.clock // 1000
-        if can:
-            self._skip_to(self._position + self._frame)
-            self.counters.shrunk += 1
+        frames = (self._spare - SPARE_MS * self.clock // 1000) // self._frame
+        if frames > 0:
+            frames = frames if silent else 1
+            self._skip_to(self._position + frames * self._frame)
+            self.counters.shrunk += frames
         self._new_window()
-        return can
+        return frames > 0
 
     # inside -----------------------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from aiohttp import WSMsgType, web
 from offhook.audio.pcm import FRAMES_PER_SECOND, PTIME_MS, Frame, silence
 from offhook.errors import CallError, LegError, SignatureError, WireError
 from offhook.legs.leg import Answered, LegEnd, LegEvent, Refused, Ringing
+from offhook.legs.rtp import RtpPort
 from offhook.legs.simulated import Figures, Hooks, Script, SimulatedLeg
 from offhook.service.clock import LATENESS_BOUNDS, Handle
 from offhook.service.node import Node
@@ -81,7 +82,18 @@ class Console:
             for leg in live.legs.values()
             if isinstance(leg, SimulatedLeg)
         ]
+        ports = [leg.port for live in self._node.calls.values() for leg in live.legs.values()]
+        rtp = [port for port in ports if isinstance(port, RtpPort)]
+        streams = [stream.port for live in self._node.calls.values() for stream in live.streams.values()]
         figures = {
+            "rtpStreams": len(rtp),
+            "rtpReceived": sum(port.counters.received for port in rtp),
+            "rtpLost": sum(port.jitter.counters.lost for port in rtp),
+            "rtpLate": sum(port.jitter.counters.late for port in rtp),
+            "jitterDelayMs": round(sum(port.jitter.delay for port in rtp) * 1000 / max(len(rtp), 1), 1),
+            "playoutQueuedMs": round(
+                sum(port.playout.queued_samples * 1000 / port.rate for port in streams) / max(len(streams), 1), 1
+            ),
             "legFrames": sum(leg.frames for leg in legs),
             "legFramesHeard": sum(leg.heard for leg in legs),
             "calls": len(self._node.calls),
