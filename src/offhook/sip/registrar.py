@@ -85,7 +85,7 @@ class Registrar:
             if seconds == 0:
                 known.pop(key, None)
                 continue
-            nat = contact.uri.host.strip("[]") != peer.host or (contact.uri.port or 5060) != peer.port
+            nat = contact.uri.host.strip("[]") != peer.host
             until = now + min(seconds, LONGEST)
             known[key] = Binding(contact.uri, peer, until, call, number, nat or peer.reliable)
         if len(known) > CONTACTS:
