@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import random
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -71,12 +72,14 @@ class TestPhone:
         words = itertools.count()
         settings = Settings({"udp": ("127.0.0.1", 0), "tcp": ("127.0.0.1", 0)}, user=user)
         endpoint = SipEndpoint(settings, self, lambda: f"{user}{next(words)}x{chance.random()}", chance.random)
-        self.trunk = SipTrunk(endpoint, RtpSockets("127.0.0.1"), self, random_bits=chance.getrandbits)
+        self.trunk = SipTrunk(
+            endpoint, RtpSockets("127.0.0.1"), self, random_bits=chance.getrandbits, random_bytes=chance.randbytes
+        )
         self._made: Line | None = None
 
     @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[TestPhone]:
-        await self.trunk.start("127.0.0.1", 0)
+    async def running(self, tls: tuple[ssl.SSLContext, ssl.SSLContext] | None = None) -> AsyncIterator[TestPhone]:
+        await self.trunk.start("127.0.0.1", 0, tls)
         media = asyncio.create_task(self._media())
         try:
             yield self
@@ -109,7 +112,7 @@ class TestPhone:
         """Call a user of a node by its SIP port; `change` may bend our offer."""
         line = self._line("call")
         leg = line.leg
-        offer = change(leg.offer())
+        offer = change(leg.offer(encrypted=transport == "tls"))
         peer = Peer(transport, "127.0.0.1", node, 0)
         caller = Address(Uri("sip", self.user, "127.0.0.1"), "Test Phone")
         uri = parse_uri(f"sip:{to}@127.0.0.1:{node}")

@@ -72,7 +72,7 @@ class Baresip:
 
 @contextlib.asynccontextmanager
 async def baresip(
-    folder: Path, wav: Path, ports: tuple[int, int, int], account: str, settings: str
+    folder: Path, wav: Path, ports: tuple[int, int, int], account: str, settings: str, ca: Path | None = None
 ) -> AsyncIterator[Baresip]:
     """Start one with an account. `ports` are those of SIP, of RTP (the first of some) and of its control."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -80,7 +80,9 @@ async def baresip(
     lines = ["poll_method epoll", f"sip_listen 127.0.0.1:{sip}", "net_interface 127.0.0.1"]
     lines += ["audio_player aubridge,x", f"audio_source aufile,{wav}", f"rtp_ports {rtp}-{rtp + 40}"]
     lines += [f"module_path {module_path()}", f"snd_path {folder}", f"ctrl_tcp_listen 127.0.0.1:{control}"]
-    modules = ("g711", "aufile", "aubridge", "sndfile", "account", "menu", "ctrl_tcp")
+    if ca is not None:
+        lines += [f"sip_cafile {ca}"]
+    modules = ("g711", "srtp", "aufile", "aubridge", "sndfile", "account", "menu", "ctrl_tcp")
     lines += [f"module {name}.so" for name in modules]
     (folder / "config").write_text("\n".join(lines) + "\n")
     (folder / "accounts").write_text(f"<{account}>;{settings};audio_codecs=PCMU/8000/1\n")

@@ -83,14 +83,16 @@ def windows_alike(said: Frame, heard: Frame, rate: int) -> tuple[float, float]:
     return good / total, lag * 1000 / rate
 
 
-@pytest.mark.parametrize("transport", ["udp", "tcp"])
+@pytest.mark.parametrize("transport", ["udp", "tcp", "tls"])
 async def test_it_calls_and_hears_itself(
     world: tuple[DevNode, TestApp], voice: Path, tmp_path: Path, free_port: Callable[[], int], transport: str
 ) -> None:
     node, app = world
     sip = node.info["sip"][transport]
     account = "sip:15550100001@127.0.0.1"
-    async with baresip(tmp_path / "b", voice, (free_port(), 26000, free_port()), account, "regint=0") as phone:
+    settings = "regint=0;mediaenc=srtp-mand" if transport == "tls" else "regint=0"
+    ports, ca = (free_port(), 26000, free_port()), Path(node.info["caFile"])
+    async with baresip(tmp_path / "b", voice, ports, account, settings, ca) as phone:
         await phone.command("dial", f"sip:15550100002@127.0.0.1:{sip};transport={transport}")
         invited = await app.invited()
         assert invited["from"]["rawId"] == "4:+15550100001" and invited["to"]["rawId"] == "4:+15550100002"

@@ -15,6 +15,7 @@ from tests.sip_phone import BYE, Line, TestPhone
 
 from offhook.legs import sip_trunk
 from offhook.legs.leg import Ended, Refused
+from offhook.service.certificates import client_context, server_context
 from offhook.service.config import DevConfig
 from offhook.service.process import DevNode
 from offhook.wire.identifiers import parse_raw_id
@@ -31,8 +32,11 @@ class World:
 
     @property
     def sip(self) -> int:
+        return self.port("udp")
+
+    def port(self, transport: str) -> int:
         assert self.node._phones is not None
-        return self.node._phones.trunk.ports["udp"]
+        return self.node._phones.trunk.ports[transport]
 
     def options(self, rate: int = 16000) -> MediaStreamingOptions:
         return MediaStreamingOptions(
@@ -63,7 +67,7 @@ class World:
 
     async def talking(self, rate: int = 16000, transport: str = "udp") -> tuple[Line, str]:
         """The phone has called, the app has answered and echoes."""
-        line = self.phone.call(self.sip, transport=transport)
+        line = self.phone.call(self.port(transport), transport=transport)
         invited = await self.app.invited()
         connection = self.answer(invited["incomingCallContext"], rate)
         await self.phone.answered(line)
@@ -85,9 +89,11 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
             await stream.socket.send_str(audio_text(base64.b64decode(message["audioData"]["data"])))
 
     app.on_message = echo
-    async with app.running(), phone.running():
+    async with app.running():
         node = DevNode(DevConfig(port=0, sip_port=0, state_dir=tmp_path, incoming=[app.webhook]), lambda event: None)
         await node.start()
+        ringing = phone.running((server_context(node.state), client_context(node.state)))
+        await ringing.__aenter__()
         try:
             await until(lambda: app.validations, "validation")
             world = World(node, app, phone)
@@ -96,10 +102,11 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
                 line.leg.hang_up(BYE)
             await until(world.quiet, "nothing is left of any call")
         finally:
+            await ringing.__aexit__(None, None, None)
             await node.stop()
 
 
-@pytest.mark.parametrize(("rate", "transport"), [(16000, "udp"), (24000, "udp"), (16000, "tcp")])
+@pytest.mark.parametrize(("rate", "transport"), [(16000, "udp"), (24000, "udp"), (16000, "tcp"), (16000, "tls")])
 async def test_a_phone_calls_and_hears_itself_through_the_app(world: World, rate: int, transport: str) -> None:
     line, _ = await world.talking(rate, transport)
     (incoming,) = world.app.incoming
@@ -113,6 +120,7 @@ async def test_a_phone_calls_and_hears_itself_through_the_app(world: World, rate
         said = max(said, float(np.abs(np.frombuffer(base64.b64decode(frame["data"]), "<i2").astype(float)).max()))
     assert abs(hz - 440) <= 1
     assert abs(20 * np.log10(level / said)) < 1
+    assert (line.leg.port._srtp is not None) == (transport == "tls"), "media is encrypted where the signalling is"
     line.leg.hang_up(BYE)
     ended = await world.app.event("CallDisconnected")
     information = ended["resultInformation"]
@@ -203,9 +211,9 @@ async def test_held_and_taken_back(world: World) -> None:
 # called by the app --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("transport", ["udp", "tcp"])
+@pytest.mark.parametrize("transport", ["udp", "tcp", "tls"])
 async def test_a_registered_phone_is_called_by_number(world: World, transport: str) -> None:
-    assert await world.phone.enrol(world.sip, transport) == 200
+    assert await world.phone.enrol(world.port(transport), transport) == 200
     connection = world.create("4:+15550100007")
     await world.app.event("CallConnected")
     (line,) = world.phone.lines

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from offhook.errors import SipError
-from offhook.sip.sdp import Agreed, Audio, Description, Format, agree, answer_to, read, write
+from offhook.sip.sdp import Agreed, Audio, Description, Format, agree, answer_to, new_crypto, read, write
 
 PCMU, PCMA, L16 = Format(0, "PCMU", 8000), Format(8, "PCMA", 8000), Format(96, "L16", 16000)
 OURS = Audio("192.0.2.1", 4000, (PCMU, PCMA, L16), {8000: 101}, ptime=20)
@@ -49,7 +51,7 @@ def description(text: str) -> Description:
 
 
 def settled(text: str) -> Agreed:
-    return answer_to(description(text), OURS)[1]
+    return answer_to(description(text), OURS, bytes)[1]
 
 
 def test_baresip() -> None:
@@ -87,7 +89,7 @@ def test_dynamic_payload_numbers_are_theirs() -> None:
     ],
 )
 def test_directions_are_turned(theirs: str, ours: str, sends: bool, hears: bool) -> None:
-    side, agreed = answer_to(description(BARESIP.replace("sendrecv", theirs)), OURS)
+    side, agreed = answer_to(description(BARESIP.replace("sendrecv", theirs)), OURS, bytes)
     assert (side.direction, agreed.we_send, agreed.we_hear) == (ours, sends, hears)
 
 
@@ -103,7 +105,7 @@ def test_a_direction_for_the_whole_session() -> None:
 
 def test_the_answer_refuses_what_we_do_not_speak() -> None:
     offer = description(LINPHONE)
-    ours, _ = answer_to(offer, OURS)
+    ours, _ = answer_to(offer, OURS, bytes)
     text = write(ours, 7, 2, offer).decode()
     assert "o=offhook 7 2 IN IP4 192.0.2.1\r\n" in text
     assert "m=audio 4000 RTP/AVP 0 97\r\n" in text and "a=rtpmap:97 telephone-event/8000\r\n" in text
@@ -113,7 +115,7 @@ def test_the_answer_refuses_what_we_do_not_speak() -> None:
 
 def test_audio_may_stand_second() -> None:
     offer = description("v=0\ns=-\nc=IN IP4 192.0.2.9\nm=video 9 RTP/AVP 99\nm=audio 5004 RTP/AVP 8\n")
-    ours, agreed = answer_to(offer, OURS)
+    ours, agreed = answer_to(offer, OURS, bytes)
     text = write(ours, 1, 1, offer).decode()
     assert agreed.send.name == "PCMA" and text.index("m=video 0") < text.index("m=audio 4000 RTP/AVP 8")
 
@@ -148,7 +150,7 @@ def test_media_of_its_own_address_and_rtcp_elsewhere() -> None:
 )
 def test_what_cannot_be_agreed_to_says_why(text: str) -> None:
     with pytest.raises(SipError) as refused:
-        answer_to(read(text.encode()), OURS)
+        answer_to(read(text.encode()), OURS, bytes)
     assert str(refused.value)
 
 
@@ -159,11 +161,38 @@ def test_keys_of_encrypted_media_are_read() -> None:
     assert [(c.tag, c.suite) for c in audio.cryptos] == [(1, "AES_CM_128_HMAC_SHA1_80")]
 
 
+def secured(text: str = BARESIP) -> str:
+    line = "a=crypto:3 AES_CM_128_HMAC_SHA1_80 inline:d0RmdmcmVCspeEc3QGZiNWpVLFJhQX1cfHAwJSoj|2^20\n"
+    return text.replace("RTP/AVP", "RTP/SAVP") + "a=crypto:1 F8_128_HMAC_SHA1_80 inline:x\n" + line
+
+
+def test_encrypted_media_is_answered_with_a_key_of_our_own() -> None:
+    offer = description(secured())
+    ours, agreed = answer_to(offer, OURS, bytes)
+    assert agreed.theirs is not None and agreed.ours is not None
+    assert (agreed.ours.tag, agreed.ours.suite) == (3, "AES_CM_128_HMAC_SHA1_80")
+    text = write(ours, 1, 1, offer).decode()
+    assert "m=audio 4000 RTP/SAVP 0 96\r\n" in text
+    assert f"a=crypto:3 AES_CM_128_HMAC_SHA1_80 inline:{'A' * 40}\r\n" in text
+
+
+def test_encryption_that_only_one_side_wants_or_can_do() -> None:
+    with pytest.raises(SipError, match="suite"):
+        answer_to(description(BARESIP.replace("RTP/AVP", "RTP/SAVP")), OURS, bytes)
+    ours = replace(OURS, profile="RTP/SAVP", cryptos=(new_crypto(1, "AEAD_AES_128_GCM", bytes),))
+    with pytest.raises(SipError, match="plain"):
+        agree(ours, description(BARESIP).audio)
+    with pytest.raises(SipError, match="suite"):
+        agree(ours, description(secured()).audio)
+    mine = replace(ours, cryptos=(new_crypto(3, "AES_CM_128_HMAC_SHA1_80", bytes),))
+    assert agree(mine, description(secured()).audio).theirs is not None
+
+
 @given(st.binary(max_size=400), st.integers(0, 400))
 def test_any_body_is_read_or_refused(noise: bytes, at: int) -> None:
     good = LINPHONE.encode()
     for body in (noise, b"v=0\r\n" + noise, good[:at] + noise + good[at:]):
         try:
-            answer_to(read(body), OURS)
+            answer_to(read(body), OURS, bytes)
         except SipError:
             pass

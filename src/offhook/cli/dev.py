@@ -31,7 +31,7 @@ def dev(
         [], "--map", metavar="PUBLIC=LOCAL", help="Dial LOCAL for URLs under the origin PUBLIC (wss becomes ws)."
     ),
     sip_port: int | None = typer.Option(
-        None, "--sip-port", min=0, max=65535, help="Also take SIP phones of this machine there (UDP, TCP); 0 picks one."
+        None, "--sip-port", min=0, max=65535, help="Also take SIP phones of this machine there (UDP, TCP), TLS on the next; 0 picks."
     ),
     restart_ms: int = typer.Option(
         40, "--restart-ms", min=0, max=200, help="Audio of the app that must wait before playing starts again."
@@ -106,7 +106,7 @@ def _sip_lines(sip: Mapping[str, Any] | None) -> list[str]:
         return []
     where = f"{sip['host']}:{sip['udp']}"
     return [
-        f"  SIP                {where}  (UDP and TCP)",
+        f"  SIP                {where}  (UDP and TCP), {sip['host']}:{sip['tls']}  (TLS)",
         "",
         f"A softphone on this machine: account anything@{where}, no password, then dial any number.",
         "It is rung by create_call with the same user: digits are a phone number, other names show on registration.",

@@ -14,6 +14,7 @@ from offhook.audio.conceal import Concealer
 from offhook.audio.jitter import Due, JitterBuffer
 from offhook.audio.pcm import FRAMES_PER_SECOND, Frame, samples_per_frame, silence
 from offhook.errors import AudioError
+from offhook.legs.srtp import Srtp
 
 Address = tuple[str, int]
 QUIET_LEVEL = 200
@@ -88,6 +89,7 @@ class RtpPort:
         self._sequence = sequence
         self._timestamp = timestamp
         self._talking = False
+        self._srtp: Srtp | None = None
         self._key_seen: tuple[int, str] | None = None
         self._keys: list[str] = []
         self._key: tuple[str, int, int, int] | None = None  # key, its time stamp, ticks so far, ends sent
@@ -113,8 +115,14 @@ class RtpPort:
             self._scale = fmt.codec.rate // fmt.codec.clock
         self._quiet_payload = fmt.codec.encode(np.asarray(self._quiet))
 
+    def secure(self, srtp: Srtp | None) -> None:
+        """Encrypt what is sent, and take only what is encrypted; None: plain media."""
+        self._srtp = srtp
+
     def datagram(self, data: bytes, source: Address, now: float) -> None:
         """Take one datagram from the network."""
+        if self._srtp is not None:
+            data = self._srtp.unprotect(data) or b""
         packet, fmt = rtp.parse(data), self._format
         if packet is None or fmt is None or not self._trusted(source):
             self.counters.strange += 1
@@ -231,7 +239,8 @@ class RtpPort:
         self._talking = False
 
     def _send(self, kind: int, payload: bytes, timestamp: int, marker: bool, remote: Address) -> None:
-        self._transmit(rtp.build(kind, self._sequence, timestamp, self._ssrc, payload, marker=marker), remote)
+        data = rtp.build(kind, self._sequence, timestamp, self._ssrc, payload, marker=marker)
+        self._transmit(data if self._srtp is None else self._srtp.protect(data), remote)
         self._sequence += 1
         self.counters.sent += 1
         self.counters.octets_sent += len(payload)

@@ -12,8 +12,9 @@ from offhook.errors import AudioError, LegError, SipError
 from offhook.legs.leg import Answered, Dtmf, Ended, LegEnd, LegEvent, Refused, Ringing
 from offhook.legs.rtp import RtpFormat, RtpPort
 from offhook.legs.rtp_sockets import RtpSocket
+from offhook.legs.srtp import Srtp
 from offhook.sip import sdp, session
-from offhook.sip.sdp import Agreed, Audio, Description, Format
+from offhook.sip.sdp import Agreed, Audio, Crypto, Description, Format
 from offhook.sip.session import Session
 
 FORMATS = (Format(0, "PCMU", 8000), Format(8, "PCMA", 8000), Format(96, "L16", 16000))
@@ -65,6 +66,7 @@ class SipLeg:
         media: RtpSocket,
         event: Callable[[str, LegEvent], None],
         description_id: int,
+        new_key: Callable[[int], bytes],
     ) -> None:
         self.leg_id = leg_id
         self.rate: int | None = None
@@ -79,6 +81,8 @@ class SipLeg:
         self._local = Audio(signaller.media_host, media.port, FORMATS, EVENTS, ptime=20)
         self._offer: Description | None = None
         self._agreed: Agreed | None = None
+        self._keys: tuple[Crypto | None, Crypto | None] = (None, None)
+        self._new_key = new_key
         self._answer = b""
         self._up = False
         self._over = False
@@ -116,8 +120,11 @@ class SipLeg:
         else:
             self._answer = self.offer()
 
-    def offer(self) -> bytes:
-        """A description that offers what we speak."""
+    def offer(self, *, encrypted: bool = False) -> bytes:
+        """A description that offers what we speak, with encrypted media or with plain."""
+        if encrypted and not self._local.cryptos:
+            suite = sdp.new_crypto(1, "AES_CM_128_HMAC_SHA1_80", self._new_key)
+            self._local = replace(self._local, profile="RTP/SAVP", cryptos=(suite,))
         self._local = replace(self._local, formats=OFFERED, events=EVENTS, direction="sendrecv", index=0)
         self.rate = 8000
         return self._write(None)
@@ -214,10 +221,8 @@ class SipLeg:
     def _agree_to(self, offer: bytes) -> bytes:
         """Agree to an offer and use it; our answer. SipError, AudioError when it cannot be agreed to."""
         description = sdp.read(offer)
-        if description.audio is not None and "SAVP" in description.audio.profile:
-            raise SipError("encrypted media is not offered here")
         capable = replace(self._local, formats=FORMATS, events=EVENTS, direction="sendrecv")
-        ours, agreed = sdp.answer_to(description, capable)
+        ours, agreed = sdp.answer_to(description, capable, self._new_key)
         self._use(agreed)
         self._offer, self._local = description, ours
         return self._write(description)
@@ -232,6 +237,11 @@ class SipLeg:
             raise AudioError(f"{chosen.name} has another rate than the call began with")
         self.rate = chosen.rate
         self._agreed = agreed
+        keys = (agreed.ours, agreed.theirs)
+        if keys != self._keys:
+            ours, theirs = keys
+            self.port.secure(None if ours is None or theirs is None else Srtp(ours.suite, ours.key, theirs.key))
+            self._keys = keys
         self.held = not agreed.we_hear
         self.port.use(
             RtpFormat(

@@ -1,4 +1,4 @@
-"""SipTrunk: UDP and TCP sockets round a pure endpoint, and the legs that its sessions become (RFC 3261 §18)."""
+"""SipTrunk: UDP, TCP and TLS sockets round a pure endpoint, and the legs that its sessions become (RFC 3261 §18)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import errno
 import itertools
 import logging
 import socket
+import ssl
 import time
 from collections.abc import Callable
 from typing import Any, Protocol, cast
@@ -53,19 +54,26 @@ class SipTrunk:
         owner: TrunkOwner,
         *,
         random_bits: Callable[[int], int],
+        random_bytes: Callable[[int], bytes],
         latch: bool = True,
     ) -> None:
-        """`random_bits(n)` gives n random bits. `latch`: RTP may come from elsewhere than was signalled (NAT)."""
+        """`random_bits(n)` and `random_bytes(n)` give n random ones.
+
+        `latch`: RTP may come from elsewhere than was signalled (NAT).
+        """
         self.endpoint = endpoint
         self.sockets = sockets
         self.media_host = sockets.host
         self.ports: dict[str, int] = {}
         self._owner = owner
         self._bits = random_bits
+        self._bytes = random_bytes
         self._latch = latch
         self._legs: dict[Session, SipLeg] = {}
         self._udp: asyncio.DatagramTransport | None = None
         self._server: asyncio.Server | None = None
+        self._tls_server: asyncio.Server | None = None
+        self._tls: ssl.SSLContext | None = None
         self._connections: dict[int, _Connection] = {}
         self._flows = itertools.count(1)
         self._timer: asyncio.TimerHandle | None = None
@@ -73,8 +81,11 @@ class SipTrunk:
         self._answered: asyncio.Event | None = None
         self._watch: asyncio.TimerHandle | None = None
 
-    async def start(self, host: str, port: int) -> None:
-        """Bind UDP and TCP on the same port; 0 picks one. ConfigError when it cannot be had."""
+    async def start(self, host: str, port: int, tls: tuple[ssl.SSLContext, ssl.SSLContext] | None = None) -> None:
+        """Bind UDP and TCP on the same port, TLS on the next; 0 picks free ones. ConfigError when they cannot be had.
+
+        `tls`: contexts for connections that come and for those that we make.
+        """
         loop = self._loop = asyncio.get_running_loop()
         tries = 20 if port == 0 else 1
         for last in range(tries):
@@ -89,14 +100,26 @@ class SipTrunk:
                     continue
                 raise ConfigError(f"--sip-port {port}: cannot listen on {host} ({error.strerror or error})") from None
             self.ports = {"udp": bound, "tcp": bound}
-            for transport in ("udp", "tcp"):
-                shown, _ = self.endpoint.settings.local.get(transport, (host, 0))
-                self.endpoint.settings.local[transport] = (shown, bound)
+            if tls is not None:
+                self.ports["tls"] = await self._start_tls(host, port and port + 1, tls)
+            shown = next(iter(self.endpoint.settings.local.values()))[0]
+            self.endpoint.settings.local = {name: (shown, number) for name, number in self.ports.items()}
             with contextlib.suppress(OSError):
                 raw = self._udp.get_extra_info("socket")
                 raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * 1024 * 1024)
             self._look_after_media()
             return
+
+    async def _start_tls(self, host: str, port: int, tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> int:
+        taking, self._tls = tls
+        try:
+            self._tls_server = await self._loop.create_server(
+                lambda: _Connection(self, "tls"), host, port, ssl=taking, ssl_handshake_timeout=10
+            )
+        except OSError as error:
+            raise ConfigError(f"--sip-port: cannot listen for TLS on port {port} ({error.strerror or error})") from None
+        number: int = self._tls_server.sockets[0].getsockname()[1]
+        return number
 
     async def close(self, patience: float = 1.0) -> None:
         """Wait a moment for BYEs to be answered, then close every socket."""
@@ -111,8 +134,9 @@ class SipTrunk:
             connection.close()
         if self._udp is not None:
             self._udp.close()
-        if self._server is not None:
-            self._server.close()
+        for server in (self._server, self._tls_server):
+            if server is not None:
+                server.close()
         self.sockets.close()
 
     # Signaller --------------------------------------------------------------------------------------------------
@@ -163,7 +187,8 @@ class SipTrunk:
     ) -> SipLeg:
         """Call somebody. LegError when there is no port for the audio."""
         leg = self._leg(leg_id, event)
-        leg.session = self.endpoint.invite(target, peer, caller, leg.offer(), self.now(), headers)
+        offer = leg.offer(encrypted=peer.transport == "tls")
+        leg.session = self.endpoint.invite(target, peer, caller, offer, self.now(), headers)
         self._legs[leg.session] = leg
         self.pump()
         return leg
@@ -180,7 +205,7 @@ class SipTrunk:
             latch=self._latch,
         )
         media = self.sockets.open(port.datagram)
-        made.append(SipLeg(leg_id, self, port, media, event, self._bits(31)))
+        made.append(SipLeg(leg_id, self, port, media, event, self._bits(31), self._bytes))
         return made[0]
 
     def _happened(self, event: session.Event) -> None:
@@ -245,12 +270,18 @@ class SipTrunk:
     async def _connect(self, data: bytes, peer: Peer) -> None:
         """A connection of our own, to where there is none."""
         for known in self._connections.values():
-            if known.peer is not None and (known.peer.host, known.peer.port) == (peer.host, peer.port):
+            same = known.peer is not None and (known.peer.transport, known.peer.host, known.peer.port)
+            if same == (peer.transport, peer.host, peer.port):
                 known.write(data)
                 return
         try:
             async with asyncio.timeout(5):
-                _, connection = await self._loop.create_connection(lambda: _Connection(self), peer.host, peer.port)
+                _, connection = await self._loop.create_connection(
+                    lambda: _Connection(self, peer.transport),
+                    peer.host,
+                    peer.port,
+                    ssl=self._tls if peer.transport == "tls" else None,
+                )
             connection.write(data)
         except (OSError, TimeoutError) as error:
             log.info("cannot connect to %s: %s", peer, error)
@@ -308,8 +339,9 @@ class _Datagrams(asyncio.DatagramProtocol):
 class _Connection(asyncio.Protocol):
     """One TCP connection, from either side."""
 
-    def __init__(self, trunk: SipTrunk) -> None:
+    def __init__(self, trunk: SipTrunk, kind: str = "tcp") -> None:
         self._trunk = trunk
+        self._kind = kind
         self._framer = Framer()
         self._transport: asyncio.Transport | None = None
         self._pongs = 0
@@ -319,7 +351,7 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass of it
         host, port = transport.get_extra_info("peername")[:2]
-        self.peer = Peer("tcp", host, port, self._trunk.opened(self))
+        self.peer = Peer(self._kind, host, port, self._trunk.opened(self))
 
     def data_received(self, data: bytes) -> None:
         assert self.peer is not None

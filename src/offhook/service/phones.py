@@ -9,6 +9,7 @@ import ipaddress
 import logging
 import re
 import secrets
+import ssl
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -47,11 +48,12 @@ class Phones:
         self._users: dict[str, str] = {}  # user by raw id, of everybody who ever registered
         settings = Settings({"udp": (_shown(host), 0), "tcp": (_shown(host), 0)})
         endpoint = SipEndpoint(settings, self, lambda: secrets.token_hex(8), lambda: secrets.randbelow(1000) / 1000)
-        self.trunk = SipTrunk(endpoint, RtpSockets(host), self, random_bits=secrets.randbits)
+        sockets = RtpSockets(host)
+        self.trunk = SipTrunk(endpoint, sockets, self, random_bits=secrets.randbits, random_bytes=secrets.token_bytes)
 
-    async def start(self, port: int) -> dict[str, int]:
-        """Listen; the port of each transport."""
-        await self.trunk.start(self.host, port)
+    async def start(self, port: int, tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> dict[str, int]:
+        """Listen; the port of each transport. `tls`: contexts for connections that come, and for ours."""
+        await self.trunk.start(self.host, port, tls)
         self._node.media_inputs.append(lambda: self.trunk.sockets.receive(self.trunk.now()))
         self._node.find_phone = self.find
         return self.trunk.ports
@@ -117,7 +119,7 @@ class Phones:
     def ring(self, binding: Binding, user: str, leg_id: str, caller: Identifier | None, live: LiveCall) -> SipLeg:
         """Call a binding."""
         target = binding.contact
-        transport = target.transport or ("tcp" if binding.peer.reliable else "udp")
+        transport = target.transport or binding.peer.transport
         peer = binding.peer
         if not binding.behind_nat and transport == "udp":
             peer = Peer("udp", target.host, target.port or 5060)

@@ -99,7 +99,7 @@ class DevNode:
         )
         if self.config.sip_port is not None:
             self._phones = Phones(self.node, self.state.resource_id, self._tell)
-            await self._phones.start(self.config.sip_port)
+            await self._phones.start(self.config.sip_port, (server_context(self.state), self._tls))
         self._subscriptions.start()  # it tells of itself: nothing may be told before everything is ready
 
     async def stop(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -70,6 +72,17 @@ class Description:
     media: tuple[tuple[str, str, tuple[str, ...]], ...]
     version: str = ""
 
+
+SUITES: Final = {
+    "AES_CM_128_HMAC_SHA1_80": 30,
+    "AES_CM_128_HMAC_SHA1_32": 30,
+    "AEAD_AES_128_GCM": 28,
+    "AEAD_AES_256_GCM": 44,
+}
+"""Crypto suites that we speak, with the bytes of key and salt (RFC 4568 §6.2, RFC 7714 §12)."""
+
+NewKey = Callable[[int], bytes]
+"""Makes so many random bytes."""
 
 # RFC 3551 §6.
 _STATIC: Final = {
@@ -173,14 +186,40 @@ class Agreed:
     ptime: int
     we_send: bool
     we_hear: bool
-    crypto: Crypto | None = None
-    """The key that they encrypt with."""
+    theirs: Crypto | None = None
+    """The key that they encrypt with; None: plain media."""
+    ours: Crypto | None = None
+    """The key that we encrypt with."""
+
+
+def new_crypto(tag: int, suite: str, new_key: NewKey) -> Crypto:
+    """A fresh key for a suite."""
+    return Crypto(tag, suite, "inline:" + base64.b64encode(new_key(SUITES[suite])).decode())
+
+
+def encrypted(audio: Audio) -> bool:
+    """Whether a side wants its media encrypted."""
+    return "SAVP" in audio.profile
+
+
+def _keys(local: Audio, remote: Audio) -> tuple[Crypto | None, Crypto | None]:
+    """Our key and theirs for an answer to our offer; SipError when only one side encrypts."""
+    if encrypted(local) != encrypted(remote):
+        raise SipError("one side wants encrypted media and the other plain")
+    if not encrypted(local):
+        return None, None
+    for theirs in remote.cryptos:
+        for ours in local.cryptos:
+            if (ours.tag, ours.suite) == (theirs.tag, theirs.suite):
+                return ours, theirs
+    raise SipError("no crypto suite in common")
 
 
 def agree(local: Audio, remote: Audio | None) -> Agreed:
     """Settle on the first of our formats that they have too; SipError when there is none (488)."""
     if remote is None:
         raise SipError("the description has no audio that we can speak")
+    our_key, their_key = _keys(local, remote)
     for ours in local.formats:
         theirs = next((f for f in remote.formats if f.same(ours)), None)
         if theirs is None:
@@ -200,13 +239,25 @@ def agree(local: Audio, remote: Audio | None) -> Agreed:
             remote.ptime or 20,
             hears and local.direction in ("sendrecv", "sendonly"),
             speaks and local.direction in ("sendrecv", "recvonly"),
+            their_key,
+            our_key,
         )
     ours_named, theirs_named = (", ".join(f.name for f in side.formats) or "none" for side in (local, remote))
     raise SipError(f"no codec in common: they have {theirs_named}, we {ours_named}")
 
 
-def answer_to(offer: Description, local: Audio) -> tuple[Audio, Agreed]:
-    """Our side of the answer and what is agreed: their payload numbers, one codec, direction turned (RFC 3264 §6)."""
+def answer_to(offer: Description, local: Audio, new_key: NewKey) -> tuple[Audio, Agreed]:
+    """Our side of the answer and what is agreed: their payload numbers, one codec, direction turned (RFC 3264 §6).
+
+    Encrypted media is answered with a key of our own for the first suite that we speak (RFC 4568 §7.1.1).
+    """
+    if offer.audio is not None:
+        local = replace(local, profile=offer.audio.profile, cryptos=())
+        if encrypted(offer.audio):
+            suite = next((c for c in offer.audio.cryptos if c.suite in SUITES), None)
+            if suite is None:
+                raise SipError("encrypted media without a key, or of a suite that we do not speak")
+            local = replace(local, cryptos=(new_crypto(suite.tag, suite.suite, new_key),))
     agreed = agree(local, offer.audio)
     assert offer.audio is not None
     theirs = offer.audio

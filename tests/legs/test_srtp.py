@@ -1,0 +1,49 @@
+"""Encrypted media: what one side protects the other takes, once, and nothing else."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from offhook.audio import rtp
+from offhook.errors import SipError
+from offhook.legs.srtp import PROFILES, Srtp
+from offhook.sip.sdp import SUITES
+
+
+def key(suite: str, seed: int, more: str = "") -> str:
+    return "inline:" + base64.b64encode(bytes([seed]) * SUITES[suite]).decode() + more
+
+
+@pytest.mark.parametrize("suite", sorted(SUITES))
+def test_both_ways_with_two_keys(suite: str) -> None:
+    one, two = Srtp(suite, key(suite, 1), key(suite, 2, "|2^31")), Srtp(suite, key(suite, 2), key(suite, 1))
+    for number in range(100):
+        packet = rtp.build(0, 65500 + number, number * 160, 7, bytes([number]) * 160)
+        hidden = one.protect(packet)
+        assert packet[12:] not in hidden and len(hidden) > len(packet)
+        assert two.unprotect(hidden) == packet
+        assert two.unprotect(hidden) is None, "not twice"
+    assert one.unprotect(two.protect(packet)) == packet
+
+
+def test_what_is_forged_plain_or_noise_is_nothing() -> None:
+    suite = "AES_CM_128_HMAC_SHA1_80"
+    one, two = Srtp(suite, key(suite, 1), key(suite, 2)), Srtp(suite, key(suite, 2), key(suite, 1))
+    packet = rtp.build(0, 1, 160, 7, bytes(160))
+    hidden = bytearray(one.protect(packet))
+    hidden[40] ^= 1
+    for data in (bytes(hidden), packet, b"", b"x", bytes(3000)):
+        assert two.unprotect(data) is None
+
+
+def test_every_suite_of_a_description_has_a_profile() -> None:
+    assert set(PROFILES) == set(SUITES)
+
+
+@pytest.mark.parametrize("bad", ["inline:", "inline:abc", "inline:" + "A" * 44, "inline:%%%%", "inline:AAAA|1:4"])
+def test_keys_that_are_none(bad: str) -> None:
+    suite = "AES_CM_128_HMAC_SHA1_80"
+    with pytest.raises(SipError):
+        Srtp(suite, key(suite, 1), bad)
