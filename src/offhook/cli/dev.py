@@ -31,7 +31,7 @@ def dev(
         [], "--map", metavar="PUBLIC=LOCAL", help="Dial LOCAL for URLs under the origin PUBLIC (wss becomes ws)."
     ),
     sip_port: int | None = typer.Option(
-        None, "--sip-port", min=0, max=65535, help="Also take SIP phones of this machine there (UDP, TCP), TLS on the next; 0 picks."
+        None, "--sip-port", min=0, max=65534, help="Take SIP phones of this machine there, TLS on the next; 0 picks."
     ),
     restart_ms: int = typer.Option(
         40, "--restart-ms", min=0, max=200, help="Audio of the app that must wait before playing starts again."
