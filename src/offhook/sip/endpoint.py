@@ -36,7 +36,8 @@ from offhook.sip.transaction import Peer, Transaction, Transactions, stamp
 
 KNOWN_METHODS = {"INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "REGISTER", "INFO", "UPDATE", "PRACK", "SUBSCRIBE"}
 KNOWN_METHODS |= {"NOTIFY", "REFER", "MESSAGE", "PUBLISH"}
-SUPPORTED: set[str] = {"replaces", "timer"}
+SUPPORTED: frozenset[str] = frozenset()
+"""Extensions that a request may require (RFC 3261 §8.2.2.3)."""
 DEFAULT_PORTS = {"udp": 5060, "tcp": 5060, "tls": 5061}
 
 
@@ -175,7 +176,6 @@ class SipEndpoint:
             ("CSeq", "1 INVITE"),
             ("Contact", self.contact(peer)),
             ("Allow", ALLOW),
-            ("Supported", "replaces"),
             ("User-Agent", self.settings.agent),
             *headers,
         ]
@@ -310,7 +310,7 @@ class SipEndpoint:
             case "INVITE":
                 self._invited(request, transaction, peer, now)
             case "OPTIONS":
-                headers = [("Allow", ALLOW), ("Accept", KIND), ("Supported", ", ".join(sorted(SUPPORTED)))]
+                headers = [("Allow", ALLOW), ("Accept", KIND)]
                 transaction.respond(response(request, 200, to_tag=self._mint(), headers=headers), now)
             case "REGISTER":
                 transaction.respond(self.guard.register(request, peer, now), now)
