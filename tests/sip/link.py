@@ -8,9 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from offhook.sip.endpoint import Settings, SipEndpoint, Verdict
-from offhook.sip.grammar import Address, Uri, parse_uri
-from offhook.sip.message import Message, Request, Response, parse, response
-from offhook.sip.session import (
+from offhook.sip.events import (
     Answered,
     Confirmed,
     Event,
@@ -19,9 +17,11 @@ from offhook.sip.session import (
     Progress,
     Reanswered,
     Reoffered,
-    Session,
     Told,
 )
+from offhook.sip.grammar import Address, Uri, parse_uri
+from offhook.sip.message import Message, Request, Response, parse, response
+from offhook.sip.session import Session
 from offhook.sip.transaction import Peer
 
 OFFER = b"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n"

@@ -6,8 +6,8 @@ import pytest
 from tests.sip.link import ANSWER, OFFER, Answered, Link, Over, Told
 
 from offhook.sip.endpoint import Verdict
+from offhook.sip.events import Incoming, Reanswered, Reoffered
 from offhook.sip.message import Message, Response
-from offhook.sip.session import Incoming, Reanswered, Reoffered
 
 PATIENCE = 32.0
 

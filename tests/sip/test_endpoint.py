@@ -10,9 +10,10 @@ from tests.sip.link import ANSWER, OFFER, Open
 
 from offhook.sip.auth import Account
 from offhook.sip.endpoint import Settings, SipEndpoint, Verdict
+from offhook.sip.events import Answered, Incoming, Over
 from offhook.sip.grammar import Address, Uri, parse_uri
 from offhook.sip.message import Message, Request, Response, address, parse, tokens, vias
-from offhook.sip.session import Answered, Incoming, Over, Session
+from offhook.sip.session import Session
 from offhook.sip.transaction import Peer
 
 PEER = Peer("udp", "192.0.2.7", 5070)

@@ -13,7 +13,7 @@ from offhook.legs.leg import Answered, Dtmf, Ended, LegEnd, LegEvent, Refused, R
 from offhook.legs.rtp import RtpFormat, RtpPort
 from offhook.legs.rtp_sockets import RtpSocket
 from offhook.legs.srtp import Srtp
-from offhook.sip import sdp, session
+from offhook.sip import events, sdp
 from offhook.sip.sdp import Agreed, Audio, Crypto, Description, Format
 from offhook.sip.session import Session
 
@@ -136,24 +136,24 @@ class SipLeg:
 
     # what the session says --------------------------------------------------------------------------------------
 
-    def took(self, event: session.Event) -> None:
+    def took(self, event: events.Event) -> None:
         """Act on what happened to the session."""
         match event:
-            case session.Progress():
+            case events.Progress():
                 self._event(self.leg_id, Ringing())
-            case session.Answered(_, body):
+            case events.Answered(_, body):
                 self._answered(body)
-            case session.Confirmed(_, body):
+            case events.Confirmed(_, body):
                 if body and self._offer is None:
                     self._answered(body)
-            case session.Reoffered(_, offer):
+            case events.Reoffered(_, offer):
                 self._reoffered(offer)
-            case session.Reanswered(_, status, body):
+            case events.Reanswered(_, status, body):
                 if status < 300 and body:
                     self._use(sdp.agree(self._local, sdp.read(body).audio))
-            case session.Told(_, kind, body):
+            case events.Told(_, kind, body):
                 self._told(kind, body)
-            case session.Over():
+            case events.Over():
                 self._ended(event)
 
     def media_lost(self) -> None:
@@ -206,7 +206,7 @@ class SipLeg:
         if len(key) == 1 and key in "0123456789*#ABCD":
             self.pressed(key)
 
-    def _ended(self, over: session.Over) -> None:
+    def _ended(self, over: events.Over) -> None:
         if self._over:
             return
         was_up, inbound = self._up, self.session is not None and self.session.inbound

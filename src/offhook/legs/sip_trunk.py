@@ -18,7 +18,7 @@ from offhook.legs.leg import LegEvent
 from offhook.legs.rtp import RtpPort
 from offhook.legs.rtp_sockets import RtpSockets
 from offhook.legs.sip import SipLeg
-from offhook.sip import session
+from offhook.sip import events
 from offhook.sip.endpoint import SipEndpoint
 from offhook.sip.framing import PONG, Framer
 from offhook.sip.grammar import Address, Uri
@@ -208,15 +208,15 @@ class SipTrunk:
         made.append(SipLeg(leg_id, self, port, media, event, self._bits(31), self._bytes))
         return made[0]
 
-    def _happened(self, event: session.Event) -> None:
-        if isinstance(event, session.Incoming):
+    def _happened(self, event: events.Event) -> None:
+        if isinstance(event, events.Incoming):
             self._incoming(event)
             return
         leg = self._legs.get(event.session)
         if leg is not None:
             leg.took(event)
 
-    def _incoming(self, event: session.Incoming) -> None:
+    def _incoming(self, event: events.Incoming) -> None:
         """A new session becomes a call, or is refused with the reason."""
         current, now = event.session, self.now()
         made: list[SipLeg] = []

@@ -14,6 +14,7 @@ from typing import Protocol
 from offhook.errors import SipError
 from offhook.sip.auth import Account, credentials_for
 from offhook.sip.dialog import Dialog, DialogId, dialog_id
+from offhook.sip.events import Event
 from offhook.sip.grammar import Address, Uri, Via
 from offhook.sip.message import (
     BRANCH,
@@ -30,7 +31,7 @@ from offhook.sip.message import (
     vias,
 )
 from offhook.sip.sdp import KIND
-from offhook.sip.session import ALLOW, Event, Headers, Session
+from offhook.sip.session import ALLOW, Headers, Session
 from offhook.sip.timers import Timers
 from offhook.sip.transaction import Peer, Transaction, Transactions, stamp
 

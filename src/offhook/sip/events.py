@@ -1,0 +1,82 @@
+"""What a SIP session tells its owner, in the order in which it happened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from offhook.sip.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """Somebody calls. `offer` is empty when the description is to come from us."""
+
+    session: Session
+    offer: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """The called side rings (180) or lets something be heard before it answers (183 with a description)."""
+
+    session: Session
+    status: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The called side took our call; `body` is its answer."""
+
+    session: Session
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """Our answer has arrived; `body` is their description when the offer was ours."""
+
+    session: Session
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Reoffered:
+    """They want the media changed: `Session.reanswer` is to follow. An empty `offer` asks for ours."""
+
+    session: Session
+    offer: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Reanswered:
+    """What became of our own re-offer."""
+
+    session: Session
+    status: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An INFO with a body, such as a key press."""
+
+    session: Session
+    kind: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Over:
+    """The session is over. `status` is the SIP status that ended it, 0 for a BYE; `theirs`: they ended it."""
+
+    session: Session
+    status: int
+    reason: str
+    theirs: bool
+    contacts: tuple[str, ...] = ()
+
+
+Event = Incoming | Progress | Answered | Confirmed | Reoffered | Reanswered | Told | Over
