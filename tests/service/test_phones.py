@@ -198,7 +198,7 @@ async def test_held_and_taken_back(world: World) -> None:
     held = line.leg._write(None).replace(b"a=sendrecv", b"a=sendonly")
     assert session.reoffer(held, world.phone.trunk.now())
     world.phone.trunk.pump()
-    await until(lambda: session._ours is None, "an answer to the hold")
+    await until(lambda: not session.change.busy, "an answer to the hold")
     (ours,) = world.node._phones.trunk._legs.values()  # type: ignore[union-attr]
     await until(lambda: not ours.port._format.speaks, "nothing is sent to a held phone")  # type: ignore[union-attr]
     assert session.reoffer(held.replace(b"a=sendonly", b"a=sendrecv"), world.phone.trunk.now())

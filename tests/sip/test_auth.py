@@ -24,8 +24,8 @@ def challenged(challenger: Challenger, now: float, algorithm: str) -> Response:
 
 
 def proof(challenger: Challenger, user: str, password: str, now: float, algorithm: str = "MD5") -> str:
-    accounts = {"*": Account(user, password)}
-    made = credentials_for(register(), challenged(challenger, now, algorithm), accounts, 1, "cn")
+    account = Account(user, password)
+    made = credentials_for(register(), challenged(challenger, now, algorithm), account, 1, "cn")
     assert made is not None and made[0] == "Authorization"
     return made[1]
 
@@ -69,18 +69,18 @@ def test_of_several_challenges_the_first_that_can_be_met() -> None:
     headers = [
         ("WWW-Authenticate", 'Digest realm="x", nonce="n", algorithm=AKAv1-MD5'),
         ("WWW-Authenticate", 'Basic realm="x"'),
-        ("WWW-Authenticate", 'Digest realm="other", nonce="n"'),
+        ("WWW-Authenticate", 'Digest realm="other", nonce="n", algorithm=MD5-sess-2'),
         ("WWW-Authenticate", 'Digest realm="mine", nonce="n", qop="auth-int, auth", opaque="o"'),
     ]
     answer = response(register(), 401, headers=headers)
-    made = credentials_for(register(), answer, {"mine": Account("u", "p")}, 1, "cn")
+    made = credentials_for(register(), answer, Account("u", "p"), 1, "cn")
     assert made is not None and 'realm="mine"' in made[1] and "qop=auth," in made[1] and 'opaque="o"' in made[1]
 
 
 def test_refused_credentials_are_not_sent_again_unless_the_nonce_was_stale() -> None:
-    accounts = {"*": Account("u", "p")}
+    account = Account("u", "p")
     plain = response(register(), 401, headers=[("WWW-Authenticate", 'Digest realm="r", nonce="n"')])
     stale = response(register(), 401, headers=[("WWW-Authenticate", 'Digest realm="r", nonce="n2", stale=TRUE')])
-    assert credentials_for(register(), plain, accounts, 2, "cn") is None
-    assert credentials_for(register(), stale, accounts, 2, "cn") is not None
-    assert credentials_for(register(), stale, accounts, 4, "cn") is None
+    assert credentials_for(register(), plain, account, 2, "cn") is None
+    assert credentials_for(register(), stale, account, 2, "cn") is not None
+    assert credentials_for(register(), stale, account, 4, "cn") is None

@@ -288,7 +288,7 @@ def test_a_second_re_invite_before_the_first_is_answered() -> None:
     link.them.answers = False
     session.reoffer(OFFER, link.now)
     link.run(0.1)
-    session._ours = None  # a peer that does not wait
+    session.change._asking = False  # a peer that does not wait
     session.reoffer(OFFER, link.now)
     link.run(0.1)
     assert "them 500 INVITE" in link.messages

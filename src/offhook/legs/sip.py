@@ -153,6 +153,9 @@ class SipLeg:
                     self._use(sdp.agree(self._local, sdp.read(body).audio))
             case events.Told(_, kind, body):
                 self._told(kind, body)
+            case events.TransferAsked(session):
+                # Who takes part in a call is the app's to say (docs/phones.md).
+                session.transfer.decide(603, self._signaller.now())
             case events.Over():
                 self._ended(event)
 

@@ -30,11 +30,12 @@ class Account:
 
 
 def credentials_for(
-    request: Request, answer: Response, accounts: Mapping[str, Account], attempt: int, cnonce: str
+    request: Request, answer: Response, account: Account, attempt: int, cnonce: str
 ) -> tuple[str, str] | None:
     """The header that meets a 401 or 407: of its challenges the first that we can answer.
 
-    None when no account fits, or the same credentials were refused: a second try is made for a stale nonce only.
+    None when we know none of its algorithms, or the same credentials were refused: a second try is made for a stale
+    nonce only.
     """
     challenge_name, name = (
         ("www-authenticate", "Authorization")
@@ -46,9 +47,6 @@ def credentials_for(
         params = {key.lower(): text for key, text in challenge.params.items()}
         stale = params.get("stale", "").lower() == "true"
         if attempt > 1 and not (stale and attempt < 4):
-            continue
-        account = accounts.get(params.get("realm", "")) or accounts.get("*")
-        if account is None:
             continue
         challenge.params = params
         made = build_credentials(

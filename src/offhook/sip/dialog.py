@@ -15,6 +15,7 @@ from offhook.sip.message import (
     cseq,
     request,
     tag,
+    tokens,
 )
 from offhook.sip.transaction import Peer
 
@@ -38,6 +39,8 @@ class Dialog:
     behind_nat: bool = False
     """Whether the peer's own addresses cannot be reached: requests go back where its packets come from."""
     supported: set[str] = field(default_factory=set)
+    allowed: set[str] = field(default_factory=set)
+    """Methods in lower case that they say they know."""
 
     @classmethod
     def of_request(cls, invite: Request, local_tag: str, peer: Peer, *, behind_nat: bool) -> Dialog:
@@ -53,6 +56,7 @@ class Dialog:
             cseq(invite)[0],
             peer,
             behind_nat=behind_nat,
+            allowed=tokens(invite, "allow"),
         )
 
     @classmethod
@@ -68,6 +72,7 @@ class Dialog:
             cseq(invite)[0],
             None,
             peer,
+            allowed=tokens(answer, "allow"),
         )
 
     @property
@@ -80,6 +85,7 @@ class Dialog:
         contacts = addresses(message, "contact")
         if contacts:
             self.target = contacts[0].uri
+        self.allowed |= tokens(message, "allow")
 
     def follow(self, answer: Response) -> None:
         """The 2xx of a dialog that an earlier answer began: its route set counts (§13.2.2.4)."""

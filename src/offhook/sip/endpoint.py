@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from offhook.errors import SipError
 from offhook.sip.auth import Account, credentials_for
+from offhook.sip.capabilities import ALLOW, EXTENSIONS, SUPPORTED
 from offhook.sip.dialog import Dialog, DialogId, dialog_id
 from offhook.sip.events import Event
-from offhook.sip.grammar import Address, Uri, Via
+from offhook.sip.grammar import Address, Uri, Via, parse_params
 from offhook.sip.message import (
     BRANCH,
     Fault,
@@ -30,15 +31,15 @@ from offhook.sip.message import (
     tokens,
     vias,
 )
+from offhook.sip.registration import Registration, RegistrationState
 from offhook.sip.sdp import KIND
-from offhook.sip.session import ALLOW, Headers, Session
+from offhook.sip.session import Headers, Session
+from offhook.sip.session_timer import INTERVAL, MIN_SE
 from offhook.sip.timers import Timers
 from offhook.sip.transaction import Peer, Transaction, Transactions, stamp
 
 KNOWN_METHODS = {"INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "REGISTER", "INFO", "UPDATE", "PRACK", "SUBSCRIBE"}
 KNOWN_METHODS |= {"NOTIFY", "REFER", "MESSAGE", "PUBLISH"}
-SUPPORTED: frozenset[str] = frozenset()
-"""Extensions that a request may require (RFC 3261 §8.2.2.3)."""
 DEFAULT_PORTS = {"udp": 5060, "tcp": 5060, "tls": 5061}
 
 
@@ -68,8 +69,6 @@ class Settings:
     local: dict[str, tuple[str, int]]
     user: str = "offhook"
     agent: str = "Offhook"
-    accounts: dict[str, Account] = field(default_factory=dict)
-    """Credentials by realm, or under "*" for any."""
 
 
 @dataclass(slots=True)
@@ -165,8 +164,9 @@ class SipEndpoint:
         now: float,
         headers: Headers = (),
         callee: Address | None = None,
+        account: Account | None = None,
     ) -> Session:
-        """Call somebody. `caller` is the From without a tag."""
+        """Call somebody. `caller` is the From without a tag; `account` meets the challenges of the other side."""
         local_tag, call = self._mint(), f"{self._mint()}@{self.settings.local[peer.transport][0].strip('[]')}"
         basics = [
             ("Via", self.via(peer)),
@@ -177,13 +177,30 @@ class SipEndpoint:
             ("CSeq", "1 INVITE"),
             ("Contact", self.contact(peer)),
             ("Allow", ALLOW),
+            ("Supported", SUPPORTED),
+            ("Session-Expires", str(INTERVAL)),
+            ("Min-SE", str(MIN_SE)),
             ("User-Agent", self.settings.agent),
             *headers,
         ]
         session = Session(self, request("INVITE", target, basics, offer, KIND), peer, local_tag, inbound=False)
+        session.account = account
         self._early[call, local_tag] = session
         session.call(now)
         return session
+
+    def register(
+        self,
+        record: Uri,
+        registrar: Uri,
+        peer: Peer,
+        account: Account | None,
+        on_change: Callable[[RegistrationState], None],
+    ) -> Registration:
+        """Register `record` there; `start` it to begin."""
+        host = self.settings.local[peer.transport][0].strip("[]")
+        words = (f"{self._mint()}@{host}", self._mint())
+        return Registration(self, record, registrar, peer, account, words, on_change)
 
     # Agent ------------------------------------------------------------------------------------------------------
 
@@ -222,20 +239,24 @@ class SipEndpoint:
         """See `Agent`."""
         return self._transactions.client(request, peer)
 
-    def credentials(self, request: Request, answer: Response, attempt: int) -> tuple[str, str] | None:
+    def credentials(
+        self, request: Request, answer: Response, attempt: int, account: Account | None
+    ) -> tuple[str, str] | None:
         """See `Agent`."""
-        return credentials_for(request, answer, self.settings.accounts, attempt, self._mint())
+        return None if account is None else credentials_for(request, answer, account, attempt, self._mint())
 
     def known(self, session: Session, dialog: DialogId) -> None:
         """See `Agent`."""
         self._early.pop(dialog[:2], None)
         self._sessions[dialog] = session
+        session.dialog_ids.add(dialog)
 
     def forget(self, session: Session) -> None:
         """See `Agent`."""
         self._early.pop((call_id(session.invite), session.local_tag), None)
-        if session.dialog is not None and self._sessions.get(session.dialog.id) is session:
-            del self._sessions[session.dialog.id]
+        for dialog in session.dialog_ids:
+            if self._sessions.get(dialog) is session:
+                del self._sessions[dialog]
 
     def chance(self) -> float:
         """See `Agent`."""
@@ -283,7 +304,7 @@ class SipEndpoint:
             return response(request, 501, to_tag=self._mint(), headers=[("Allow", ALLOW)])
         if self._transactions.merged(transaction):
             return response(request, 482, to_tag=self._mint())
-        unknown = tokens(request, "require") - SUPPORTED
+        unknown = tokens(request, "require") - {*EXTENSIONS}
         if unknown:
             headers = [("Unsupported", ", ".join(sorted(unknown)))]
             return response(request, 420, to_tag=self._mint(), headers=headers)
@@ -311,7 +332,7 @@ class SipEndpoint:
             case "INVITE":
                 self._invited(request, transaction, peer, now)
             case "OPTIONS":
-                headers = [("Allow", ALLOW), ("Accept", KIND)]
+                headers = [("Allow", ALLOW), ("Accept", KIND), ("Supported", SUPPORTED)]
                 transaction.respond(response(request, 200, to_tag=self._mint(), headers=headers), now)
             case "REGISTER":
                 transaction.respond(self.guard.register(request, peer, now), now)
@@ -333,6 +354,9 @@ class SipEndpoint:
             transaction.respond(response(invite, 406, to_tag=self._mint()), now)
             return
         verdict = self.guard.admit(invite, peer, now)
+        replaced, status = self._replaced(invite)
+        if status and not verdict.status:
+            verdict = Verdict(status)
         if verdict.status:
             self.counters.refused += 1
             if verdict.status < 0:
@@ -357,7 +381,24 @@ class SipEndpoint:
                 over(done)
 
         transaction.on_over = forget
-        session.arrived(transaction, dialog, now)
+        session.arrived(transaction, dialog, now, replaced)
+
+    def _replaced(self, invite: Request) -> tuple[Session | None, int]:
+        """The session that an INVITE takes the place of, or the status that it is refused with (RFC 3891 §3)."""
+        values = invite.headers.get("replaces")
+        if not values:
+            return None, 0
+        if len(values) > 1:
+            return None, 400
+        call, _, rest = values[0].partition(";")
+        params = parse_params(rest)
+        wanted = (call.strip(), params.get("to-tag") or "", params.get("from-tag") or "")
+        session = self._sessions.get(wanted)
+        if session is None or session.state == "over":
+            return None, 481
+        if "early-only" in params and session.state == "up":
+            return None, 486
+        return (session, 0) if session.state == "up" else (None, 481)
 
 
 def _literal(host: str) -> bool:

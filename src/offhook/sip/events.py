@@ -6,15 +6,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from offhook.sip.grammar import Address
     from offhook.sip.session import Session
 
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """Somebody calls. `offer` is empty when the description is to come from us."""
+    """Somebody calls. `offer` is empty when the description is to come from us.
+
+    `replaces`: the session whose place this one takes, once it is accepted (RFC 3891).
+    """
 
     session: Session
     offer: bytes
+    replaces: Session | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,24 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
+class Transferred:
+    """How a transfer that we asked for goes: SIP status of the new call; 0 when the call ended before it was told."""
+
+    session: Session
+    status: int
+    reason: str
+    final: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TransferAsked:
+    """They ask us to call somebody else: `Transfer.decide` is to follow."""
+
+    session: Session
+    target: Address
+
+
+@dataclass(frozen=True, slots=True)
 class Over:
     """The session is over. `status` is the SIP status that ended it, 0 for a BYE; `theirs`: they ended it."""
 
@@ -79,4 +102,4 @@ class Over:
     contacts: tuple[str, ...] = ()
 
 
-Event = Incoming | Progress | Answered | Confirmed | Reoffered | Reanswered | Told | Over
+Event = Incoming | Progress | Answered | Confirmed | Reoffered | Reanswered | Told | Transferred | TransferAsked | Over

@@ -183,10 +183,7 @@ def address(message: Message, name: str) -> Address:
 def addresses(message: Message, name: str) -> list[Address]:
     """Every address of Contact, Route, Record-Route, P-Asserted-Identity, in their order."""
     return [
-        parse_address(part)
-        for value in message.headers.get(name)
-        for part in split_outside(value, ",")
-        if part != "*"
+        parse_address(part) for value in message.headers.get(name) for part in split_outside(value, ",") if part != "*"
     ]
 
 
@@ -213,6 +210,11 @@ def tokens(message: Message, name: str) -> set[str]:
 def content_type(message: Message) -> str:
     """The media type in lower case without its parameters; empty without a body's header."""
     return (message.headers.get_first("content-type") or "").partition(";")[0].strip().lower()
+
+
+def description(message: Message) -> bytes:
+    """The session description of a message; empty without one."""
+    return message.body if message.body and content_type(message) in ("application/sdp", "") else b""
 
 
 # building -----------------------------------------------------------------------------------------------------------

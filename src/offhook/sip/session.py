@@ -10,26 +10,32 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from offhook.errors import SipError
+from offhook.sip.auth import Account
+from offhook.sip.capabilities import ALLOW, SUPPORTED
 from offhook.sip.dialog import Dialog, DialogId
-from offhook.sip.events import Answered, Confirmed, Event, Incoming, Over, Progress, Reanswered, Reoffered, Told
-from offhook.sip.grammar import Address
+from offhook.sip.events import Answered, Confirmed, Event, Incoming, Over, Progress, Told
+from offhook.sip.grammar import Address, Uri
 from offhook.sip.message import (
     Request,
     Response,
     addresses,
     content_type,
     cseq,
+    description,
     encode,
     response,
     tag,
     tokens,
 )
+from offhook.sip.reliable import Acknowledger, ReliableProvisionals
+from offhook.sip.renegotiation import Renegotiation
 from offhook.sip.sdp import KIND
+from offhook.sip.session_timer import MIN_SE, SessionTimer
 from offhook.sip.timers import Timer, Timers
 from offhook.sip.transaction import PATIENCE, T1, T2, Peer, Transaction
+from offhook.sip.transfer import Transfer
 
 Headers = Iterable[tuple[str, str]]
-ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE"
 
 
 class Agent(Protocol):
@@ -55,7 +61,9 @@ class Agent(Protocol):
     def begin(self, request: Request, peer: Peer) -> Transaction:
         """A client transaction."""
 
-    def credentials(self, request: Request, answer: Response, attempt: int) -> tuple[str, str] | None:
+    def credentials(
+        self, request: Request, answer: Response, attempt: int, account: Account | None
+    ) -> tuple[str, str] | None:
         """A header that meets a challenge; None when there is none to give, or it was refused already."""
 
     def known(self, session: Session, dialog: DialogId) -> None:
@@ -77,59 +85,83 @@ class Session:
         self.local_tag = local_tag
         self.inbound = inbound
         self.state = "incoming" if inbound else "calling"
+        self.account: Account | None = None
+        """What challenges of this call are met with."""
         self.dialog: Dialog | None = None
-        self._agent = agent
+        self.dialog_ids: set[DialogId] = set()
+        self.agent = agent
+        self.timer = SessionTimer(agent.timers, self._refresh, self._expired)
+        self.change = Renegotiation(self)
+        self.transfer = Transfer(self)
+        self.unacked: int | None = None  # CSeq of the 2xx that waits for its ACK
+        self.acks: dict[tuple[str, int], tuple[bytes, Peer]] = {}
         self._transaction: Transaction | None = None
-        self._reinvite: Transaction | None = None  # theirs, that waits for our answer
-        self._update: Transaction | None = None  # the same for an UPDATE
-        self._ours: Transaction | None = None  # a re-INVITE of ours under way
         self._repeat: Timer | None = None
         self._give_up: Timer | None = None
-        self._unacked: int | None = None  # CSeq of the 2xx that waits for its ACK
         self._bye_wanted = False
-        self._acks: dict[tuple[str, int], tuple[bytes, Peer]] = {}
         self._attempts = 0
-        self._retry: Timer | None = None
+        self._early: dict[str, Dialog] = {}  # by the tag of each side that has answered provisionally
+        self._acknowledger = Acknowledger()
+        self._reliable = ReliableProvisionals(
+            agent.timers, agent.send, self._never_confirmed, int(agent.chance() * 10000)
+        )
+        self._taking: tuple[bytes, Headers] | None = None  # our answer, that waits for a PRACK
 
     # the called side --------------------------------------------------------------------------------------------
 
-    def arrived(self, transaction: Transaction, dialog: Dialog, now: float) -> None:
+    def arrived(self, transaction: Transaction, dialog: Dialog, now: float, replaces: Session | None = None) -> None:
         """A new INVITE is here: 100 goes out, and the owner is told."""
         self._transaction, self.dialog = transaction, dialog
         transaction.on_problem = self._answer_lost
         transaction.on_acknowledged = self.acknowledged
         transaction.respond(response(self.invite, 100), now)
-        self._agent.known(self, dialog.id)
-        self._agent.emit(Incoming(self, _description(self.invite)))
+        self.agent.known(self, dialog.id)
+        if self.timer.too_brief(self.invite):
+            self.refuse(422, now, [("Min-SE", str(MIN_SE))])
+            return
+        self.agent.emit(Incoming(self, description(self.invite), replaces))
 
     def ring(self, now: float, status: int = 180, body: bytes = b"", headers: Headers = ()) -> None:
         """Say that it rings, or with 183 and a description that something is to be heard."""
-        if self.state == "incoming" and self._transaction is not None:
-            self._transaction.respond(self._answer(self.invite, status, body, headers), now)
+        if self.state != "incoming" or self._transaction is None or self._taking is not None:
+            return
+        answer = self.answer(self.invite, status, body, headers)
+        if self._reliable.wanted(self.invite, body):
+            self._reliable.send(answer, self._transaction, now)
+        else:
+            self._transaction.respond(answer, now)
 
     def accept(self, body: bytes, now: float, headers: Headers = ()) -> None:
         """Take the call: 200 with our description, repeated until its ACK comes (§13.3.1.4)."""
         if self.state != "incoming" or self._transaction is None or self.dialog is None:
             return
+        if self._reliable.holds_answer:
+            self._taking = (body, [*headers])
+            return
+        self._reliable.stop()
+        self._taking = None
         self.state = "answered"
         self.dialog.confirmed = True
-        self._send_2xx(self._transaction, self._answer(self.invite, 200, body, headers), now)
+        self.dialog.supported = tokens(self.invite, "supported")
+        self.change.body = body
+        more = [*headers, *self.timer.accept(self.invite, now)]
+        self.send_2xx(self._transaction, self.answer(self.invite, 200, body, more), now)
 
     def refuse(self, status: int, now: float, headers: Headers = ()) -> None:
         """Do not take the call."""
         if self.state == "incoming" and self._transaction is not None:
-            self._transaction.respond(self._answer(self.invite, status, b"", headers), now)
+            self._transaction.respond(self.answer(self.invite, status, b"", headers), now)
             self._end(status, "", theirs=False)
 
     def cancelled(self, now: float) -> None:
         """They gave up before our answer (§9.2)."""
         if self.state == "incoming" and self._transaction is not None:
-            self._transaction.respond(self._answer(self.invite, 487, b"", ()), now)
+            self._transaction.respond(self.answer(self.invite, 487, b"", ()), now)
             self._end(487, "the caller gave up", theirs=True)
 
     def acknowledged(self, ack: Request, now: float) -> None:
         """The ACK of a 2xx of ours."""
-        if self._unacked is None or cseq(ack)[0] != self._unacked:
+        if self.unacked is None or cseq(ack)[0] != self.unacked:
             return
         self._stop_repeating()
         first = self.state == "answered"
@@ -138,30 +170,35 @@ class Session:
         if self._bye_wanted:
             self.hang_up(now)
             return
-        if first or _description(ack):
-            self._agent.emit(Confirmed(self, _description(ack)))
+        if first or description(ack):
+            self.agent.emit(Confirmed(self, description(ack)))
+
+    def _never_confirmed(self, now: float) -> None:
+        """A provisional answer that must arrive did not (RFC 3262 §3)."""
+        self.refuse(504, now)
 
     def _answer_lost(self, problem: str, now: float) -> None:
         """The ACK of a refusal never came, or the way is broken: there is nobody to tell."""
         if self.state == "incoming":
             self._end(408, f"{problem} before the answer", theirs=True)
 
-    def _send_2xx(self, transaction: Transaction, answer: Response, now: float) -> None:
+    def send_2xx(self, transaction: Transaction, answer: Response, now: float) -> None:
+        """Send the answer to an INVITE, and again until its ACK comes."""
         self._stop_repeating()
-        self._unacked = cseq(answer)[0]
+        self.unacked = cseq(answer)[0]
         transaction.respond(answer, now)
         self._plan_repeat(encode(answer), transaction.peer, now, T1)
-        self._give_up = self._agent.timers.start(now + PATIENCE, self._never_acknowledged)
+        self._give_up = self.agent.timers.start(now + PATIENCE, self._never_acknowledged)
 
     def _plan_repeat(self, data: bytes, peer: Peer, now: float, pause: float) -> None:
         def again(at: float) -> None:
-            self._agent.send(data, peer)
+            self.agent.send(data, peer)
             self._plan_repeat(data, peer, at, min(2 * pause, T2))
 
-        self._repeat = self._agent.timers.start(now + pause, again)
+        self._repeat = self.agent.timers.start(now + pause, again)
 
     def _stop_repeating(self) -> None:
-        self._unacked = None
+        self.unacked = None
         for timer in (self._repeat, self._give_up):
             if timer is not None:
                 timer.cancel()
@@ -178,7 +215,7 @@ class Session:
 
     def call(self, now: float) -> None:
         """Send the INVITE."""
-        transaction = self._transaction = self._agent.begin(self.invite, self.peer)
+        transaction = self._transaction = self.agent.begin(self.invite, self.peer)
         transaction.on_response = self._answered
         transaction.on_problem = self._unanswered
         transaction.start(now)
@@ -194,7 +231,7 @@ class Session:
         elif status < 300:
             self._taken(answer, now)
         elif self.state in ("calling", "cancelling"):
-            if self.state == "calling" and status in (401, 407) and self._try_again(answer, now):
+            if self.state == "calling" and self._try_again(answer, now):
                 return
             contacts = tuple(str(a.uri) for a in _contacts(answer)) if status < 400 else ()
             self._end(status, answer.reason_phrase, theirs=True, contacts=contacts)
@@ -203,64 +240,89 @@ class Session:
         if self.state == "cancelling":
             self._send_cancel(now)
         elif answer.status_code > 100 and self.state == "calling":
-            if tag(answer, "to") and self.dialog is None:
-                self.dialog = Dialog.of_response(self.invite, answer, self.peer)
-                self._agent.known(self, self.dialog.id)
-            self._agent.emit(Progress(self, answer.status_code, _description(answer)))
+            theirs = tag(answer, "to")
+            if theirs and theirs not in self._early:
+                self._early[theirs] = Dialog.of_response(self.invite, answer, self.peer)
+            if theirs and self.dialog is None:
+                self.dialog = self._early[theirs]
+                self.agent.known(self, self.dialog.id)
+            confirm = self._acknowledger.due(answer, theirs) if theirs else ""
+            if confirm is None:
+                return
+            if confirm:
+                self.ask("PRACK", now, [("RAck", confirm)], dialog=self._early[theirs])
+            self.agent.emit(Progress(self, answer.status_code, description(answer)))
 
     def _try_again(self, answer: Response, now: float) -> bool:
-        """Answer a challenge with the same call once more (§22.2)."""
-        self._attempts += 1
-        header = self._agent.credentials(self.invite, answer, self._attempts)
-        if header is None:
+        """Answer a challenge, or a wish for longer refreshes, with the same call once more (§22.2, RFC 4028 §7.3)."""
+        if answer.status_code in (401, 407):
+            self._attempts += 1
+            header = self.agent.credentials(self.invite, answer, self._attempts, self.account)
+            if header is None:
+                return False
+            self.invite.headers.set_single(*header)
+        elif answer.status_code == 422 and self.timer.refused(answer):
+            for name, value in self.timer.request_headers(first=True):
+                self.invite.headers.set_single(name, value)
+        else:
             return False
-        again = self.invite
-        again.headers.set_single(*header)
-        again.headers.set_single("CSeq", f"{cseq(again)[0] + 1} INVITE")
-        again.headers.set_single("Via", self._agent.via(self.peer))
+        self.invite.headers.set_single("CSeq", f"{cseq(self.invite)[0] + 1} INVITE")
+        self.invite.headers.set_single("Via", self.agent.via(self.peer))
         self.dialog = None
+        self._early.clear()
         self.call(now)
         return True
 
     def _taken(self, answer: Response, now: float) -> None:
         """A 2xx: the first one makes the call; repetitions get their ACK again; other forks are hung up (§13.2.2.4)."""
         key = (tag(answer, "to"), cseq(answer)[0])
-        if key in self._acks:
-            self._agent.send(*self._acks[key])
+        if key in self.acks:
+            self.agent.send(*self.acks[key])
             return
         dialog = self.dialog
         if dialog is not None and not dialog.confirmed and dialog.remote.tag == key[0]:
             dialog.follow(answer)
         elif dialog is None or not dialog.confirmed:
-            dialog = Dialog.of_response(self.invite, answer, self.peer)
+            dialog = self._of(answer)
         else:
-            other = Dialog.of_response(self.invite, answer, self.peer)
-            self._acknowledge(other, key)
+            other = self._of(answer)
+            self.acknowledge(other, key)
             self._bye_of(other, now)
             return
         self.dialog = dialog
         dialog.confirmed = True
         dialog.supported = tokens(answer, "supported")
-        self._agent.known(self, dialog.id)
-        self._acknowledge(dialog, key)
+        self.agent.known(self, dialog.id)
+        self.acknowledge(dialog, key)
         if self.state == "calling":
             self.state = "up"
-            self._agent.emit(Answered(self, _description(answer)))
+            self.change.body = self.invite.body
+            self.timer.accepted(answer, now)
+            self.agent.emit(Answered(self, description(answer)))
         else:  # our CANCEL crossed their answer, or we have left already
             self._bye(now)
             self._end(487, "cancelled as it was answered", theirs=False)
 
-    def _acknowledge(self, dialog: Dialog, key: tuple[str, int]) -> None:
-        peer = self._agent.route(dialog)
+    def _of(self, answer: Response) -> Dialog:
+        """The dialog of a 2xx from another side than the first that was heard of."""
+        dialog = self._early.get(tag(answer, "to"))
+        if dialog is None:
+            return Dialog.of_response(self.invite, answer, self.peer)
+        dialog.follow(answer)
+        return dialog
+
+    def acknowledge(self, dialog: Dialog, key: tuple[str, int]) -> None:
+        """Send the ACK of a 2xx, and keep it for repetitions of that."""
+        peer = self.agent.route(dialog)
         # The ACK of a 2xx takes the credentials of its INVITE along (§22.1).
         headers = [
             (name.title(), value)
             for name in ("authorization", "proxy-authorization")
             for value in self.invite.headers.get(name)
         ]
-        data = encode(dialog.request("ACK", self._agent.via(peer), headers, number=key[1]))
-        self._acks[key] = (data, peer)
-        self._agent.send(data, peer)
+        data = encode(dialog.request("ACK", self.agent.via(peer), headers, number=key[1]))
+        self.acks[key] = (data, peer)
+        self.agent.send(data, peer)
 
     def _send_cancel(self, now: float) -> None:
         """CANCEL has the INVITE's own branch, and waits for a first answer (§9.1)."""
@@ -271,8 +333,8 @@ class Session:
             cancel.headers.append(name, value)
         if not self._bye_wanted:
             self._bye_wanted = True
-            self._agent.begin(cancel, self.peer).start(now)
-            self._give_up = self._agent.timers.start(now + PATIENCE, self._cancel_ignored)
+            self.agent.begin(cancel, self.peer).start(now)
+            self._give_up = self.agent.timers.start(now + PATIENCE, self._cancel_ignored)
 
     def _cancel_ignored(self, now: float) -> None:
         if self.state == "cancelling":
@@ -299,94 +361,75 @@ class Session:
             self._bye_of(self.dialog, now)
 
     def _bye_of(self, dialog: Dialog, now: float) -> None:
-        peer = self._agent.route(dialog)
-        bye = self._agent.begin(dialog.request("BYE", self._agent.via(peer)), peer)
-        attempts = 0
+        self.ask("BYE", now, dialog=dialog)
+
+    def ask(
+        self,
+        method: str,
+        now: float,
+        headers: Headers = (),
+        body: bytes = b"",
+        kind: str = "",
+        *,
+        dialog: Dialog | None = None,
+        on_answer: Callable[[Response, float], None] | None = None,
+        on_problem: Callable[[str, float], None] | None = None,
+        attempt: int = 1,
+    ) -> None:
+        """Send a request within the dialog; a challenge is met, and whatever else comes goes to the callbacks."""
+        dialog = dialog or self.dialog
+        if dialog is None:
+            return
+        peer, plain = self.agent.route(dialog), [*headers]
+        request = dialog.request(method, self.agent.via(peer), plain, body, kind)
+        transaction = self.agent.begin(request, peer)
 
         def answered(answer: Response, at: float) -> None:
-            nonlocal attempts
-            attempts += 1
             if answer.status_code in (401, 407):
-                header = self._agent.credentials(bye.request, answer, attempts)
+                header = self.agent.credentials(request, answer, attempt, self.account)
                 if header is not None:
-                    again = dialog.request("BYE", self._agent.via(peer), [header])
-                    self._agent.begin(again, peer).start(at)
+                    again = [*(pair for pair in plain if pair[0] != header[0]), header]
+                    self.ask(
+                        method, at, again, body, kind,
+                        dialog=dialog, on_answer=on_answer, on_problem=on_problem, attempt=attempt + 1,
+                    )  # fmt: skip
+                    return
+            if on_answer is not None:
+                on_answer(answer, at)
 
-        bye.on_response = answered
-        bye.start(now)
+        transaction.on_response = answered
+        transaction.on_problem = on_problem
+        transaction.start(now)
 
     def reoffer(self, body: bytes, now: float) -> bool:
         """Change the media by a re-INVITE; False while another change is under way (glare would follow)."""
-        if self.state != "up" or self.dialog is None or self._ours or self._reinvite or self._unacked is not None:
-            return False
-        peer = self._agent.route(self.dialog)
-        headers = [("Contact", self._agent.contact(peer)), ("Allow", ALLOW)]
-        again = self.dialog.request("INVITE", self._agent.via(peer), headers, body, KIND)
-        transaction = self._ours = self._agent.begin(again, peer)
-        attempts = 0
+        return self.change.reoffer(body, now)
 
-        def answered(answer: Response, at: float) -> None:
-            nonlocal attempts
-            status = answer.status_code
-            if status < 200:
-                return
-            if status < 300:
-                key = (tag(answer, "to"), cseq(answer)[0])
-                if key in self._acks:
-                    self._agent.send(*self._acks[key])
-                    return
-                assert self.dialog is not None
-                self.dialog.refresh(answer)
-                self._acknowledge(self.dialog, key)
-            self._ours = None
-            if status in (401, 407):
-                attempts += 1
-                header = self._agent.credentials(again, answer, attempts)
-                if header is not None and self.dialog is not None:
-                    self.reoffer(body, at)
-                    return
-            if status == 491 and self.state == "up":
-                self._after_glare(body, at)
-                return
-            if status in (408, 481):
-                self._lost(status, answer.reason_phrase, at)
-                return
-            self._agent.emit(Reanswered(self, status, _description(answer)))
+    def reanswer(self, status: int, body: bytes, now: float, headers: Headers = ()) -> None:
+        """Answer `Reoffered`: 200 with our description, or a refusal that leaves everything as it was."""
+        self.change.reanswer(status, body, now, headers)
 
-        transaction.on_response = answered
-        transaction.on_problem = lambda problem, at: self._lost(408, f"no answer to a re-INVITE: {problem}", at)
-        transaction.start(now)
-        return True
+    def refer(self, target: Uri, now: float, replaces: DialogId | None = None) -> bool:
+        """Ask the other side to call somebody else; see `Transfer.ask`."""
+        return self.transfer.ask(target, now, replaces)
 
-    def _after_glare(self, body: bytes, now: float) -> None:
-        """Both sides changed at once; the owner of the Call-ID waits longer (§14.1)."""
-        chance = self._agent.chance()
-        pause = chance * 2.0 if self.inbound else 2.1 + chance * 1.9
-        self._retry = self._agent.timers.start(now + pause, lambda at: _ignore(self.reoffer(body, at)))
+    def _refresh(self, now: float) -> None:
+        if self.state == "up":
+            self.change.refresh(now)
 
-    def _lost(self, status: int, reason: str, now: float) -> None:
+    def _expired(self, now: float) -> None:
+        self.lost(408, "the session was not refreshed in time", now)
+
+    def lost(self, status: int, reason: str, now: float) -> None:
         """The other side knows nothing of this dialog any more (§12.2.1.2)."""
         if self.state == "up":
             self._bye(now)
             self._end(status, reason, theirs=True)
 
-    def reanswer(self, status: int, body: bytes, now: float, headers: Headers = ()) -> None:
-        """Answer `Reoffered`: 200 with our description, or a refusal that leaves everything as it was."""
-        pending, update = self._reinvite, self._update
-        self._reinvite = self._update = None
-        if update is not None:
-            update.respond(self._answer(update.request, status, body, headers), now)
-        elif pending is not None and status < 300:
-            self._send_2xx(pending, self._answer(pending.request, status, body, headers), now)
-        elif pending is not None:
-            pending.respond(self._answer(pending.request, status, b"", headers), now)
-
     def tell(self, kind: str, body: bytes, now: float) -> None:
         """Send an INFO."""
-        if self.state == "up" and self.dialog is not None:
-            peer = self._agent.route(self.dialog)
-            info = self.dialog.request("INFO", self._agent.via(peer), (), body, kind)
-            self._agent.begin(info, peer).start(now)
+        if self.state == "up":
+            self.ask("INFO", now, (), body, kind)
 
     def received(self, request: Request, transaction: Transaction, now: float) -> None:
         """A request within the dialog, with its transaction; everything gets an answer."""
@@ -404,53 +447,55 @@ class Session:
     def _got_bye(self, request: Request, transaction: Transaction, now: float) -> None:
         transaction.respond(response(request, 200), now)
         if self.state == "incoming" and self._transaction is not None:
-            self._transaction.respond(self._answer(self.invite, 487, b"", ()), now)
+            self._transaction.respond(self.answer(self.invite, 487, b"", ()), now)
         self._end(0, _reason(request), theirs=True)
 
     def _got_invite(self, request: Request, transaction: Transaction, now: float) -> None:
-        busy = self._reinvite is not None or self._update is not None or self._unacked is not None
-        if self._ours is not None:
-            transaction.respond(response(request, 491), now)
-        elif busy or self.state in ("incoming", "calling", "cancelling"):
-            wait = str(int(self._agent.chance() * 10))
-            transaction.respond(response(request, 500, headers=[("Retry-After", wait)]), now)
-        else:
-            assert self.dialog is not None
-            self.dialog.refresh(request)
-            self._reinvite = transaction
-            transaction.on_acknowledged = self.acknowledged
-            transaction.respond(response(request, 100), now)
-            self._agent.emit(Reoffered(self, _description(request)))
+        self.change.invited(request, transaction, now)
 
     def _got_update(self, request: Request, transaction: Transaction, now: float) -> None:
-        """RFC 3311: the same without ACK; without a description it only refreshes."""
-        assert self.dialog is not None
-        if not _description(request):
-            self.dialog.refresh(request)
-            transaction.respond(self._answer(request, 200, b"", ()), now)
-        elif self._ours is not None or self._reinvite is not None:
-            transaction.respond(response(request, 491), now)
-        elif self._update is not None or self.state in ("incoming", "calling"):
-            transaction.respond(response(request, 500, headers=[("Retry-After", "1")]), now)
+        self.change.updated(request, transaction, now)
+
+    def _got_prack(self, request: Request, transaction: Transaction, now: float) -> None:
+        """A provisional answer of ours has arrived; an answer that waited for it goes out (RFC 3262 §3)."""
+        if self._transaction is None or not self._reliable.confirmed(request, self._transaction, now):
+            transaction.respond(response(request, 481), now)
+            return
+        if description(request):
+            # A second offer before the call is answered: we have nothing to change yet.
+            transaction.respond(response(request, 488), now)
         else:
-            self.dialog.refresh(request)
-            self._update = transaction
-            self._agent.emit(Reoffered(self, _description(request)))
+            transaction.respond(response(request, 200), now)
+        if self._taking is not None:
+            self.accept(self._taking[0], now, self._taking[1])
+
+    def _got_notify(self, request: Request, transaction: Transaction, now: float) -> None:
+        self.transfer.notified(request, transaction, now)
+
+    def _got_refer(self, request: Request, transaction: Transaction, now: float) -> None:
+        self.transfer.asked(request, transaction, now)
 
     def _got_info(self, request: Request, transaction: Transaction, now: float) -> None:
         transaction.respond(response(request, 200), now)
         if request.body:
-            self._agent.emit(Told(self, content_type(request), request.body))
+            self.agent.emit(Told(self, content_type(request), request.body))
 
     def _got_options(self, request: Request, transaction: Transaction, now: float) -> None:
-        transaction.respond(response(request, 200, headers=[("Allow", ALLOW), ("Accept", KIND)]), now)
+        transaction.respond(
+            response(request, 200, headers=[("Allow", ALLOW), ("Accept", KIND), ("Supported", SUPPORTED)]), now
+        )
 
     # inside -----------------------------------------------------------------------------------------------------
 
-    def _answer(self, request: Request, status: int, body: bytes, headers: Headers) -> Response:
+    def contact(self) -> str:
+        """Our Contact, as the other side can reach it."""
+        return self.agent.contact(self.peer)
+
+    def answer(self, request: Request, status: int, body: bytes, headers: Headers) -> Response:
+        """An answer within the dialog."""
         extra = [*headers]
         if status < 300 and request.method in ("INVITE", "UPDATE"):
-            extra += [("Contact", self._agent.contact(self.peer)), ("Allow", ALLOW)]
+            extra += [("Contact", self.contact()), ("Allow", ALLOW), ("Supported", SUPPORTED)]
         return response(request, status, to_tag=self.local_tag, headers=extra, body=body, kind=KIND)
 
     def _end(self, status: int, reason: str, *, theirs: bool, contacts: tuple[str, ...] = ()) -> None:
@@ -458,10 +503,12 @@ class Session:
             return
         self.state = "over"
         self._stop_repeating()
-        if self._retry is not None:
-            self._retry.cancel()
-        self._agent.emit(Over(self, status, reason, theirs, contacts))
-        self._agent.forget(self)
+        self._reliable.stop()
+        self.timer.stop()
+        self.change.stop()
+        self.transfer.stop()
+        self.agent.emit(Over(self, status, reason, theirs, contacts))
+        self.agent.forget(self)
 
 
 _Handler = Callable[[Session, Request, Transaction, float], None]
@@ -469,14 +516,12 @@ _IN_DIALOG: dict[str, _Handler] = {
     "BYE": Session._got_bye,
     "INVITE": Session._got_invite,
     "UPDATE": Session._got_update,
+    "PRACK": Session._got_prack,
+    "NOTIFY": Session._got_notify,
+    "REFER": Session._got_refer,
     "INFO": Session._got_info,
     "OPTIONS": Session._got_options,
 }
-
-
-def _description(message: Request | Response) -> bytes:
-    """The session description of a message; empty without one."""
-    return message.body if message.body and content_type(message) in (KIND, "") else b""
 
 
 def _contacts(answer: Response) -> list[Address]:
@@ -488,8 +533,3 @@ def _contacts(answer: Response) -> list[Address]:
 
 def _reason(request: Request) -> str:
     return request.headers.get_first("reason") or ""
-
-
-def _ignore(value: object) -> None:
-    """Take a value and forget it."""
-
