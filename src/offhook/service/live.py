@@ -91,6 +91,8 @@ class LiveCall:
         self.legs: dict[str, Leg] = {}
         self.streams: dict[str, MediaStream] = {}
         self.hop = 0
+        self.custom_context: dict[str, dict[str, str]] | None = None
+        """What the caller sent along for the app."""
         self.frame = 0
         self.bridge = Bridge(rate, self._port_failed)
         self.tick = self.bridge.tick

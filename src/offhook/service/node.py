@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -200,8 +200,11 @@ class Node:
         callee: Identifier,
         display_name: str,
         make_leg: Callable[[str, Callable[[str, LegEvent], None]], Leg],
+        sip_headers: Mapping[str, str] | None = None,
     ) -> LiveCall:
         """Take an inbound call: ring the app. CallError when the node is full or stopping.
+
+        `sip_headers` go to the app as the call's custom context.
 
         Whatever `make_leg` raises is raised, and nothing of the call is left.
         """
@@ -218,6 +221,8 @@ class Node:
             now=now,
         )
         live = self._begin(call_id, call)
+        if sip_headers:
+            live.custom_context = {"sipHeaders": dict(sip_headers), "voipHeaders": {}}
         try:
             leg = make_leg(leg_id, lambda leg, event: self.leg_event(live, leg, event))
         except Exception:
@@ -262,6 +267,7 @@ class Node:
             display_name=action.display_name,
             context=seal_context(payload, self.identity.context_key, self._random(12)),
             correlation_id=call.correlation_id,
+            custom_context=live.custom_context,
         )
         ringing = IncomingPost(call.call_id, event_id, body, lambda: call.ringing and live.hop == hop)
         told = self.outside.announce(ringing)

@@ -22,8 +22,9 @@ from offhook.legs.sip_trunk import SipTrunk
 from offhook.service.live import LiveCall
 from offhook.service.node import Node
 from offhook.sip.endpoint import Settings, SipEndpoint, Verdict
-from offhook.sip.grammar import Address, Uri, parse_uri
-from offhook.sip.message import Request, Response, address, response
+from offhook.sip.grammar import parse_uri
+from offhook.sip.identity import caller_of, custom_headers, identity_headers
+from offhook.sip.message import Request, Response, response
 from offhook.sip.registrar import Binding, Registrar, user_of
 from offhook.sip.session import Session
 from offhook.sip.transaction import Peer
@@ -87,7 +88,7 @@ class Phones:
     def incoming(self, trunk: SipTrunk, session: Session, make_leg: Callable[..., SipLeg]) -> int:
         """See `TrunkOwner`."""
         invite = session.invite
-        caller, target = address(invite, "from"), parse_uri(invite.uri)
+        caller, target = caller_of(invite, trusted=True), parse_uri(invite.uri)
         if not target.user:
             return 484
 
@@ -96,7 +97,8 @@ class Phones:
 
         try:
             callee = self.identify(target.user)
-            self._node.place(self.identify(caller.uri.user or "anonymous"), callee, caller.display, leg)
+            source = self.identify(caller.user or "anonymous")
+            self._node.place(source, callee, caller.display, leg, custom_headers(invite))
         except CallError as error:
             log.warning("a call to %s was refused: %s", target.user, error)
             return 503
@@ -123,14 +125,14 @@ class Phones:
         peer = binding.peer
         if not binding.behind_nat and transport == "udp":
             peer = Peer("udp", target.host, target.port or 5060)
-        shown = caller.id if caller is not None else "anonymous"
         host, _ = self.trunk.endpoint.settings.local[peer.transport]
-        source = Address(Uri("sip", shown, host))
+        shown = caller.id if caller is not None else "anonymous"
+        source, headers = identity_headers(shown, host, private=caller is None, trusted=False)
 
         def event(leg: str, what: LegEvent) -> None:
             self._node.leg_event(live, leg, what)
 
-        return self.trunk.dial(leg_id, target, peer, source, event)
+        return self.trunk.dial(leg_id, target, peer, source, event, tuple(headers))
 
     def live(self, call_id: str) -> LiveCall:
         """The call of an id."""
