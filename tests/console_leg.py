@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import numpy.typing as npt
 from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
-from tests.live import CALLEE, CALLER, DEADLINE, DevNode, until
+from tests.live import CALLEE, CALLER, DEADLINE, LiveNode, until
 
 from offhook.wire.signing import http_date, sign_hmac
 
@@ -90,7 +90,7 @@ class Leg:
 
 
 @contextlib.asynccontextmanager
-async def leg(node: DevNode) -> AsyncIterator[Leg]:
+async def leg(node: LiveNode) -> AsyncIterator[Leg]:
     """An open console socket that has not said anything yet."""
     path = "/console/api/leg"
     signed = sign_hmac("GET", path, urlsplit(node.http).netloc, http_date(time.time()), b"", base64.b64decode(node.key))
@@ -108,7 +108,7 @@ async def leg(node: DevNode) -> AsyncIterator[Leg]:
 
 
 @contextlib.asynccontextmanager
-async def caller(node: DevNode, *, to: str = CALLEE, sender: str = CALLER, **script: Any) -> AsyncIterator[Leg]:
+async def caller(node: LiveNode, *, to: str = CALLEE, sender: str = CALLER, **script: Any) -> AsyncIterator[Leg]:
     """A placed call; it is hung up at the end when it is still up."""
     async with leg(node) as one:
         await one.send(kind="place", to=f"4:{to}", **{"from": f"4:{sender}", "lead": 0, **script})
@@ -119,7 +119,7 @@ async def caller(node: DevNode, *, to: str = CALLEE, sender: str = CALLER, **scr
 
 
 @contextlib.asynccontextmanager
-async def phone(node: DevNode, number: str = CALLEE, **script: Any) -> AsyncIterator[Leg]:
+async def phone(node: LiveNode, number: str = CALLEE, **script: Any) -> AsyncIterator[Leg]:
     """A registered phone."""
     async with leg(node) as one:
         await one.send(kind="register", identity=f"4:{number}", **script)

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
-from tests.live import DevNode, sdk_environment, until
+from tests.live import LiveNode, sdk_environment, until
 
 JS = Path(__file__).parent / "conformance" / "js"
 STRANGER_KEY = base64.b64encode(b"not the key of this node, for sure").decode()
@@ -112,7 +112,7 @@ class JsApp:
 
 
 @contextlib.asynccontextmanager
-async def running_app(node: DevNode, port: int, folder: Path) -> AsyncIterator[JsApp]:
+async def running_app(node: LiveNode, port: int, folder: Path) -> AsyncIterator[JsApp]:
     """Start the app as `offhook exec` would; it ends when its stdin is closed."""
     process = await asyncio.create_subprocess_exec(
         "node", "app.mjs", cwd=JS, limit=2**20,

@@ -44,7 +44,7 @@ async def until(condition: Callable[[], Any], what: str = "", deadline: float = 
 
 
 @dataclass
-class DevNode:
+class LiveNode:
     """A running `offhook dev`: its first line, and the events that it printed since."""
 
     process: asyncio.subprocess.Process
@@ -82,7 +82,7 @@ class DevNode:
 
 
 @contextlib.asynccontextmanager
-async def dev_node(state: Path, *options: str) -> AsyncIterator[DevNode]:
+async def dev_node(state: Path, *options: str) -> AsyncIterator[LiveNode]:
     """Start a node on a free port; it is stopped at the end, and must then exit with 0."""
     process = await asyncio.create_subprocess_exec(
         *OFFHOOK, "dev", "--port", "0", "--json", "--state", str(state), *options,
@@ -94,7 +94,7 @@ async def dev_node(state: Path, *options: str) -> AsyncIterator[DevNode]:
         first = await asyncio.wait_for(process.stdout.readline(), DEADLINE)
         if not first:
             raise AssertionError(f"the node did not start: {(await process.stderr.read()).decode()}")
-        node = DevNode(process, json.loads(first))
+        node = LiveNode(process, json.loads(first))
         tasks = [
             asyncio.create_task(_lines(process.stdout, lambda line: node.events.append(json.loads(line)))),
             asyncio.create_task(_lines(process.stderr, node.log.append)),
@@ -117,7 +117,7 @@ async def _lines(stream: asyncio.StreamReader, take: Callable[[str], Any]) -> No
 
 
 async def rest(
-    node: DevNode,
+    node: LiveNode,
     method: str,
     path: str,
     body: Any = None,
@@ -163,7 +163,9 @@ def streaming_options(
     }
 
 
-async def answer(node: DevNode, context: str, callback: str, streaming: dict[str, Any] | None = None) -> dict[str, Any]:
+async def answer(
+    node: LiveNode, context: str, callback: str, streaming: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """Answer by hand; the CallConnectionProperties."""
     body: dict[str, Any] = {"incomingCallContext": context, "callbackUri": callback}
     if streaming is not None:
@@ -173,7 +175,7 @@ async def answer(node: DevNode, context: str, callback: str, streaming: dict[str
     return dict(properties)
 
 
-async def trace(node: DevNode, any_id: str) -> dict[str, Any]:
+async def trace(node: LiveNode, any_id: str) -> dict[str, Any]:
     """The node's trace of a call, by call id or call connection id."""
     path = f"/console/api/calls/{any_id}"
     signed = sign_hmac("GET", path, urlsplit(node.http).netloc, http_date(time.time()), b"", base64.b64decode(node.key))
@@ -182,7 +184,7 @@ async def trace(node: DevNode, any_id: str) -> dict[str, Any]:
         return dict(await response.json())
 
 
-async def call(node: DevNode, *options: str, to: str = CALLEE, sender: str = CALLER) -> tuple[int, dict[str, Any]]:
+async def call(node: LiveNode, *options: str, to: str = CALLEE, sender: str = CALLER) -> tuple[int, dict[str, Any]]:
     """Run `offhook call`; its exit status and the JSON of its last line."""
     process = await asyncio.create_subprocess_exec(
         *OFFHOOK, "call", "--node", node.http, "--to", to, "--from", sender, "--json", *options,
@@ -393,7 +395,7 @@ class TestApp:
         task.add_done_callback(self._tasks.discard)
 
 
-def sdk_environment(node: DevNode) -> dict[str, str]:
+def sdk_environment(node: LiveNode) -> dict[str, str]:
     """The environment in which an SDK trusts the node, as `offhook exec` sets it."""
     bundle = str(node.info["caBundle"])
     return {

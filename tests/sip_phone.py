@@ -147,6 +147,12 @@ class TestPhone:
 
     # Guard, TrunkOwner ------------------------------------------------------------------------------------------
 
+    def hears(self, peer: Peer, now: float) -> bool:
+        return True
+
+    def over(self, session: Session) -> None:
+        pass
+
     def admit(self, request: Request, peer: Peer, now: float) -> Verdict:
         return Verdict()
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientSession
-from tests.live import CALLER, OFFHOOK, DevNode, call, dev_node, sdk_environment, until
+from tests.live import CALLER, OFFHOOK, LiveNode, call, dev_node, sdk_environment, until
 
 from offhook.audio.wav import read_wav
 
@@ -39,7 +39,7 @@ class Echo:
 
 
 @contextlib.asynccontextmanager
-async def echo_app(node: DevNode, *options: str) -> AsyncIterator[Echo]:
+async def echo_app(node: LiveNode, *options: str) -> AsyncIterator[Echo]:
     environment = sdk_environment(node) | {
         "ACS_RESOURCE_ID": node.info["resourceId"],
         "ACS_TOKEN_ISSUER": node.info["issuer"],

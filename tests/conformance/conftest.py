@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from tests.console_leg import caller
-from tests.live import DevNode, TestApp, answer, dev_node, streaming_options, until
+from tests.live import LiveNode, TestApp, answer, dev_node, streaming_options, until
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -29,7 +29,7 @@ def unanswered(
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[DevNode, TestApp]]:
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[LiveNode, TestApp]]:
     """A node whose calls go to an app that has been validated."""
     app = TestApp()
     async with app.running(), dev_node(tmp_path_factory.mktemp("state"), "--incoming", app.webhook) as node:
@@ -38,20 +38,20 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def app(world: tuple[DevNode, TestApp]) -> TestApp:
+async def app(world: tuple[LiveNode, TestApp]) -> TestApp:
     """The module's app, as new."""
     await world[1].clear()
     return world[1]
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def node(world: tuple[DevNode, TestApp], app: TestApp) -> DevNode:
+async def node(world: tuple[LiveNode, TestApp], app: TestApp) -> LiveNode:
     """The module's node."""
     return world[0]
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def still_well(world: tuple[DevNode, TestApp]) -> AsyncIterator[None]:
+async def still_well(world: tuple[LiveNode, TestApp]) -> AsyncIterator[None]:
     """After the test: a whole call with sound both ways, and a log without a traceback."""
     node, app = world
     yield

@@ -25,7 +25,7 @@ from azure.core.credentials import AzureKeyCredential
 from joserfc import jwt
 from joserfc.jwk import KeySet
 from tests.console_leg import Samples
-from tests.live import DevNode
+from tests.live import LiveNode
 
 CLIENTS = ("async http", "async http with slash", "async connection string", "sync http", "sync connection string")
 
@@ -58,7 +58,7 @@ class Sdk:
 
 
 @contextlib.asynccontextmanager
-async def sdk(node: DevNode, kind: str, key: str | None = None) -> AsyncIterator[Sdk]:
+async def sdk(node: LiveNode, kind: str, key: str | None = None) -> AsyncIterator[Sdk]:
     """A client of one of `CLIENTS`. The sync one with a connection string takes its trust from the environment."""
     credential = AzureKeyCredential(key or node.key)
     made: Any
@@ -97,7 +97,7 @@ def number(text: str) -> PhoneNumberIdentifier:
     return PhoneNumberIdentifier(text)
 
 
-async def claims(node: DevNode, authorization: str) -> dict[str, Any]:
+async def claims(node: LiveNode, authorization: str) -> dict[str, Any]:
     """The claims of a Bearer token, checked with the node's key page."""
     scheme, token = authorization.split(" ")
     assert scheme == "Bearer"

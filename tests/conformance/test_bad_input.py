@@ -26,7 +26,7 @@ from tests.console_leg import caller
 from tests.live import (
     API_VERSION,
     CONNECTIONS,
-    DevNode,
+    LiveNode,
     TestApp,
     answer,
     rest,
@@ -82,14 +82,14 @@ WRONG_BODIES: list[tuple[Any, str]] = [
 ]
 
 
-async def test_a_wrong_body_is_refused_by_the_name_of_its_field(node: DevNode) -> None:
+async def test_a_wrong_body_is_refused_by_the_name_of_its_field(node: LiveNode) -> None:
     for body, word in WRONG_BODIES:
         status, error = await rest(node, "POST", CONNECTIONS, body)
         assert (status, error["error"]["code"]) == (400, "8523"), (body, error)
         assert word in told(error), (body, told(error))
 
 
-async def test_a_huge_body_is_refused_whether_or_not_it_says_so(node: DevNode) -> None:
+async def test_a_huge_body_is_refused_whether_or_not_it_says_so(node: LiveNode) -> None:
     status, error = await rest(node, "POST", CONNECTIONS, b"x" * (2**20 + 1))
     assert (status, "1048576" in told(error)) == (413, True)
 
@@ -101,7 +101,7 @@ async def test_a_huge_body_is_refused_whether_or_not_it_says_so(node: DevNode) -
         assert response.status == 413
 
 
-async def test_paths_methods_and_versions(node: DevNode) -> None:
+async def test_paths_methods_and_versions(node: LiveNode) -> None:
     for method, path, expected in [
         ("GET", "/", 404),
         ("GET", "/calling/nothing", 404),
@@ -119,7 +119,7 @@ async def test_paths_methods_and_versions(node: DevNode) -> None:
         assert (status, API_VERSION in told(error)) == (400, True)
 
 
-async def raw_target(node: DevNode, method: str, target: str) -> tuple[int, Any]:
+async def raw_target(node: LiveNode, method: str, target: str) -> tuple[int, Any]:
     """A signed request whose target goes out as it is."""
     host = urlsplit(node.http).netloc
     signed = sign_hmac(method, target, host, http_date(time.time()), b"", base64.b64decode(node.key))
@@ -129,7 +129,7 @@ async def raw_target(node: DevNode, method: str, target: str) -> tuple[int, Any]
     )
 
 
-async def raw_http(node: DevNode, request: bytes) -> tuple[int, Any]:
+async def raw_http(node: LiveNode, request: bytes) -> tuple[int, Any]:
     """Bytes to the port; status and JSON of the answer."""
     reader, writer = await asyncio.open_connection("127.0.0.1", node.port)
     writer.write(request)
@@ -142,7 +142,7 @@ async def raw_http(node: DevNode, request: bytes) -> tuple[int, Any]:
     return status, body
 
 
-async def test_a_signature_outside_the_skew(node: DevNode) -> None:
+async def test_a_signature_outside_the_skew(node: LiveNode) -> None:
     path = f"{CONNECTIONS}/{uuid.uuid4()}"
     for minutes, expected in [(-6, 401), (6, 401), (-4, 404), (4, 404)]:
         status, error = await rest(node, "GET", path, signed_at=time.time() + 60 * minutes)
@@ -151,7 +151,7 @@ async def test_a_signature_outside_the_skew(node: DevNode) -> None:
             assert "x-ms-date" in told(error)
 
 
-async def test_a_request_without_a_good_signature(node: DevNode) -> None:
+async def test_a_request_without_a_good_signature(node: LiveNode) -> None:
     """Whatever is wrong with it: 401, code 7509 or 7501, never anything else."""
     target = f"{CONNECTIONS}/x?api-version={API_VERSION}"
     host = urlsplit(node.http).netloc
@@ -174,7 +174,7 @@ async def test_a_request_without_a_good_signature(node: DevNode) -> None:
         assert (status, error["error"]["code"] in ("7509", "7501")) == (401, True), (wrong, error)
 
 
-async def test_an_expired_context(node: DevNode, app: TestApp) -> None:
+async def test_an_expired_context(node: LiveNode, app: TestApp) -> None:
     """Sealed with the node's own key, so that only its age is wrong."""
     state = State.open(Path(node.info["caFile"]).parent)
     key = hashlib.sha256(b"context" + state.token_key_pem).digest()
@@ -191,7 +191,7 @@ async def test_an_expired_context(node: DevNode, app: TestApp) -> None:
 # the port -----------------------------------------------------------------------------------------------------------
 
 
-async def test_a_client_hello_in_one_byte_pieces(node: DevNode) -> None:
+async def test_a_client_hello_in_one_byte_pieces(node: LiveNode) -> None:
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     tls = ssl.create_default_context(cafile=node.info["caFile"]).wrap_bio(
         incoming, outgoing, server_hostname="localhost"
@@ -221,7 +221,7 @@ async def test_a_client_hello_in_one_byte_pieces(node: DevNode) -> None:
     assert pieces > 200
 
 
-async def test_garbage_on_the_port(node: DevNode) -> None:
+async def test_garbage_on_the_port(node: LiveNode) -> None:
     for garbage in (b"\0" * 100, b"\x16" + b"\xff" * 500, b"\x16\x03\x01", b"GET", b"\r\n\r\n", b"A" * 70_000):
         reader, writer = await asyncio.open_connection("127.0.0.1", node.port)
         writer.write(garbage)
@@ -231,7 +231,7 @@ async def test_garbage_on_the_port(node: DevNode) -> None:
         writer.close()
 
 
-async def test_a_thousand_idle_sockets(node: DevNode, app: TestApp) -> None:
+async def test_a_thousand_idle_sockets(node: LiveNode, app: TestApp) -> None:
     """Silent ones, half a request, half a console socket: calls go on beside them (looked at by the fixture too)."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(soft, 4096), hard), hard))

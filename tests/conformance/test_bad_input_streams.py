@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from aiohttp import ClientSession
 from tests.console_leg import caller, leg
-from tests.live import DevNode, TestApp, answer, audio_text, dev_node, streaming_options, trace, until
+from tests.live import LiveNode, TestApp, answer, audio_text, dev_node, streaming_options, trace, until
 from tests.raw_socket import tcp_app
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures("still_well")]
@@ -36,7 +36,7 @@ MESSAGES: list[str | bytes] = [
 ]  # fmt: skip
 
 
-async def test_messages_that_make_no_sense_cost_nothing_else(node: DevNode, app: TestApp) -> None:
+async def test_messages_that_make_no_sense_cost_nothing_else(node: LiveNode, app: TestApp) -> None:
     async with caller(node) as one:
         data = await app.invited()
         made = await answer(node, data["incomingCallContext"], app.callback, streaming_options(app.socket))
@@ -58,7 +58,7 @@ async def test_messages_that_make_no_sense_cost_nothing_else(node: DevNode, app:
     assert figures["badMessages"] >= 6
 
 
-async def test_audio_at_the_wrong_rate_is_played_and_said_once(node: DevNode, app: TestApp) -> None:
+async def test_audio_at_the_wrong_rate_is_played_and_said_once(node: LiveNode, app: TestApp) -> None:
     async with caller(node):
         data = await app.invited()
         made = await answer(node, data["incomingCallContext"], app.callback, streaming_options(app.socket))
@@ -70,7 +70,7 @@ async def test_audio_at_the_wrong_rate_is_played_and_said_once(node: DevNode, ap
     assert len([e for e in page["events"] if "is the rate right?" in str(e["detail"])]) == 1
 
 
-async def test_a_stream_that_floods_is_refused_beyond_ten_minutes(node: DevNode, app: TestApp) -> None:
+async def test_a_stream_that_floods_is_refused_beyond_ten_minutes(node: LiveNode, app: TestApp) -> None:
     """Eleven minutes at once: the newest minute is refused, counted and said; the rest is cut by StopAudio."""
     minute = audio_text(bytes(range(1, 129)) * (16000 * 2 * 60 // 128))
     async with caller(node) as one:
@@ -94,7 +94,7 @@ async def test_a_stream_that_floods_is_refused_beyond_ten_minutes(node: DevNode,
     assert [e for e in page["events"] if "buffer is full" in str(e["detail"])]
 
 
-async def test_a_message_beyond_the_bound_ends_the_connection_not_the_call(node: DevNode, app: TestApp) -> None:
+async def test_a_message_beyond_the_bound_ends_the_connection_not_the_call(node: LiveNode, app: TestApp) -> None:
     """Five MiB in one message: the socket is closed and dialled again."""
     async with caller(node) as one:
         data = await app.invited()
@@ -111,7 +111,7 @@ async def test_a_message_beyond_the_bound_ends_the_connection_not_the_call(node:
 
 
 async def test_an_app_that_never_answers_its_posts_is_not_asked_twice(
-    node: DevNode, app: TestApp, tmp_path_factory: pytest.TempPathFactory
+    node: LiveNode, app: TestApp, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Every event comes once, in order, a second apart at most; the call is not held up."""
     posts: list[tuple[float, str]] = []
@@ -158,7 +158,7 @@ async def test_an_app_that_never_answers_its_posts_is_not_asked_twice(
 # the console --------------------------------------------------------------------------------------------------------
 
 
-async def test_the_console_says_what_is_wrong_and_stays_open(node: DevNode) -> None:
+async def test_the_console_says_what_is_wrong_and_stays_open(node: LiveNode) -> None:
     place = {"kind": "place", "to": "4:+15550100002", "from": "4:+15550100001"}
     wrong: list[tuple[Any, str]] = [
         ("{", "bad message"),
@@ -197,7 +197,7 @@ async def test_the_console_says_what_is_wrong_and_stays_open(node: DevNode) -> N
         assert not [said for said in one.said if said["kind"] != "error"]
 
 
-async def test_the_console_needs_the_key(node: DevNode) -> None:
+async def test_the_console_needs_the_key(node: LiveNode) -> None:
     async with ClientSession() as session:
         for path in ("status", "calls", "calls/x", "leg"):
             async with session.get(f"{node.http}/console/api/{path}") as response:
@@ -205,7 +205,7 @@ async def test_the_console_needs_the_key(node: DevNode) -> None:
                 assert (await response.json())["error"]["code"] == "7509"
 
 
-async def test_two_phones_cannot_be_one(node: DevNode) -> None:
+async def test_two_phones_cannot_be_one(node: LiveNode) -> None:
     async with leg(node) as one, leg(node) as other:
         await one.send(kind="register", identity="4:+15550100055")
         await one.told("registered")

@@ -19,7 +19,7 @@ import pytest
 import pytest_asyncio
 from tests.console_leg import Leg, Samples, caller, phone
 from tests.js_app import JsApp, JsError, Report, running_app
-from tests.live import CALLER, DevNode, call, dev_node, until
+from tests.live import CALLER, LiveNode, call, dev_node, until
 
 from offhook.audio.tones import sine
 from offhook.audio.wav import read_wav
@@ -38,7 +38,7 @@ def unused_port() -> int:
         return int(probe.getsockname()[1])
 
 
-World = tuple[DevNode, JsApp, Report]
+World = tuple[LiveNode, JsApp, Report]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -59,7 +59,7 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
 
 
 @pytest.fixture
-def node(world: World) -> DevNode:
+def node(world: World) -> LiveNode:
     return world[0]
 
 
@@ -112,7 +112,7 @@ async def answer(app: JsApp, number: str, options: Report, client: str = "tls") 
 
 
 @contextlib.asynccontextmanager
-async def talking(node: DevNode, app: JsApp, number: str, options: Report) -> AsyncIterator[tuple[Leg, Report]]:
+async def talking(node: LiveNode, app: JsApp, number: str, options: Report) -> AsyncIterator[tuple[Leg, Report]]:
     """An answered call whose caller is steered by the test."""
     async with caller(node, to=number, tone=TONE) as leg:
         connection = await answer(app, number, options)
@@ -159,7 +159,7 @@ def pieces(hz: float, seconds: float, count: int) -> list[str]:
     ],
 )
 async def test_callers_hear_their_echo(
-    node: DevNode, app: JsApp, tmp_path: Path, client: str, formats: list[tuple[str, str]]
+    node: LiveNode, app: JsApp, tmp_path: Path, client: str, formats: list[tuple[str, str]]
 ) -> None:
     """Two calls at once through one client of the SDK."""
     async with asyncio.TaskGroup() as group:
@@ -169,7 +169,7 @@ async def test_callers_hear_their_echo(
 
 
 async def _echo_call(
-    node: DevNode, app: JsApp, number: str, out: Path, client: str, audio_format: str, channels: str
+    node: LiveNode, app: JsApp, number: str, out: Path, client: str, audio_format: str, channels: str
 ) -> None:
     rate = 24000 if "24" in audio_format else 16000
     options = ("--tone", f"{TONE:g}", "--lead", "0.2", "--dtmf", "0.6:7", "--duration", "2.2", "--out", str(out))
@@ -214,7 +214,7 @@ async def _assert_events(app: JsApp, connection: Report, context: str, number: s
     assert (over["code"], over["subCode"]) == (figures["code"], figures["subCode"])
 
 
-async def test_the_app_looks_at_the_call_and_restarts_its_stream(node: DevNode, app: JsApp, number: str) -> None:
+async def test_the_app_looks_at_the_call_and_restarts_its_stream(node: LiveNode, app: JsApp, number: str) -> None:
     url = app.socket + "?echo=1"
     asked = {"operationContext": "set-up", "mediaStreamingOptions": streaming(url, startMediaStreaming=False)}
     async with talking(node, app, number, asked) as (leg, connection):
@@ -254,7 +254,7 @@ async def test_the_app_looks_at_the_call_and_restarts_its_stream(node: DevNode, 
         assert (ended["endedBy"], ended["subCode"]) == ("app", 7000)
 
 
-async def test_bursts_play_whole_and_stop_audio_cuts(node: DevNode, app: JsApp, number: str) -> None:
+async def test_bursts_play_whole_and_stop_audio_cuts(node: LiveNode, app: JsApp, number: str) -> None:
     """Each audio message of the SDK carries an empty stopAudio: it must not cut what came before."""
     async with talking(node, app, number, {"mediaStreamingOptions": streaming(app.socket)}) as (leg, connection):
         one = {"connectionId": connection["callConnectionId"]}
@@ -277,7 +277,7 @@ async def test_bursts_play_whole_and_stop_audio_cuts(node: DevNode, app: JsApp, 
         await app.event(connection, "CallDisconnected")
 
 
-async def test_what_cannot_be_streamed_is_told_and_the_call_lives(node: DevNode, app: JsApp, number: str) -> None:
+async def test_what_cannot_be_streamed_is_told_and_the_call_lives(node: LiveNode, app: JsApp, number: str) -> None:
     nowhere = {
         "operationContext": "nowhere",
         "mediaStreamingOptions": streaming(f"ws://127.0.0.1:{unused_port()}/"),
@@ -300,7 +300,7 @@ async def test_what_cannot_be_streamed_is_told_and_the_call_lives(node: DevNode,
 
 @pytest.mark.parametrize(("reason", "code", "sub_code"), [("busy", 486, 560486), (None, 200, 5002)])
 async def test_a_rejected_call(
-    node: DevNode, app: JsApp, number: str, reason: str | None, code: int, sub_code: int
+    node: LiveNode, app: JsApp, number: str, reason: str | None, code: int, sub_code: int
 ) -> None:
     async with asyncio.TaskGroup() as group:
         calling = group.create_task(call(node, "--tone", "440", to=number))
@@ -311,7 +311,7 @@ async def test_a_rejected_call(
     assert (figures["code"], figures["subCode"]) == (code, sub_code)
 
 
-async def test_a_redirected_call(node: DevNode, app: JsApp, number: str) -> None:
+async def test_a_redirected_call(node: LiveNode, app: JsApp, number: str) -> None:
     other = next(_numbers)
     async with phone(node, other, answerAfter=0.1, tone=700, lead=0) as called, caller(node, to=number) as leg:
         context = (await app.incoming(number))["incomingCallContext"]
@@ -326,7 +326,7 @@ async def test_a_redirected_call(node: DevNode, app: JsApp, number: str) -> None
 
 
 @pytest.mark.parametrize("client", ["tls", "http"])
-async def test_a_created_call_is_answered(node: DevNode, app: JsApp, number: str, client: str) -> None:
+async def test_a_created_call_is_answered(node: LiveNode, app: JsApp, number: str, client: str) -> None:
     asked = {"operationContext": "out", "mediaStreamingOptions": streaming(app.socket + "?echo=1", "Pcm24KMono")}
     async with phone(node, number, answerAfter=0.2, tone=TONE, lead=0) as called:
         created = await app.ask(
@@ -347,7 +347,7 @@ async def test_a_created_call_is_answered(node: DevNode, app: JsApp, number: str
         assert (await called.told("ended"))["subCode"] == 7000
 
 
-async def test_a_group_call_streams_each_participant(node: DevNode, app: JsApp, number: str) -> None:
+async def test_a_group_call_streams_each_participant(node: LiveNode, app: JsApp, number: str) -> None:
     tones = {number: 500.0, next(_numbers): 900.0}
     asked = {
         "sourceCallIdNumber": {"phoneNumber": APP_CALLS_FROM},
@@ -375,7 +375,7 @@ async def test_a_group_call_streams_each_participant(node: DevNode, app: JsApp, 
     [({"reject": "busy"}, 486, 560486, False), ({"reject": "declined"}, 200, 5002, True), (None, 404, 8544, False)],
 )
 async def test_a_created_call_that_fails(
-    node: DevNode, app: JsApp, number: str, registration: Report | None, code: int, sub_code: int, disconnected: bool
+    node: LiveNode, app: JsApp, number: str, registration: Report | None, code: int, sub_code: int, disconnected: bool
 ) -> None:
     async with contextlib.AsyncExitStack() as stack:
         if registration is not None:
@@ -397,7 +397,7 @@ async def test_a_created_call_that_fails(
 # errors -------------------------------------------------------------------------------------------------------------
 
 
-async def test_errors_are_typed(node: DevNode, app: JsApp, number: str) -> None:
+async def test_errors_are_typed(node: LiveNode, app: JsApp, number: str) -> None:
     async with talking(node, app, number, {}) as (_, connection):
         one = {"connectionId": connection["callConnectionId"]}
         again = {"context": (await app.incoming(number))["incomingCallContext"], "callback": app.callback}

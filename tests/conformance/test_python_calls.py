@@ -11,7 +11,7 @@ from azure.communication.callautomation import CallConnectionState
 from azure.core.exceptions import ResourceNotFoundError
 from tests.conformance.python_sdk import CLIENTS, Sdk, claims, dominant, media_streaming, number, pcm_of, sdk, tone
 from tests.console_leg import Leg, caller
-from tests.live import CALLEE, CALLER, DevNode, Stream, TestApp, until
+from tests.live import CALLEE, CALLER, LiveNode, Stream, TestApp, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -19,7 +19,7 @@ FORMATS = dict(zip(CLIENTS, [(16000, True), (24000, False), (16000, False), (240
 
 
 @pytest.mark.parametrize("kind", CLIENTS)
-async def test_a_whole_call(node: DevNode, app: TestApp, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_whole_call(node: LiveNode, app: TestApp, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """From the ring to CallDisconnected, in the order in which the docs' samples do it."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(node.info["caBundle"]))
     rate, mixed = FORMATS[kind]
@@ -65,7 +65,7 @@ async def test_a_whole_call(node: DevNode, app: TestApp, kind: str, monkeypatch:
         assert refused.value.error is not None and refused.value.error.code == "8522"
 
 
-async def check_stream(node: DevNode, app: TestApp, stream: Stream, leg: Leg, rate: int, mixed: bool) -> None:
+async def check_stream(node: LiveNode, app: TestApp, stream: Stream, leg: Leg, rate: int, mixed: bool) -> None:
     """Handshake, metadata and frames; the caller's tone up, the app's tone down, both at unchanged level."""
     connected = await app.event("CallConnected")
     assert stream.headers["x-ms-call-connection-id"] == connected["callConnectionId"]
@@ -135,7 +135,7 @@ async def check_stop_and_start(client: Sdk, app: TestApp, connection_id: str) ->
     await app.stream(2, frames=5)
 
 
-async def check_stop_audio(node: DevNode, app: TestApp, leg: Leg, rate: int) -> None:
+async def check_stop_audio(node: LiveNode, app: TestApp, leg: Leg, rate: int) -> None:
     """What is queued is thrown away at once, on the second stream too."""
     stream = app.streams[1]
     before, events = sum(leg.of_app), len(node.named("stopAudio"))
@@ -148,7 +148,7 @@ async def check_stop_audio(node: DevNode, app: TestApp, leg: Leg, rate: int) -> 
     assert not any(leg.of_app[-3:])
 
 
-async def test_streaming_that_is_not_wanted_at_first(node: DevNode, app: TestApp) -> None:
+async def test_streaming_that_is_not_wanted_at_first(node: LiveNode, app: TestApp) -> None:
     """No socket until start_media_streaming; without any options it is refused by name."""
     async with sdk(node, "async http") as client:
         async with caller(node):

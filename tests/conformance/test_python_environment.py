@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 from tests.conformance.python_sdk import dominant
 from tests.console_leg import caller
-from tests.live import DevNode, dev_node, sdk_environment, until
+from tests.live import LiveNode, dev_node, sdk_environment, until
 
 PUBLIC = "https://voice.example.com"
 
 
 @contextlib.asynccontextmanager
-async def program(node: DevNode, public: str, kind: str, port: int) -> AsyncIterator[list[dict[str, Any]]]:
+async def program(node: LiveNode, public: str, kind: str, port: int) -> AsyncIterator[list[dict[str, Any]]]:
     """The app as a process with the node's environment; gives the lines that it prints."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.conformance.sdk_app", public, kind,
@@ -51,7 +51,7 @@ async def program(node: DevNode, public: str, kind: str, port: int) -> AsyncIter
         await reader
 
 
-async def talk(node: DevNode, lines: list[dict[str, Any]]) -> None:
+async def talk(node: LiveNode, lines: list[dict[str, Any]]) -> None:
     """A call whose tone comes back."""
     await until(lambda: [e for e in node.named("subscription") if e["state"] == "validated"], "validation", 30)
     async with caller(node, tone=440) as leg:

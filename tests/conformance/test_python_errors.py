@@ -15,7 +15,7 @@ from azure.core.exceptions import (
 )
 from tests.conformance.python_sdk import number, sdk
 from tests.console_leg import caller, phone
-from tests.live import CALLEE, CONNECTIONS, DevNode, TestApp, rest
+from tests.live import CALLEE, CONNECTIONS, LiveNode, TestApp, rest
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -29,7 +29,7 @@ def figures(error: HttpResponseError) -> tuple[int | None, str | None]:
 
 
 @BOTH
-async def test_the_loser_of_a_second_answer(node: DevNode, app: TestApp, kind: str) -> None:
+async def test_the_loser_of_a_second_answer(node: LiveNode, app: TestApp, kind: str) -> None:
     async with sdk(node, kind) as client, caller(node) as leg:
         context = (await app.invited())["incomingCallContext"]
         await client(client.client.answer_call, context, app.callback)
@@ -42,7 +42,7 @@ async def test_the_loser_of_a_second_answer(node: DevNode, app: TestApp, kind: s
 
 
 @BOTH
-async def test_unknown_ids(node: DevNode, kind: str) -> None:
+async def test_unknown_ids(node: LiveNode, kind: str) -> None:
     async with sdk(node, kind) as client:
         connection = client.connection(NOWHERE)
         for method, arguments in [
@@ -60,7 +60,7 @@ async def test_unknown_ids(node: DevNode, kind: str) -> None:
 
 
 @BOTH
-async def test_an_operation_that_is_not_built(node: DevNode, app: TestApp, kind: str) -> None:
+async def test_an_operation_that_is_not_built(node: LiveNode, app: TestApp, kind: str) -> None:
     """It says so by name, and never that it succeeded."""
     async with sdk(node, kind) as client, caller(node):
         context = (await app.invited())["incomingCallContext"]
@@ -73,14 +73,14 @@ async def test_an_operation_that_is_not_built(node: DevNode, app: TestApp, kind:
 
 
 @BOTH
-async def test_a_wrong_key(node: DevNode, kind: str) -> None:
+async def test_a_wrong_key(node: LiveNode, kind: str) -> None:
     async with sdk(node, kind, key="bm90IHRoZSBrZXk=") as client:
         with pytest.raises(ClientAuthenticationError) as refused:
             await client(client.connection(NOWHERE).get_call_properties)
         assert figures(refused.value) == (401, "7509")
 
 
-async def test_a_wrong_context_and_a_wrong_url(node: DevNode, app: TestApp) -> None:
+async def test_a_wrong_context_and_a_wrong_url(node: LiveNode, app: TestApp) -> None:
     async with sdk(node, "async http") as client, caller(node):
         context = (await app.invited())["incomingCallContext"]
         for wrong in (context[:-2] + "AA", context[: len(context) // 2], "x", "a.b.c"):
@@ -95,13 +95,13 @@ async def test_a_wrong_context_and_a_wrong_url(node: DevNode, app: TestApp) -> N
         await client(client.client.answer_call, context, app.callback)
 
 
-async def repeated(node: DevNode, path: str, body: Any, request_id: str) -> tuple[int, Any]:
+async def repeated(node: LiveNode, path: str, body: Any, request_id: str) -> tuple[int, Any]:
     """A request as the SDK's retry sends it: the same id, a new date and signature."""
     headers = {"Repeatability-Request-ID": request_id, "Repeatability-First-Sent": "Sun, 22 Nov 2026 12:08:00 GMT"}
     return await rest(node, "POST", path, body, headers=headers)
 
 
-async def test_a_repeated_request_is_done_once(node: DevNode, app: TestApp) -> None:
+async def test_a_repeated_request_is_done_once(node: LiveNode, app: TestApp) -> None:
     """The same status and ids, the state as of now; another request under the id is refused."""
     request_id = str(uuid.uuid4())
     body = {"targets": [{"phoneNumber": {"value": CALLEE}}], "callbackUri": app.callback}
@@ -125,7 +125,7 @@ async def test_a_repeated_request_is_done_once(node: DevNode, app: TestApp) -> N
         assert (status, gone["callConnectionState"]) == (201, "disconnected")
 
 
-async def test_a_participant_by_any_spelling_of_its_id(node: DevNode, app: TestApp) -> None:
+async def test_a_participant_by_any_spelling_of_its_id(node: LiveNode, app: TestApp) -> None:
     """The SDKs encode raw ids in the path, the async one's HTTP stack half undoes it (protocol.md §4.1)."""
     async with sdk(node, "async http") as client, caller(node, sender="+15550100077"):
         context = (await app.invited())["incomingCallContext"]

@@ -8,7 +8,7 @@ import pytest
 from azure.communication.callautomation import CallRejectReason
 from tests.conformance.python_sdk import media_streaming, number, sdk, tone
 from tests.console_leg import caller, phone
-from tests.live import CALLEE, CALLER, DevNode, TestApp, until
+from tests.live import CALLEE, CALLER, LiveNode, TestApp, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -22,7 +22,7 @@ OTHER = "+15550100009"
     [(CallRejectReason.BUSY, (486, 560486)), (CallRejectReason.FORBIDDEN, (403, 560403)), (None, (200, 5002))],
 )
 async def test_a_rejected_caller_hears_why(
-    node: DevNode, app: TestApp, kind: str, reason: CallRejectReason | None, figures: tuple[int, int]
+    node: LiveNode, app: TestApp, kind: str, reason: CallRejectReason | None, figures: tuple[int, int]
 ) -> None:
     async with sdk(node, kind) as client, caller(node) as leg:
         data = await app.invited()
@@ -35,7 +35,7 @@ async def test_a_rejected_caller_hears_why(
 
 
 @BOTH
-async def test_redirect_to_a_registered_phone(node: DevNode, app: TestApp, kind: str) -> None:
+async def test_redirect_to_a_registered_phone(node: LiveNode, app: TestApp, kind: str) -> None:
     """Caller and phone hear each other; the app is out of it."""
     async with sdk(node, kind) as client, phone(node, OTHER, tone=500) as other, caller(node, tone=900) as leg:
         data = await app.invited()
@@ -48,7 +48,7 @@ async def test_redirect_to_a_registered_phone(node: DevNode, app: TestApp, kind:
         assert not app.events
 
 
-async def test_redirect_to_a_number_that_an_app_watches_rings_the_app_again(node: DevNode, app: TestApp) -> None:
+async def test_redirect_to_a_number_that_an_app_watches_rings_the_app_again(node: LiveNode, app: TestApp) -> None:
     async with sdk(node, "async http") as client, caller(node) as leg:
         first = await app.invited()
         await client(client.client.redirect_call, first["incomingCallContext"], number(OTHER))
@@ -60,7 +60,7 @@ async def test_redirect_to_a_number_that_an_app_watches_rings_the_app_again(node
 
 
 @BOTH
-async def test_create_and_the_phone_answers(node: DevNode, app: TestApp, kind: str) -> None:
+async def test_create_and_the_phone_answers(node: LiveNode, app: TestApp, kind: str) -> None:
     async with sdk(node, kind) as client, phone(node, tone=600, answerAfter=0.2) as leg:
         made = await client(
             client.client.create_call,
@@ -103,7 +103,7 @@ async def test_create_and_the_phone_answers(node: DevNode, app: TestApp, kind: s
 )
 @BOTH
 async def test_create_and_the_phone_refuses(
-    node: DevNode, app: TestApp, kind: str, script: dict[str, str], figures: tuple[int, int], also_disconnected: bool
+    node: LiveNode, app: TestApp, kind: str, script: dict[str, str], figures: tuple[int, int], also_disconnected: bool
 ) -> None:
     """A rejected call was recorded from the real service with both events, 200/5002 (protocol.md §9 row 21)."""
     async with sdk(node, kind) as client, phone(node, **script) as leg:
@@ -118,7 +118,7 @@ async def test_create_and_the_phone_refuses(
         assert not app.named("CallConnected")
 
 
-async def test_create_and_nobody_is_registered(node: DevNode, app: TestApp) -> None:
+async def test_create_and_nobody_is_registered(node: LiveNode, app: TestApp) -> None:
     """The message names the command that registers a phone."""
     async with sdk(node, "sync http") as client:
         await client(client.client.create_call, number("+15550100404"), app.callback)
@@ -127,7 +127,7 @@ async def test_create_and_nobody_is_registered(node: DevNode, app: TestApp) -> N
         assert "offhook phone --number +15550100404" in failed["resultInformation"]["message"]
 
 
-async def test_create_and_the_app_hangs_up_while_it_rings(node: DevNode, app: TestApp) -> None:
+async def test_create_and_the_app_hangs_up_while_it_rings(node: LiveNode, app: TestApp) -> None:
     async with sdk(node, "async http") as client, phone(node, never=True) as leg:
         made = await client(client.client.create_call, number(CALLEE), app.callback)
         await leg.told("invite")

@@ -16,7 +16,7 @@ import pytest
 from tests.console_leg import Leg, Samples, caller, phone
 from tests.live import (
     CONNECTIONS,
-    DevNode,
+    LiveNode,
     Stream,
     TestApp,
     answer,
@@ -52,7 +52,7 @@ def app_audio(heard: Samples) -> tuple[int, int]:
 
 @contextlib.asynccontextmanager
 async def talking(
-    node: DevNode, app: TestApp, url: str = "", **script: Any
+    node: LiveNode, app: TestApp, url: str = "", **script: Any
 ) -> AsyncIterator[tuple[Leg, dict[str, Any]]]:
     """A call that is answered with a stream to `url` (else to the app), and its connection."""
     async with caller(node, **script) as leg:
@@ -65,7 +65,7 @@ async def talking(
 # what the app says --------------------------------------------------------------------------------------------------
 
 
-async def test_every_spelling_of_audio_is_heard_and_of_stop_audio_flushes(node: DevNode, app: TestApp) -> None:
+async def test_every_spelling_of_audio_is_heard_and_of_stop_audio_flushes(node: LiveNode, app: TestApp) -> None:
     """Each variant carries its own piece of one signal; heard is the whole, in order, at unchanged level."""
     variants = json.loads((SAMPLES / "out-audio-variants.json").read_text())
     stops = json.loads((SAMPLES / "out-stop-variants.json").read_text())
@@ -92,7 +92,7 @@ async def test_every_spelling_of_audio_is_heard_and_of_stop_audio_flushes(node: 
             assert not any(leg.of_app[quiet + 2 :]), row["text"]
 
 
-async def test_audio_of_the_js_sdk_with_its_empty_stop_audio_does_not_flush(node: DevNode, app: TestApp) -> None:
+async def test_audio_of_the_js_sdk_with_its_empty_stop_audio_does_not_flush(node: LiveNode, app: TestApp) -> None:
     said = noise(1)
     async with talking(node, app) as (leg, connection):
         stream = await app.stream()
@@ -109,7 +109,7 @@ async def test_audio_of_the_js_sdk_with_its_empty_stop_audio_does_not_flush(node
 
 
 async def test_a_burst_of_a_minute_plays_at_exact_pace_and_the_cut_is_told_to_the_sample(
-    node: DevNode, app: TestApp
+    node: LiveNode, app: TestApp
 ) -> None:
     said = noise(60)
     async with talking(node, app) as (leg, connection):
@@ -135,7 +135,7 @@ async def test_a_burst_of_a_minute_plays_at_exact_pace_and_the_cut_is_told_to_th
         assert event["atSample"] == start + whole + RAMP
 
 
-async def test_after_stop_audio_at_most_one_more_frame_is_heard(node: DevNode, app: TestApp) -> None:
+async def test_after_stop_audio_at_most_one_more_frame_is_heard(node: LiveNode, app: TestApp) -> None:
     """The caller's own clock: StopAudio goes out when a frame is heard, and by the time it is acted on one more may
     have been played; after that only the ramp."""
     async with talking(node, app) as (leg, _):
@@ -158,7 +158,7 @@ async def test_after_stop_audio_at_most_one_more_frame_is_heard(node: DevNode, a
             assert np.array_equal(again[first : first + 1600], noise(0.1, seed=9))
 
 
-async def test_marks_come_back_to_an_app_that_uses_them(node: DevNode, app: TestApp) -> None:
+async def test_marks_come_back_to_an_app_that_uses_them(node: LiveNode, app: TestApp) -> None:
     def marked(seconds: float, name: str) -> str:
         data = base64.b64encode(noise(seconds).tobytes()).decode()
         return json.dumps({"Kind": "AudioData", "AudioData": {"Data": data, "Mark": {"Id": name, "Sequence": 1}}})
@@ -180,7 +180,7 @@ async def test_marks_come_back_to_an_app_that_uses_them(node: DevNode, app: Test
 # what the app hears -------------------------------------------------------------------------------------------------
 
 
-async def test_a_pause_in_speech_is_not_silent_and_nobody_is(node: DevNode, app: TestApp) -> None:
+async def test_a_pause_in_speech_is_not_silent_and_nobody_is(node: LiveNode, app: TestApp) -> None:
     async with talking(node, app) as (leg, _):
         await leg.speak(noise(0.2).tobytes())
         stream = await app.stream(frames=40)
@@ -195,7 +195,7 @@ async def test_a_pause_in_speech_is_not_silent_and_nobody_is(node: DevNode, app:
     assert base64.b64decode(message["audioData"]["data"]) == bytes(FRAME * 2)
 
 
-async def test_a_reader_with_a_fixed_buffer_that_never_answers_our_close(node: DevNode, app: TestApp) -> None:
+async def test_a_reader_with_a_fixed_buffer_that_never_answers_our_close(node: LiveNode, app: TestApp) -> None:
     """CallDisconnected does not wait for it, and the connection is gone within a second of our Close."""
     sockets: list[RawSocket] = []
 
@@ -225,7 +225,7 @@ async def test_a_reader_with_a_fixed_buffer_that_never_answers_our_close(node: D
         assert one.gone_at - one.close_at < 1.3
 
 
-async def test_an_app_that_accepts_and_reads_nothing_loses_nothing(node: DevNode, app: TestApp) -> None:
+async def test_an_app_that_accepts_and_reads_nothing_loses_nothing(node: LiveNode, app: TestApp) -> None:
     """Three seconds without a read, into 4 kB buffers; then everything is there, in order."""
     sockets: list[RawSocket] = []
     go = asyncio.Event()
@@ -249,7 +249,7 @@ async def test_an_app_that_accepts_and_reads_nothing_loses_nothing(node: DevNode
         assert not one.problems
 
 
-async def test_an_unmixed_stream_names_the_speaker_and_keys_come_as_characters(node: DevNode, app: TestApp) -> None:
+async def test_an_unmixed_stream_names_the_speaker_and_keys_come_as_characters(node: LiveNode, app: TestApp) -> None:
     async with caller(node, dtmf=[[0.3, "1"], [0.4, "*"], [0.5, "#"]]) as leg:
         data = await app.invited()
         options = streaming_options(app.socket, 24000, mixed=False, dtmf=True)
@@ -264,7 +264,7 @@ async def test_an_unmixed_stream_names_the_speaker_and_keys_come_as_characters(n
         assert (await leg.told("answered"))["rate"] == 24000
 
 
-async def test_two_streams_of_two_calls_do_not_mix(node: DevNode, app: TestApp) -> None:
+async def test_two_streams_of_two_calls_do_not_mix(node: LiveNode, app: TestApp) -> None:
     """The second party of a created call hears the app of that call alone, and its own voice never comes back."""
     async with phone(node, "+15550100007", tone=700) as one, talking(node, app, tone=400) as (other, _):
         body = {
@@ -294,7 +294,7 @@ def dominant(stream: Stream) -> float:
     return float(np.argmax(np.abs(np.fft.rfft(samples * np.hanning(samples.size)))) * RATE / samples.size)
 
 
-async def test_long_and_fragmented_messages_are_heard(node: DevNode, app: TestApp) -> None:
+async def test_long_and_fragmented_messages_are_heard(node: LiveNode, app: TestApp) -> None:
     said = noise(1)
     text = audio_text(said.tobytes()).encode()
 

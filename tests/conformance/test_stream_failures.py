@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from tests.console_leg import Leg, caller
-from tests.live import DevNode, Stream, TestApp, answer, rest, streaming_options, until
+from tests.live import LiveNode, Stream, TestApp, answer, rest, streaming_options, until
 from tests.raw_socket import tcp_app
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -92,7 +92,7 @@ async def take_over(stream: Stream) -> None:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def failures(
-    world: tuple[DevNode, TestApp], tmp_path_factory: pytest.TempPathFactory
+    world: tuple[LiveNode, TestApp], tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[dict[str, Failure]]:
     """All causes at once, each in a call of its own that is still up when the tests look at it."""
     node, app = world
@@ -154,7 +154,7 @@ async def failures(
 
 @pytest.mark.parametrize("cause", CAUSES)
 async def test_each_cause_is_told_and_the_call_lives_on(
-    world: tuple[DevNode, TestApp], failures: dict[str, Failure], cause: str
+    world: tuple[LiveNode, TestApp], failures: dict[str, Failure], cause: str
 ) -> None:
     node, app = world
     failure = failures[cause]
@@ -177,7 +177,7 @@ async def test_each_cause_is_told_and_the_call_lives_on(
 
 
 @pytest.mark.parametrize("code", [1000, 1001])
-async def test_an_app_that_closes_in_order_stops_the_stream(world: tuple[DevNode, TestApp], code: int) -> None:
+async def test_an_app_that_closes_in_order_stops_the_stream(world: tuple[LiveNode, TestApp], code: int) -> None:
     node, app = world
     await app.clear()
     async with caller(node) as leg:
@@ -196,7 +196,7 @@ async def test_an_app_that_closes_in_order_stops_the_stream(world: tuple[DevNode
         await app.event("MediaStreamingStarted", 2)
 
 
-async def test_a_drop_in_mid_call_is_dialled_again(world: tuple[DevNode, TestApp]) -> None:
+async def test_a_drop_in_mid_call_is_dialled_again(world: tuple[LiveNode, TestApp]) -> None:
     """Metadata again, Started with streamConnectionReestablished; what was queued plays on."""
     node, app = world
     await app.clear()

@@ -12,7 +12,7 @@ import pytest
 from tests.interop.baresip import baresip
 from tests.live import (
     CONNECTIONS,
-    DevNode,
+    LiveNode,
     Stream,
     TestApp,
     answer,
@@ -42,7 +42,7 @@ def voice(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[tuple[DevNode, TestApp]]:
+async def world(tmp_path: Path) -> AsyncIterator[tuple[LiveNode, TestApp]]:
     app = TestApp()
 
     async def echo(stream: Stream, message: dict[str, Any]) -> None:
@@ -85,7 +85,7 @@ def windows_alike(said: Frame, heard: Frame, rate: int) -> tuple[float, float]:
 
 @pytest.mark.parametrize("transport", ["udp", "tcp", "tls"])
 async def test_it_calls_and_hears_itself(
-    world: tuple[DevNode, TestApp], voice: Path, tmp_path: Path, free_port: Callable[[], int], transport: str
+    world: tuple[LiveNode, TestApp], voice: Path, tmp_path: Path, free_port: Callable[[], int], transport: str
 ) -> None:
     node, app = world
     sip = node.info["sip"][transport]
@@ -109,7 +109,7 @@ async def test_it_calls_and_hears_itself(
 
 
 async def test_it_registers_and_is_called_by_number(
-    world: tuple[DevNode, TestApp], voice: Path, tmp_path: Path, free_port: Callable[[], int]
+    world: tuple[LiveNode, TestApp], voice: Path, tmp_path: Path, free_port: Callable[[], int]
 ) -> None:
     node, app = world
     account = f"sip:15550100005@127.0.0.1:{node.info['sip']['udp']}"

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from tests.live import (
     CONNECTIONS,
-    DevNode,
+    LiveNode,
     Stream,
     TestApp,
     answer,
@@ -48,7 +48,7 @@ async def sipp(folder: Path, *arguments: str) -> AsyncIterator[asyncio.subproces
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[tuple[DevNode, TestApp]]:
+async def world(tmp_path: Path) -> AsyncIterator[tuple[LiveNode, TestApp]]:
     app = TestApp()
     async with app.running(), dev_node(tmp_path, "--sip-port", "0", "--incoming", app.webhook) as node:
         await until(lambda: app.validations, "validation")
@@ -64,7 +64,7 @@ def peak(samples: Frame, rate: int) -> tuple[float, float]:
 
 @pytest.mark.parametrize("transport", ["u1", "t1"])
 async def test_calls_at_fifty_a_second_are_all_answered_and_leave_nothing(
-    world: tuple[DevNode, TestApp], tmp_path: Path, free_port: Callable[[], int], transport: str
+    world: tuple[LiveNode, TestApp], tmp_path: Path, free_port: Callable[[], int], transport: str
 ) -> None:
     node, app = world
 
@@ -86,7 +86,7 @@ async def test_calls_at_fifty_a_second_are_all_answered_and_leave_nothing(
     )
 
 
-def enrol(node: DevNode, user: str, contact: str) -> None:
+def enrol(node: LiveNode, user: str, contact: str) -> None:
     """Register a contact on behalf of a phone that cannot."""
     sip = node.info["sip"]["udp"]
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
@@ -105,7 +105,7 @@ def enrol(node: DevNode, user: str, contact: str) -> None:
 
 
 async def test_a_tone_comes_back_from_a_phone_that_echoes_with_its_pitch_and_level(
-    world: tuple[DevNode, TestApp], tmp_path: Path, free_port: Callable[[], int]
+    world: tuple[LiveNode, TestApp], tmp_path: Path, free_port: Callable[[], int]
 ) -> None:
     node, app = world
     tone = ToneSource(440, 16000)

@@ -25,6 +25,7 @@ from offhook.service.live import LiveCall
 from offhook.service.node import Node, NodeIdentity
 from offhook.service.stream_port import StreamPort
 from offhook.service.streaming import MediaStream
+from offhook.service.targets import Targets
 from offhook.wire.identifiers import Identifier, parse_raw_id
 from offhook.wire.models import (
     AnswerCallRequest,
@@ -54,6 +55,7 @@ class Stream(MediaStream):
             port,
             headers=dict,
             tls=TLS,
+            targets=Targets(private=True),
             clock=stage.clock,
             owner=live,
             dtmf_tones=False,

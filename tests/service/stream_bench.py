@@ -18,6 +18,7 @@ from offhook.audio.buffers import Cut
 from offhook.service.clock import ManualClock
 from offhook.service.stream_port import Batch, StreamPort
 from offhook.service.streaming import MediaStream
+from offhook.service.targets import Targets
 
 TEXT_KIND = WSMsgType.TEXT
 AUDIO = {"kind": "AudioData", "audioData": {"data": base64.b64encode(b"\1\0" * 320).decode()}}
@@ -75,6 +76,7 @@ class Bench:
             self.port,
             headers=self._headers,
             tls=tls or ssl.create_default_context(),
+            targets=Targets(private=True),
             clock=self.clock,
             owner=self.owner,
             dtmf_tones=dtmf,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import pytest
 from aiohttp import web
 
-from offhook.service.eventgrid import INCOMING_CALL, IncomingPost, Stage, Subscriptions, SubscriptionState
+from offhook.service.eventgrid import INCOMING_CALL, IncomingPost, Stage, Subscriptions, SubscriptionState, Watcher
 from offhook.service.posting import DeliveryReport, Poster, PostTimes
 
 QUICK = PostTimes(send=1.0, answer=0.4, window=1.0, waits=(0.05, 0.1), linger=0.1)
@@ -87,7 +87,10 @@ async def node(
     states: list[SubscriptionState] = []
     subscriptions = Subscriptions(
         poster,
-        [f"http://127.0.0.1:{runner.addresses[0][1]}/events"] if urls is None else urls,
+        [
+            Watcher(url)
+            for url in urls or ([f"http://127.0.0.1:{runner.addresses[0][1]}/events"] if urls is None else [])
+        ],
         endpoint="https://localhost:8480/",
         ids=lambda: f"id-{next(numbers)}",
         envelope=lambda code, url: json.dumps([{"code": code, "url": url}]).encode(),

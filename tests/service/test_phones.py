@@ -17,7 +17,7 @@ from offhook.legs import sip_trunk
 from offhook.legs.leg import Ended, Refused
 from offhook.service.certificates import client_context, server_context
 from offhook.service.config import DevConfig
-from offhook.service.process import DevNode
+from offhook.service.process import LiveNode
 from offhook.wire.identifiers import parse_raw_id
 from offhook.wire.models import AnswerCallRequest, CreateCallRequest, MediaStreamingOptions, RejectCallRequest
 
@@ -27,7 +27,7 @@ VERSION = "2026-03-12"
 class World:
     """A node in this process with a phone and an app."""
 
-    def __init__(self, node: DevNode, app: TestApp, phone: TestPhone) -> None:
+    def __init__(self, node: LiveNode, app: TestApp, phone: TestPhone) -> None:
         self.node, self.app, self.phone = node, app, phone
 
     @property
@@ -90,7 +90,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
     app.on_message = echo
     async with app.running():
-        node = DevNode(DevConfig(port=0, sip_port=0, state_dir=tmp_path, incoming=[app.webhook]), lambda event: None)
+        node = LiveNode(DevConfig(port=0, sip_port=0, state_dir=tmp_path, incoming=[app.webhook]), lambda event: None)
         await node.start()
         ringing = phone.running((server_context(node.state), client_context(node.state)))
         await ringing.__aenter__()

@@ -35,6 +35,9 @@ class Open:
     def __init__(self) -> None:
         self.verdict = Verdict()
 
+    def hears(self, peer: Peer, now: float) -> bool:
+        return True
+
     def admit(self, request: Request, peer: Peer, now: float) -> Verdict:
         return self.verdict
 

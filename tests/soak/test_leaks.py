@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import pytest
 from aiohttp import ClientSession
 from tests.console_leg import caller
-from tests.live import DevNode, Stream, TestApp, answer, audio_text, dev_node, streaming_options, until
+from tests.live import LiveNode, Stream, TestApp, answer, audio_text, dev_node, streaming_options, until
 
 from offhook.wire.signing import http_date, sign_hmac
 
@@ -50,7 +50,7 @@ class Usage:
 
 
 @asynccontextmanager
-async def echoing(tmp_path: Path) -> AsyncIterator[tuple[DevNode, TestApp]]:
+async def echoing(tmp_path: Path) -> AsyncIterator[tuple[LiveNode, TestApp]]:
     """A node, and an app that answers every call and echoes its stream."""
     app = TestApp()
     async with app.running(), dev_node(tmp_path, "--incoming", app.webhook) as node:
@@ -68,7 +68,7 @@ async def echoing(tmp_path: Path) -> AsyncIterator[tuple[DevNode, TestApp]]:
         yield node, app
 
 
-async def figures(node: DevNode) -> dict[str, Any]:
+async def figures(node: LiveNode) -> dict[str, Any]:
     """The node's own figures."""
     path = "/console/api/status"
     signed = sign_hmac("GET", path, urlsplit(node.http).netloc, http_date(time.time()), b"", base64.b64decode(node.key))
@@ -76,7 +76,7 @@ async def figures(node: DevNode) -> dict[str, Any]:
         return dict((await response.json())["figures"])
 
 
-async def calls(node: DevNode, app: TestApp, count: int, seconds: float) -> None:
+async def calls(node: LiveNode, app: TestApp, count: int, seconds: float) -> None:
     """`count` calls, twenty at a time, each heard and hung up."""
 
     async def one() -> None:
@@ -107,7 +107,7 @@ async def leaks(tmp_path: Path, warm: int, count: int, seconds: float, growth: f
         return usages
 
 
-async def at_rest(node: DevNode, tasks: int, descriptors: int) -> Usage:
+async def at_rest(node: LiveNode, tasks: int, descriptors: int) -> Usage:
     """What the node holds once no call, no task and no socket of a call is left; fails when that does not come."""
     deadline = time.monotonic() + 15
     while True:

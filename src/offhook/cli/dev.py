@@ -51,7 +51,7 @@ def dev(
       offhook dev --map https://my.host=http://127.0.0.1:8000 --incoming https://my.host/api/incomingCall
     """
     from offhook.service.config import DevConfig
-    from offhook.service.process import run_dev
+    from offhook.service.process import run
 
     config = DevConfig(
         host=host,
@@ -66,7 +66,7 @@ def dev(
         restart_ms=restart_ms,
     )
     announce, event = (json_line, json_line) if as_json else (show_banner, show_event)
-    raise typer.Exit(run_dev(config, announce, event))
+    raise typer.Exit(run("offhook dev", config, announce, event))
 
 
 def show_banner(announced: Mapping[str, Any]) -> None:

@@ -19,6 +19,7 @@ from offhook.legs.rtp import RtpPort
 from offhook.legs.rtp_sockets import RtpSockets
 from offhook.legs.sip import SipLeg
 from offhook.sip import events
+from offhook.sip.auth import Account
 from offhook.sip.endpoint import SipEndpoint
 from offhook.sip.framing import PONG, Framer
 from offhook.sip.grammar import Address, Uri
@@ -40,6 +41,9 @@ class TrunkOwner(Protocol):
     def incoming(self, trunk: SipTrunk, session: Session, make_leg: Callable[..., SipLeg]) -> int:
         """Take a new session: 0, or the SIP status that it is refused with. `make_leg(leg_id, event)` makes its leg."""
 
+    def over(self, session: Session) -> None:
+        """A session is over, whether it became a leg or not."""
+
     def connection_lost(self, peer: Peer) -> None:
         """A connection is gone."""
 
@@ -56,14 +60,16 @@ class SipTrunk:
         random_bits: Callable[[int], int],
         random_bytes: Callable[[int], bytes],
         latch: bool = True,
+        media_host: str = "",
     ) -> None:
         """`random_bits(n)` and `random_bytes(n)` give n random ones.
 
-        `latch`: RTP may come from elsewhere than was signalled (NAT).
+        `latch`: RTP may come from elsewhere than was signalled (NAT). `media_host`: the address to send it to, when it
+        is not the one that the sockets are bound to.
         """
         self.endpoint = endpoint
         self.sockets = sockets
-        self.media_host = sockets.host
+        self.media_host = media_host or sockets.host
         self.ports: dict[str, int] = {}
         self._owner = owner
         self._bits = random_bits
@@ -184,11 +190,14 @@ class SipTrunk:
         caller: Address,
         event: Callable[[str, LegEvent], None],
         headers: tuple[tuple[str, str], ...] = (),
+        account: Account | None = None,
+        context: object = None,
     ) -> SipLeg:
-        """Call somebody. LegError when there is no port for the audio."""
+        """Call somebody. LegError when there is no port for the audio. `context` stays with the session."""
         leg = self._leg(leg_id, event)
         offer = leg.offer(encrypted=peer.transport == "tls")
-        leg.session = self.endpoint.invite(target, peer, caller, offer, self.now(), headers)
+        leg.session = self.endpoint.invite(target, peer, caller, offer, self.now(), headers, account=account)
+        leg.session.context = context
         self._legs[leg.session] = leg
         self.pump()
         return leg
@@ -215,6 +224,8 @@ class SipTrunk:
         leg = self._legs.get(event.session)
         if leg is not None:
             leg.took(event)
+        if isinstance(event, events.Over):
+            self._owner.over(event.session)
 
     def _incoming(self, event: events.Incoming) -> None:
         """A new session becomes a call, or is refused with the reason."""

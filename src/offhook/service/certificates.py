@@ -79,12 +79,20 @@ class State:
             ) from error
 
 
-def server_context(state: State) -> ssl.SSLContext:
-    """The TLS context of the node's port: TLS 1.2 or newer, HTTP/1.1."""
+def server_context(state: State, files: tuple[Path, Path] | None = None) -> ssl.SSLContext:
+    """The TLS context of the node's port: TLS 1.2 or newer, HTTP/1.1. `files`: certificate chain and key, not ours.
+
+    ConfigError when the files cannot be used.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
-    context.load_cert_chain(state.server_file, state.server_key_file)
+    certificate, key = files or (state.server_file, state.server_key_file)
+    try:
+        context.load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as error:
+        fix = "give a PEM certificate chain and the key that belongs to it, without a password"
+        raise ConfigError(f"{certificate} and {key} cannot be used for TLS ({error}); {fix}") from None
     return context
 
 

@@ -1,15 +1,58 @@
-"""Settings of a node, as the command line gives them."""
+"""What a node runs with: a plan, made of the options of `offhook dev` or of the file of `offhook serve`."""
 
 from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
+
+from offhook.service.eventgrid import Watcher
+from offhook.service.routing import SipPlan
+from offhook.service.targets import Targets
 
 # Fixed and documented, so that every tool on this machine finds the node; refused on any other than loopback.
 LOCAL_ACCESS_KEY = "b2ZmaG9vay1sb2NhbC1kZXZlbG9wbWVudC1rZXktMDAwMQ=="
 DEFAULT_PORT = 8480
 ACS_ISSUER = "https://acscallautomation.communication.azure.com"
+
+
+@dataclass(frozen=True, slots=True)
+class NodePlan:
+    """Everything that a running node is built from.
+
+    `keys` empty: the state directory's own random key. `public_url` empty: built from host and port. `tls`:
+    certificate and key files, else those of our own CA. `drain_seconds`: how long live calls may go on after SIGTERM.
+    """
+
+    host: str
+    port: int
+    state_dir: Path
+    keys: tuple[str, ...] = ()
+    public_url: str = ""
+    tls: tuple[Path, Path] | None = None
+    watchers: tuple[Watcher, ...] = ()
+    trust: tuple[Path, ...] = ()
+    map: tuple[str, ...] = ()
+    issuer: str = ACS_ISSUER
+    restart_ms: int = 40
+    drain_seconds: float = 0.0
+    most_calls: int = 0
+    """Calls at once; 0: as many as the clock has room for."""
+    targets: Targets = field(default_factory=lambda: Targets(private=True))
+    sip: SipPlan | None = None
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach the node."""
+        return is_loopback(self.host)
+
+
+class Planned(Protocol):
+    """Settings from which a plan is made."""
+
+    def plan(self) -> NodePlan:
+        """The plan. ConfigError when it cannot be made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +70,27 @@ class DevConfig:
     restart_ms: int = 40
     sip_port: int | None = None
 
-    @property
-    def loopback(self) -> bool:
-        """Whether only this machine can reach the node; then the fixed local key serves."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+    def plan(self) -> NodePlan:
+        """See `Planned`. Only this machine can reach a node on loopback; then the fixed local key serves."""
+        return NodePlan(
+            host=self.host,
+            port=self.port,
+            state_dir=self.state_dir,
+            keys=(LOCAL_ACCESS_KEY,) if is_loopback(self.host) else (),
+            watchers=tuple(Watcher(url) for url in self.incoming),
+            trust=tuple(self.trust),
+            map=tuple(self.map),
+            issuer=self.issuer or ACS_ISSUER,
+            restart_ms=self.restart_ms,
+            sip=None if self.sip_port is None else SipPlan(host="127.0.0.1", port=self.sip_port),
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address to listen on is reached from this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

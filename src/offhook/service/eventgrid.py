@@ -7,7 +7,7 @@ import hmac
 import json
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Collection, Coroutine, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -44,13 +44,35 @@ class SubscriptionState:
 
 
 @dataclass(frozen=True, slots=True)
+class Watcher:
+    """A webhook that wants IncomingCall events: those whose `to` and `from` raw ids match; empty matches all.
+
+    A filter that ends in `*` means every id that begins so.
+    """
+
+    url: str
+    name: str = ""
+    to: tuple[str, ...] = ()
+    from_: tuple[str, ...] = ()
+
+    def wants(self, callee: str, caller: str) -> bool:
+        """Whether a call between these raw ids is its business."""
+        return _matches(self.to, callee) and _matches(self.from_, caller)
+
+
+@dataclass(frozen=True, slots=True)
 class IncomingPost:
-    """An IncomingCall event. `body`: the whole JSON array. `still_ringing`: False ends waits and tries."""
+    """An IncomingCall event. `body`: the whole JSON array. `still_ringing`: False ends waits and tries.
+
+    `callee` and `caller` are raw ids.
+    """
 
     call_id: str
     event_id: str
     body: bytes
     still_ringing: Callable[[], bool]
+    callee: str = ""
+    caller: str = ""
 
 
 Envelope = Callable[[str, str], bytes]
@@ -208,7 +230,7 @@ class Subscriptions:
     def __init__(
         self,
         poster: Poster,
-        urls: Iterable[str],
+        watchers: Iterable[Watcher],
         *,
         endpoint: str,
         ids: Callable[[], str],
@@ -220,9 +242,12 @@ class Subscriptions:
         """`endpoint`: of this node, ending in '/'; `ids`: a fresh, unguessable id at each call."""
         self._report = report
         self._all: dict[str, Subscription] = {}
-        for url in dict.fromkeys(urls):
+        self._watchers: dict[str, Watcher] = {}
+        for watcher in dict.fromkeys(watchers):
+            url = watcher.url
             id, code = ids(), ids()
             link = f"{endpoint}eventgrid/validate?{urlencode({'id': id, 'code': code})}"
+            self._watchers[id] = watcher
             self._all[id] = Subscription(
                 poster,
                 url,
@@ -254,17 +279,33 @@ class Subscriptions:
         subscription = self._all.get(id)
         return subscription is not None and subscription.validate(code)
 
-    def announce(self, call: IncomingPost) -> int:
-        """Post an IncomingCall to each subscription; returns how many there are. None at all is told in a report."""
-        if not self._all:
+    def announce(self, call: IncomingPost, names: Collection[str] = ()) -> int:
+        """Post an IncomingCall to each subscription that wants it; returns how many do. None is told in a report.
+
+        `names`: only the webhooks of these names; empty: all of them.
+        """
+        wanting = [
+            subscription
+            for id, subscription in self._all.items()
+            if self._watchers[id].wants(call.callee, call.caller) and (not names or self._watchers[id].name in names)
+        ]
+        if not wanting:
             why = "no app takes calls: start the node with --incoming URL of the app's event route"
+            if self._all:
+                why = f"no webhook wants calls to {call.callee} from {call.caller}: see to, from and [[number]]"
             tell(
                 self._report,
                 DeliveryReport(call.call_id, "", INCOMING_CALL, call.event_id, 0, None, why, 0.0, final=True),
             )
-        for subscription in self._all.values():
+        for subscription in wanting:
             subscription.announce(call)
-        return len(self._all)
+        return len(wanting)
+
+
+def _matches(patterns: tuple[str, ...], raw_id: str) -> bool:
+    return not patterns or any(
+        raw_id.startswith(pattern[:-1]) if pattern.endswith("*") else raw_id == pattern for pattern in patterns
+    )
 
 
 def _validation_headers() -> dict[str, str]:

@@ -100,7 +100,9 @@ class Node:
         tell: Callable[[dict[str, Any]], None],
         randomness: Callable[[int], bytes] = os.urandom,
         restart_ms: int = 40,
+        most_calls: int = 0,
     ) -> None:
+        """`most_calls` at once; 0: as many as the clock has room for."""
         self.clock = clock
         self.identity = identity
         self.outside = outside
@@ -115,10 +117,13 @@ class Node:
         """What is read from the network at the beginning of every tick."""
         self.calls: dict[str, LiveCall] = {}
         self.stopping = False
+        self.draining = False
+        """Whether live calls go on and new ones are refused."""
         self.calls_taken = 0
         self._tell = tell
         self._random = randomness
         self._restart_ms = restart_ms
+        self._most_calls = most_calls
         self._connections: LocalDirectory[LiveCall] = LocalDirectory()
         self._bridged: list[LiveCall] = []
         self._events: list[tuple[LiveCall, str, LegEvent]] = []
@@ -243,8 +248,10 @@ class Node:
         return live
 
     def _admit(self) -> None:
-        if self.stopping:
+        if self.stopping or self.draining:
             raise CallError("service_unavailable")
+        if self._most_calls and len(self.calls) >= self._most_calls:
+            raise CallError("throttled", f"the node takes {self._most_calls} calls at once (most_calls)")
         if self.overloaded:
             raise CallError("throttled", "the media clock has no room for another call")
 
@@ -269,7 +276,14 @@ class Node:
             correlation_id=call.correlation_id,
             custom_context=live.custom_context,
         )
-        ringing = IncomingPost(call.call_id, event_id, body, lambda: call.ringing and live.hop == hop)
+        ringing = IncomingPost(
+            call.call_id,
+            event_id,
+            body,
+            lambda: call.ringing and live.hop == hop,
+            action.callee.raw_id,
+            action.caller.raw_id,
+        )
         told = self.outside.announce(ringing)
         live.note("callback", "IncomingCall", to=action.callee.raw_id, subscriptions=told)
         if not told:
@@ -303,7 +317,8 @@ class Node:
         if phone is None:
             raise LegError(
                 "unreachable",
-                f"no phone is registered as {action.target.raw_id}: run `offhook phone --number {action.target.value}`",
+                f"no phone is registered as {action.target.raw_id}: register a SIP phone, "
+                f"or run `offhook phone --number {action.target.value}`",
             )
         leg = phone.ring(action.leg_id, action.source, live.call.call_id)
         live.note("leg", "dialled", leg=action.leg_id, target=action.target.raw_id)

@@ -23,6 +23,7 @@ from aiohttp.payload import BytesPayload
 from yarl import URL
 
 from offhook.service.origins import Origin, Origins, origin_of
+from offhook.service.targets import Targets
 
 _log = logging.getLogger(__name__)
 
@@ -157,6 +158,7 @@ class Poster:
 
     ssl_context: ssl.SSLContext | None
     origins: Origins = field(default_factory=Origins)
+    targets: Targets = field(default_factory=lambda: Targets(private=True))
     times: PostTimes = field(default_factory=PostTimes)
     open_per_origin: int = 64
     clock: Callable[[], float] = time.monotonic
@@ -302,7 +304,7 @@ class Poster:
         if app is None:
             # A kept connection may be closed by the app just as a post goes out on it; that post would be lost,
             # since it must not be sent twice. So each post has its own. The bound is `slots`, not the connector.
-            connector = aiohttp.TCPConnector(limit=0, force_close=True)
+            connector = aiohttp.TCPConnector(limit=0, force_close=True, socket_factory=self.targets.open_socket)
             session = aiohttp.ClientSession(
                 connector=connector,
                 timeout=aiohttp.ClientTimeout(total=None),

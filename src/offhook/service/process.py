@@ -1,4 +1,4 @@
-"""The process of `offhook dev`: builds a node with its sockets, runs it until it is told to stop, ends it properly."""
+"""A running node: built from a plan with its sockets, run until it is told to stop, ended properly."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ from offhook.errors import ConfigError
 from offhook.service.api import Api
 from offhook.service.certificates import State, client_context, server_context
 from offhook.service.clock import SystemClock
-from offhook.service.config import ACS_ISSUER, LOCAL_ACCESS_KEY, DevConfig
+from offhook.service.config import Planned
 from offhook.service.console import Console
 from offhook.service.delivery import Delivery
 from offhook.service.eventgrid import IncomingPost, Subscriptions, SubscriptionState
 from offhook.service.listener import Listener
 from offhook.service.live import LiveCall
+from offhook.service.metrics import Metrics
 from offhook.service.node import Node, NodeIdentity
 from offhook.service.origins import Origins, origin_of
 from offhook.service.phones import Phones
@@ -46,61 +47,76 @@ NODE_NUMBER = 1
 Tell = Callable[[dict[str, Any]], None]
 
 
-class DevNode:
+class LiveNode:
     """A node with everything round it. `start` binds the port; `stop` ends calls, then sockets."""
 
-    def __init__(self, config: DevConfig, tell: Tell) -> None:
-        self.config = config
+    def __init__(self, config: Planned, tell: Tell) -> None:
+        plan = self.plan = config.plan()
         self._tell = tell
-        self.state = State.open(config.state_dir, host=None if config.loopback else config.host)
-        self.access_key = LOCAL_ACCESS_KEY if config.loopback else self.state.access_key
+        self.state = State.open(plan.state_dir, host=None if plan.loopback else plan.host)
+        self.access_keys = plan.keys or (self.state.access_key,)
         self.clock = SystemClock(asyncio.get_running_loop())
-        for url in config.incoming:
-            _check_webhook(url)
-        self._tls = client_context(self.state, config.trust)
-        self._origins = Origins(config.map)
-        key = base64.b64decode(self.access_key)
+        for watcher in plan.watchers:
+            _check_webhook(watcher.url)
+        self._tls = client_context(self.state, plan.trust)
+        self._origins = Origins(plan.map)
+        keys = tuple(base64.b64decode(key) for key in self.access_keys)
         identity = NodeIdentity(
             NODE_NUMBER, hashlib.sha256(b"context" + self.state.token_key_pem).digest(), self.state.resource_id
         )
-        self.node = Node(self.clock, identity, self, tell=tell, restart_ms=config.restart_ms)
-        self._issuer = TokenIssuer(
-            self.state.token_key, config.issuer or ACS_ISSUER, self.state.resource_id, self.state.token_key_id
-        )
-        self._poster = Poster(self._tls, self._origins)
+        self.node = Node(self.clock, identity, self, tell=tell, restart_ms=plan.restart_ms, most_calls=plan.most_calls)
+        self._issuer = TokenIssuer(self.state.token_key, plan.issuer, self.state.resource_id, self.state.token_key_id)
+        self._poster = Poster(self._tls, self._origins, targets=plan.targets)
         self._delivery = Delivery(self._poster, self._callback_token, self._report)
         self._subscriptions: Subscriptions | None = None
         self.port = 0
-        self.api = Api(self.node, lambda: (key,), self.clock.wall, self._issuer, lambda request: self.endpoint)
-        self.console = Console(self.node, lambda: (key,), self.describe)
+        self.api = Api(self.node, lambda: keys, self.clock.wall, self._issuer, lambda request: self.endpoint)
+        self.console = Console(self.node, lambda: keys, self.describe)
         self._runner: web.AppRunner | None = None
         self._listener: Listener | None = None
         self._phones: Phones | None = None
+        self.metrics = Metrics(self)
+
+    @property
+    def phones(self) -> Phones | None:
+        """The SIP side, if there is one."""
+        return self._phones
 
     async def start(self) -> None:
         """Bind the port and begin to validate subscriptions. ConfigError when the port cannot be had."""
         app = web.Application(client_max_size=1024 * 1024, middlewares=[self._heard])
         app.add_routes(self.console.routes())
         app.add_routes([web.get("/eventgrid/validate", self._validate)])
+        app.add_routes(self.metrics.routes())
         app.add_routes(self.api.routes())
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
         await self._runner.setup()
         assert self._runner.server is not None
-        self._listener = Listener(self._runner.server, server_context(self.state), self.config.host, self.config.port)
+        self._serving = server_context(self.state, self.plan.tls)
+        self._listener = Listener(self._runner.server, self._serving, self.plan.host, self.plan.port)
         self.port = await self._listener.start()
         self._subscriptions = Subscriptions(
             self._poster,
-            self.config.incoming,
+            self.plan.watchers,
             endpoint=self.endpoint,
             ids=self.node.mint,
             envelope=self._validation,
             report=self._report,
             changed=self._subscription_changed,
         )
-        if self.config.sip_port is not None:
-            self._phones = Phones(self.node, self.state.resource_id, self._tell)
-            await self._phones.start(self.config.sip_port, (server_context(self.state), self._tls))
+        if self.plan.sip is not None:
+            self._phones = Phones(self.node, self.state.resource_id, self._tell, self.plan.sip)
+            await self._phones.start((server_context(self.state, self.plan.tls), self._tls))
         self._subscriptions.start()  # it tells of itself: nothing may be told before everything is ready
+
+    async def drain(self, seconds: float) -> None:
+        """Take no new calls, and wait until those that are live have ended, for so long at most."""
+        self.node.draining = True
+        self._tell({"event": "node", "name": "draining", "calls": len(self.node.calls), "seconds": seconds})
+        deadline = self.clock.monotonic() + seconds
+        # Calls know no events of a loop to wait for.
+        while self.node.calls and self.clock.monotonic() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
 
     async def stop(self) -> None:
         """End every call, post what is left to tell, close every socket; bounded in time whatever apps do."""
@@ -122,14 +138,16 @@ class DevNode:
 
     @property
     def endpoint(self) -> str:
-        """The TLS base URL, ending in '/'."""
+        """The base URL as clients know it, ending in '/'."""
+        if self.plan.public_url:
+            return f"{self.plan.public_url}/"
         return f"https://{self._host}:{self.port}/"
 
     @property
     def _host(self) -> str:
         """As clients name it: an address that means "all of this machine's" is no place to connect to."""
-        host = self.config.host
-        if self.config.loopback or host in ("0.0.0.0", "::", ""):
+        host = self.plan.host
+        if self.plan.loopback or host in ("0.0.0.0", "::", ""):
             return "localhost"
         return f"[{host}]" if ":" in host else host
 
@@ -137,10 +155,10 @@ class DevNode:
         """The node's status object: the first line of `dev --json`."""
         states = [] if self._subscriptions is None else self._subscriptions.states
         return {
-            "connectionString": f"endpoint={self.endpoint};accesskey={self.access_key}",
+            "connectionString": f"endpoint={self.endpoint};accesskey={self.access_keys[0]}",
             "endpoint": self.endpoint,
             "httpEndpoint": f"http://{self._host}:{self.port}",
-            "accessKey": self.access_key,
+            "accessKey": self.access_keys[0],
             "caBundle": str(self.state.ca_bundle),
             "caFile": str(self.state.ca_file),
             "resourceId": self.state.resource_id,
@@ -148,7 +166,7 @@ class DevNode:
             "jwksUri": f"{self.endpoint}calling/keys",
             "openIdConfiguration": f"{self.endpoint}calling/.well-known/acsopenidconfiguration",
             "incoming": [{"url": s.url, "state": s.stage.value, "reason": s.reason} for s in states],
-            "sip": None if self._phones is None else {"host": self._phones.host, **self._phones.trunk.ports},
+            "sip": None if self._phones is None else self._phones.description,
             "version": __version__,
         }
 
@@ -164,7 +182,10 @@ class DevNode:
 
     def announce(self, post: IncomingPost) -> int:
         """See `Outside`."""
-        return 0 if self._subscriptions is None else self._subscriptions.announce(post)
+        if self._subscriptions is None:
+            return 0
+        rule = None if self._phones is None else self._phones.table.number_of(post.callee.removeprefix("4:"))
+        return self._subscriptions.announce(post, rule.webhooks if rule is not None else ())
 
     def stream(self, live: LiveCall, action: OpenStream, port: StreamPort) -> MediaStream:
         """See `Outside`."""
@@ -181,6 +202,7 @@ class DevNode:
             port,
             headers=lambda: {"Authorization": f"Bearer {self._stream_token()}", **headers},
             tls=self._tls,
+            targets=self.plan.targets,
             clock=self.clock,
             owner=live,
             dtmf_tones=action.options.dtmf_tones,
@@ -221,7 +243,10 @@ class DevNode:
         self._tell({"event": "subscription", "url": state.url, "state": state.stage.value, "reason": state.reason})
 
     def _report(self, report: DeliveryReport) -> None:
-        """One try of a post: into the trace of its call."""
+        """One try of a post: into the figures, and into the trace of its call."""
+        if report.final:
+            refused = report.status is not None and not report.delivered
+            self.metrics.posts["delivered" if report.delivered else "refused" if refused else "failed"] += 1
         trace = self.node.traces.find(report.subject)
         if trace is not None:
             self.node.traces.note(
@@ -237,8 +262,8 @@ class DevNode:
             )
 
 
-def run_dev(config: DevConfig, announce: Tell, event: Tell) -> int:
-    """Run until SIGTERM or SIGINT; gives back the exit status. ConfigError before anything is announced."""
+def run(command: str, config: Planned, announce: Tell, event: Tell) -> int:
+    """Run until SIGTERM or SIGINT; gives back the exit status. What is wrong is told before anything is announced."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("aiohttp").setLevel(logging.WARNING)
     _raise_file_limit()
@@ -246,7 +271,7 @@ def run_dev(config: DevConfig, announce: Tell, event: Tell) -> int:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_serve(config, announce, event))
     except ConfigError as error:
-        sys.stderr.write(f"offhook dev: {error}\n")
+        sys.stderr.write(f"{command}: {error}\n")
         return 2
     return 0
 
@@ -283,18 +308,25 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-async def _serve(config: DevConfig, announce: Tell, event: Tell) -> None:
+async def _serve(config: Planned, announce: Tell, event: Tell) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    dev = DevNode(config, event)
-    await dev.start()
+    node = LiveNode(config, event)
+    await node.start()
     # Long-lived objects out of the collector's sight: what a full collection still walks is small. It must come now
     # and then, for every WebSocket that is served leaves a cycle behind.
     gc.collect()
     gc.freeze()
     gc.set_threshold(2_000, 5, 5)
-    announce(dev.describe())
+    announce(node.describe())
     await stop.wait()
-    await dev.stop()
+    if node.plan.drain_seconds and node.node.calls:
+        stop.clear()
+        draining = asyncio.create_task(node.drain(node.plan.drain_seconds))
+        again = asyncio.create_task(stop.wait())  # a second signal does not wait
+        await asyncio.wait([draining, again], return_when=asyncio.FIRST_COMPLETED)
+        for task in (draining, again):
+            task.cancel()
+    await node.stop()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 import ssl
 from collections.abc import Callable
 from socket import gaierror
@@ -21,12 +22,14 @@ from picows import (
     WSTransport,
     ws_connect,
 )
+from picows.url import WSParsedURL
 
 from offhook.audio.buffers import SAMPLE_BYTES, Cut, PlayedMark
 from offhook.audio.pcm import FRAMES_PER_SECOND, samples_per_frame
 from offhook.errors import StreamError, WireError
 from offhook.service.clock import Clock
 from offhook.service.stream_port import Push, StreamPort
+from offhook.service.targets import Targets
 from offhook.wire.streaming import AppAudio, audio_metadata, dtmf_data, mark_data, parse_app_message
 
 log = logging.getLogger("offhook.stream")
@@ -81,6 +84,7 @@ class MediaStream:
         *,
         headers: Callable[[], dict[str, str]],
         tls: ssl.SSLContext,
+        targets: Targets,
         clock: Clock,
         owner: StreamOwner,
         dtmf_tones: bool,
@@ -92,6 +96,7 @@ class MediaStream:
         self.dtmf_tones = dtmf_tones
         self._headers = headers
         self._tls = tls
+        self._targets = targets
         self._clock = clock
         self._owner = owner
         self._task: asyncio.Task[None] | None = None
@@ -182,11 +187,15 @@ class MediaStream:
                     max_frame_size=MAX_MESSAGE,
                     websocket_handshake_timeout=DIAL_TIMEOUT,
                     logger_name=_quiet,
+                    socket_factory=self._reach,
                 )
         except (OSError, WSError, TimeoutError, ValueError) as error:
             raise _explain(error, self.url) from None
         assert isinstance(listener, _Socket)
         return listener
+
+    async def _reach(self, url: WSParsedURL) -> socket.socket:
+        return await self._targets.connected(url.host, url.port)
 
     def _opened(self, socket: _Socket, *, again: bool) -> None:
         self._socket = socket

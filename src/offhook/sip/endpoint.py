@@ -45,15 +45,22 @@ DEFAULT_PORTS = {"udp": 5060, "tcp": 5060, "tls": 5061}
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a guard says of a new request: `status` 0 lets it in; -1 is no answer at all."""
+    """What a guard says of a new request: `status` 0 lets it in; -1 is no answer at all.
+
+    `context` stays with the session: what the guard knows of who calls.
+    """
 
     status: int = 0
     reason: str = ""
     headers: tuple[tuple[str, str], ...] = ()
+    context: object = None
 
 
 class Guard(Protocol):
     """Decides what may become a call or a registration, before anything of it is kept."""
+
+    def hears(self, peer: Peer, now: float) -> bool:
+        """Whether anything of this source is looked at; asked before it is read."""
 
     def admit(self, request: Request, peer: Peer, now: float) -> Verdict:
         """An INVITE that begins a call."""
@@ -80,6 +87,7 @@ class Counters:
     garbage: int = 0
     refused: int = 0
     stray: int = 0
+    unheard: int = 0
 
 
 class SipEndpoint:
@@ -112,6 +120,9 @@ class SipEndpoint:
         """One datagram, or one message of a stream. Never raises."""
         if not data.strip(b"\r\n\x00 "):
             return  # a keep-alive
+        if not self.guard.hears(peer, now):
+            self.counters.unheard += 1
+            return
         try:
             message, fault = parse(data)
             if isinstance(message, Response):
@@ -369,6 +380,7 @@ class SipEndpoint:
             return
         local_tag = self._mint()
         session = Session(self, invite, transaction.peer, local_tag, inbound=True)
+        session.context = verdict.context
         top = vias(invite)[0]
         behind_nat = "received" in top.params and top.params["received"] != top.host
         dialog = Dialog.of_request(invite, local_tag, peer, behind_nat=behind_nat)

@@ -85,6 +85,8 @@ class Session:
         self.local_tag = local_tag
         self.inbound = inbound
         self.state = "incoming" if inbound else "calling"
+        self.context: object = None
+        """What its owner knows of it."""
         self.account: Account | None = None
         """What challenges of this call are met with."""
         self.dialog: Dialog | None = None
