@@ -8,7 +8,7 @@ import itertools
 import random
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,9 +20,11 @@ from offhook.legs.leg import Answered, Ended, LegEnd, LegEvent, Refused
 from offhook.legs.rtp_sockets import RtpSockets
 from offhook.legs.sip import SipLeg
 from offhook.legs.sip_trunk import SipTrunk
+from offhook.sip.auth import Account, Challenger
 from offhook.sip.endpoint import Settings, SipEndpoint, Verdict
+from offhook.sip.events import Over
 from offhook.sip.grammar import Address, Uri, parse_uri
-from offhook.sip.message import Request, Response, request, response
+from offhook.sip.message import Request, Response, cseq, request, response
 from offhook.sip.session import Session
 from offhook.sip.transaction import Peer
 
@@ -63,23 +65,30 @@ class TestPhone:
 
     __test__ = False
 
-    def __init__(self, user: str = "15550100007") -> None:
-        self.user = user
+    def __init__(
+        self, user: str = "15550100007", host: str = "127.0.0.1", account: Account | None = None, asks: str = ""
+    ) -> None:
+        """`account` meets the node's challenges; `asks`: the password that it wants of whoever calls it."""
+        self.user, self.host, self.account = user, host, account
+        self.challenger = Challenger("carrier", b"key", {"offhook": asks}) if asks else None
+        self.invites: list[Request] = []
         self.lines: list[Line] = []
         self.answers: int | None = 200
         """Status of its answer to a call; None lets it ring."""
+        self.moved_to = ""
+        """Where it says that it has moved to, if anywhere."""
         chance = random.Random(user)
         words = itertools.count()
-        settings = Settings({"udp": ("127.0.0.1", 0), "tcp": ("127.0.0.1", 0)}, user=user)
+        settings = Settings({"udp": (host, 0), "tcp": (host, 0)}, user=user)
         endpoint = SipEndpoint(settings, self, lambda: f"{user}{next(words)}x{chance.random()}", chance.random)
         self.trunk = SipTrunk(
-            endpoint, RtpSockets("127.0.0.1"), self, random_bits=chance.getrandbits, random_bytes=chance.randbytes
+            endpoint, RtpSockets(host), self, random_bits=chance.getrandbits, random_bytes=chance.randbytes
         )
         self._made: Line | None = None
 
     @contextlib.asynccontextmanager
     async def running(self, tls: tuple[ssl.SSLContext, ssl.SSLContext] | None = None) -> AsyncIterator[TestPhone]:
-        await self.trunk.start("127.0.0.1", 0, tls)
+        await self.trunk.start(self.host, 0, tls)
         media = asyncio.create_task(self._media())
         try:
             yield self
@@ -107,7 +116,12 @@ class TestPhone:
                     line.leg.port.write(mix, ())
 
     def call(
-        self, node: int, to: str = "15550100002", transport: str = "udp", change: Callable[[bytes], bytes] = bytes
+        self,
+        node: int,
+        to: str = "15550100002",
+        transport: str = "udp",
+        change: Callable[[bytes], bytes] = bytes,
+        headers: Iterable[tuple[str, str]] = (),
     ) -> Line:
         """Call a user of a node by its SIP port; `change` may bend our offer."""
         line = self._line("call")
@@ -116,7 +130,9 @@ class TestPhone:
         peer = Peer(transport, "127.0.0.1", node, 0)
         caller = Address(Uri("sip", self.user, "127.0.0.1"), "Test Phone")
         uri = parse_uri(f"sip:{to}@127.0.0.1:{node}")
-        leg.session = self.trunk.endpoint.invite(uri, peer, caller, offer, time.monotonic())
+        leg.session = self.trunk.endpoint.invite(
+            uri, peer, caller, offer, time.monotonic(), headers, account=self.account
+        )
         self.trunk._legs[leg.session] = leg
         self.trunk.pump()
         return line
@@ -138,9 +154,25 @@ class TestPhone:
             ("Contact", endpoint.contact(peer)),
             ("Expires", str(expires)),
         ]
-        transaction = endpoint.begin(request("REGISTER", parse_uri(f"sip:127.0.0.1:{node}"), headers), peer)
-        transaction.on_response = lambda answer, now: got.append(answer.status_code)
-        transaction.start(time.monotonic())
+        register = request("REGISTER", parse_uri(f"sip:127.0.0.1:{node}"), headers)
+
+        def answered(answer: Response, now: float) -> None:
+            if answer.status_code == 401 and "authorization" not in register.headers:
+                header = endpoint.credentials(register, answer, 1, self.account)
+                if header is not None:
+                    register.headers.set_single(*header)
+                    register.headers.set_single("Via", endpoint.via(peer))
+                    register.headers.set_single("CSeq", f"{cseq(register)[0] + 1} REGISTER")
+                    begin()
+                    return
+            got.append(answer.status_code)
+
+        def begin() -> None:
+            transaction = endpoint.begin(register, peer)
+            transaction.on_response = answered
+            transaction.start(time.monotonic())
+
+        begin()
         self.trunk.pump()
         await until(lambda: got, "an answer to REGISTER")
         return got[-1]
@@ -153,13 +185,22 @@ class TestPhone:
     def over(self, session: Session) -> None:
         pass
 
+    def elsewhere(self, over: Over) -> tuple[Uri, Peer] | None:
+        return None
+
     def admit(self, request: Request, peer: Peer, now: float) -> Verdict:
+        self.invites.append(request)
+        if self.challenger is not None and not self.challenger.check(request, now)[0]:
+            return Verdict(401, headers=tuple(self.challenger.challenge(now)))
         return Verdict()
 
     def register(self, request: Request, peer: Peer, now: float) -> Response:
         return response(request, 403, to_tag="no")
 
     def incoming(self, trunk: SipTrunk, session: Session, make_leg: Callable[..., SipLeg]) -> int:
+        if self.moved_to:
+            session.refuse(302, time.monotonic(), [("Contact", f"<{self.moved_to}>")])
+            return 0
         if self.answers is not None and self.answers >= 300:
             return self.answers
         line = Line(None)  # type: ignore[arg-type]

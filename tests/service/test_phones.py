@@ -311,3 +311,75 @@ async def test_a_full_node_says_when_to_come_back(world: World) -> None:
     await until(lambda: line.over, "a refusal")
     assert line.events[-1] == Refused("leg_failed")
     world.node.node.stopping = False
+
+
+async def test_a_phone_that_has_moved_is_followed(world: World) -> None:
+    other = TestPhone("15550100008")
+    async with other.running():
+        assert await world.phone.enrol(world.sip) == 200
+        world.phone.moved_to = f"sip:15550100008@127.0.0.1:{other.trunk.ports['udp']}"
+        world.create("4:+15550100007")
+        await world.app.event("CallConnected")
+        assert len(other.lines) == 1 and not world.phone.lines
+        other.lines[0].leg.hang_up(BYE)
+        await world.app.event("CallDisconnected")
+
+
+async def test_phones_that_send_each_other_round_in_circles_end_the_try(world: World) -> None:
+    assert await world.phone.enrol(world.sip) == 200
+    world.phone.moved_to = f"sip:15550100007@127.0.0.1:{world.phone.trunk.ports['udp']}"
+    world.create("4:+15550100007")
+    await world.app.event("CreateCallFailed")
+    assert len(world.phone.invites) == 6
+
+
+@pytest.mark.parametrize("contact", ["sip:x@192.0.2.1", "tel:+1", "sip:x@example.com"])
+async def test_a_phone_that_has_moved_away_is_not_followed(world: World, contact: str) -> None:
+    assert await world.phone.enrol(world.sip) == 200
+    world.phone.moved_to = contact
+    world.create("4:+15550100007")
+    await world.app.event("CreateCallFailed")
+    assert len(world.phone.invites) == 1
+
+
+async def test_another_phone_takes_over_a_call(world: World) -> None:
+    """Attended transfer: the call goes on with another session; the app hears another voice and no more."""
+    line, _ = await world.talking()
+    await until(lambda: len(line.heard) > 60, "speech")
+    assert line.leg.session is not None and line.leg.session.dialog is not None
+    call_id, ours, theirs = line.leg.session.dialog.id
+    other = TestPhone("15550100008")
+    async with other.running():
+        headers = [("Replaces", f"{call_id};to-tag={theirs};from-tag={ours}")]
+        taking = other.call(world.sip, headers=headers)
+        taking.tone = 700.0
+        await other.answered(taking)
+        await until(lambda: line.over, "the first phone is let go")
+        await until(lambda: len(taking.heard) > 110 and taking.peak()[1] > 5000, "the echo")
+        assert abs(taking.peak()[0] - 700) <= 1
+        assert len(world.app.incoming) == 1 and len(world.node.node.calls) == 1
+        taking.leg.hang_up(BYE)
+        await world.app.event("CallDisconnected")
+
+
+async def test_nothing_is_replaced_by_a_guess(world: World) -> None:
+    line, _ = await world.talking()
+    guess = world.phone.call(world.sip, headers=[("Replaces", "guess@x;to-tag=1;from-tag=2")])
+    await until(lambda: guess.over, "a refusal")
+    assert not line.over
+
+
+async def test_a_phone_is_asked_to_call_somebody_else(world: World) -> None:
+    """REFER of the phone is declined: who takes part is the app's to say."""
+    line, _ = await world.talking()
+    assert line.leg.session is not None
+    outcomes: list[int] = []
+    line.leg.session.ask(
+        "REFER",
+        world.phone.trunk.now(),
+        [("Refer-To", "<sip:elsewhere@127.0.0.1>")],
+        on_answer=lambda answer, now: outcomes.append(answer.status_code),
+    )
+    world.phone.trunk.pump()
+    await until(lambda: outcomes, "an answer")
+    assert outcomes == [603] and not line.over

@@ -34,6 +34,8 @@ class Verb:
 
 VERBS: dict[str, Verb] = {
     "dev": Verb("offhook.cli.dev", "dev", "Run a local node that speaks the Call Automation API."),
+    "serve": Verb("offhook.cli.serve", "serve", "Run a node for others to reach, from a configuration file."),
+    "config": Verb("offhook.cli.config", "config", "Make and check the configuration file of serve."),
     "exec": Verb(
         "offhook.cli.run_app",
         "exec_",

@@ -14,6 +14,7 @@ from offhook.legs.rtp import RtpFormat, RtpPort
 from offhook.legs.rtp_sockets import RtpSocket
 from offhook.legs.srtp import Srtp
 from offhook.sip import events, sdp
+from offhook.sip.grammar import Address, Uri
 from offhook.sip.sdp import Agreed, Audio, Crypto, Description, Format
 from offhook.sip.session import Session
 
@@ -72,6 +73,8 @@ class SipLeg:
         self.rate: int | None = None
         self.port = port
         self.session: Session | None = None
+        self.dialled: tuple[Address, tuple[tuple[str, str], ...]] = (Address(Uri()), ())
+        """From and further headers that it was dialled with."""
         self.held = False
         self._signaller = signaller
         self._media = media
@@ -133,6 +136,17 @@ class SipLeg:
         """Let the caller hear that it rings."""
         if self.session is not None:
             self.session.ring(self._signaller.now())
+
+    @property
+    def may_redial(self) -> bool:
+        """Whether a call of ours that was not taken may still be tried elsewhere."""
+        return not self._over and not self._up and self.session is not None and not self.session.inbound
+
+    def replace(self, session: Session, offer: bytes) -> bytes:
+        """Go on with another session; our answer. SipError, AudioError when it cannot, and all stays as it was."""
+        answer = self._agree_to(offer) if offer else self.offer()
+        self.session = session
+        return answer
 
     # what the session says --------------------------------------------------------------------------------------
 

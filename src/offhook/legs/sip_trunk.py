@@ -44,6 +44,9 @@ class TrunkOwner(Protocol):
     def over(self, session: Session) -> None:
         """A session is over, whether it became a leg or not."""
 
+    def elsewhere(self, over: events.Over) -> tuple[Uri, Peer] | None:
+        """Where else a call of ours that was not taken may be tried; None: nowhere."""
+
     def connection_lost(self, peer: Peer) -> None:
         """A connection is gone."""
 
@@ -198,6 +201,7 @@ class SipTrunk:
         offer = leg.offer(encrypted=peer.transport == "tls")
         leg.session = self.endpoint.invite(target, peer, caller, offer, self.now(), headers, account=account)
         leg.session.context = context
+        leg.dialled = (caller, headers)
         self._legs[leg.session] = leg
         self.pump()
         return leg
@@ -222,14 +226,33 @@ class SipTrunk:
             self._incoming(event)
             return
         leg = self._legs.get(event.session)
+        if isinstance(event, events.Over):
+            if leg is not None and leg.may_redial and self._redial(leg, event):
+                return
+            self._owner.over(event.session)
         if leg is not None:
             leg.took(event)
-        if isinstance(event, events.Over):
-            self._owner.over(event.session)
+
+    def _redial(self, leg: SipLeg, over: events.Over) -> bool:
+        """Try a call elsewhere: where it has moved to, or a trunk's next place (RFC 3261 §8.1.3.4, RFC 3263 §4.3)."""
+        place = self._owner.elsewhere(over)
+        if place is None:
+            return False
+        target, peer = place
+        caller, headers = leg.dialled
+        old = self._legs.pop(over.session)
+        offer = over.session.invite.body
+        session = self.endpoint.invite(target, peer, caller, offer, self.now(), headers, account=over.session.account)
+        session.context, leg.session = over.session.context, session
+        self._legs[session] = old
+        return True
 
     def _incoming(self, event: events.Incoming) -> None:
         """A new session becomes a call, or is refused with the reason."""
         current, now = event.session, self.now()
+        if event.replaces is not None:
+            self._replace(event.replaces, current, event.offer)
+            return
         made: list[SipLeg] = []
 
         def make_leg(leg_id: str, on_event: Callable[[str, LegEvent], None]) -> SipLeg:
@@ -256,6 +279,24 @@ class SipTrunk:
                 leg.abandon()
             headers = [("Retry-After", "10")] if status == 503 else []
             current.refuse(status, now, headers)
+
+    def _replace(self, old: Session, new: Session, offer: bytes) -> None:
+        """A session takes another's place in its call (RFC 3891 §3)."""
+        leg, now = self._legs.get(old), self.now()
+        if leg is None:
+            new.refuse(481, now)
+            return
+        try:
+            answer = leg.replace(new, offer)
+        except (SipError, AudioError) as error:
+            log.info("a call that was to replace another was refused with 488: %s", error)
+            new.refuse(488, now)
+            return
+        del self._legs[old]
+        self._legs[new] = leg
+        new.context, old.context = old.context, None
+        new.accept(answer, now)
+        old.hang_up(now)
 
     # network ----------------------------------------------------------------------------------------------------
 

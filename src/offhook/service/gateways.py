@@ -80,14 +80,19 @@ class Gateway:
             raise LegError("unreachable", f"the trunk {self.rule.name} has no address: {self.rule.host} is not in DNS")
         return min(self._peers, key=lambda peer: self._resting.get(peer, 0.0) > now)
 
+    def target(self, number: str, now: float) -> tuple[Uri, Peer]:
+        """A number as it is asked for there, and where that goes."""
+        peer = self.peer(now)
+        port = None if peer.port == DEFAULT_PORTS[peer.transport] else peer.port
+        params: dict[str, str | None] = {} if peer.transport == "udp" else {"transport": peer.transport}
+        return Uri("sip", self.rule.number(number), _host(self.rule.host), self.rule.port or port, params), peer
+
     def dial(
         self, leg_id: str, number: str, caller: str | None, event: Callable[[str, LegEvent], None], context: object
     ) -> Leg:
         """Call a number by this trunk. `caller` None: the number is withheld."""
-        rule, peer = self.rule, self.peer(self._trunk.now())
-        port = None if peer.port == DEFAULT_PORTS[peer.transport] else peer.port
-        params: dict[str, str | None] = {} if peer.transport == "udp" else {"transport": peer.transport}
-        target = Uri("sip", rule.number(number), _host(rule.host), rule.port or port, params)
+        rule = self.rule
+        target, peer = self.target(number, self._trunk.now())
         shown = rule.caller_id or caller or (rule.username if rule.username else "anonymous")
         local, _ = self._trunk.endpoint.settings.local[peer.transport]
         source, headers = identity_headers(shown, local, private=caller is None, trusted=rule.trusted)

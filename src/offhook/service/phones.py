@@ -17,9 +17,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from offhook.errors import CallError, LegError, WireError
+from offhook.errors import CallError, LegError, SipError, WireError
 from offhook.legs.leg import Leg, LegEvent
-from offhook.legs.resolver import Resolver
+from offhook.legs.resolver import DEFAULT_PORTS, Resolver
 from offhook.legs.rtp_sockets import RtpSockets
 from offhook.legs.sip import SipLeg
 from offhook.legs.sip_trunk import SipTrunk
@@ -29,7 +29,8 @@ from offhook.service.node import Node
 from offhook.service.routing import SipPlan, Sources, Table, TrunkRule, User
 from offhook.sip.auth import Challenger
 from offhook.sip.endpoint import Settings, SipEndpoint, Verdict
-from offhook.sip.grammar import parse_uri
+from offhook.sip.events import Over
+from offhook.sip.grammar import Uri, parse_uri
 from offhook.sip.identity import Caller, caller_of, custom_headers, identity_headers
 from offhook.sip.message import Request, Response, response
 from offhook.sip.registrar import Binding, Registrar, user_of
@@ -40,6 +41,8 @@ from offhook.wire.identifiers import Identifier, communication_user, phone_numbe
 log = logging.getLogger("offhook.sip")
 
 _DIGITS = re.compile(r"\+?\d{2,20}")
+MOST_HOPS = 5
+"""How often one call of ours may be tried elsewhere."""
 _NAMESPACE = uuid.UUID("6d0b6c1e-8e1f-5d8e-9a54-0f3f0f6a2b11")
 Tell = Callable[[dict[str, Any]], None]
 
@@ -53,6 +56,7 @@ class Known:
     gateway: Gateway | None = None
     peer: Peer | None = None
     counted: list[str] = field(default_factory=list)
+    hops: int = 0
 
 
 class Phones:
@@ -180,8 +184,44 @@ class Phones:
             return 503
         return 0
 
+    def elsewhere(self, over: Over) -> tuple[Uri, Peer] | None:
+        """See `TrunkOwner`: where it has moved to, or the next place of a trunk that was silent or too busy."""
+        known = over.session.context
+        if not isinstance(known, Known) or known.hops >= MOST_HOPS:
+            return None
+        known.hops += 1
+        if 300 <= over.status < 400:
+            return next(filter(None, map(self._moved, over.contacts)), None)
+        if known.gateway is not None and over.status in (408, 503) and over.theirs:
+            now, silent = self.trunk.now(), over.session.peer
+            known.gateway.failed(silent, now)
+            peer = known.gateway.peer(now)
+            if peer != silent and known.hops < len(known.gateway.peers):
+                return parse_uri(over.session.invite.uri), peer
+        return None
+
+    def _moved(self, contact: str) -> tuple[Uri, Peer] | None:
+        """Where a contact is that a call was moved to, if it may be called."""
+        try:
+            target = parse_uri(contact)
+        except SipError:
+            return None
+        if self._plan.open_to_loopback:
+            if not _loopback(target.host.strip("[]")):
+                return None
+            transport = target.transport or "udp"
+            return target, Peer(transport, target.host.strip("[]"), target.port or DEFAULT_PORTS.get(transport, 5060))
+        user = target.user or ""
+        known = self.table.user_of(user)
+        bindings = self._registrar.bindings(known.name, self.trunk.now()) if known is not None else []
+        if bindings:
+            return bindings[0].contact, bindings[0].peer
+        for gateway in self.gateways.of(self.identify(user).id if _DIGITS.fullmatch(user) else ""):
+            return gateway.target(self.identify(user).id, self.trunk.now())
+        return None
+
     def over(self, session: Session) -> None:
-        """See `TrunkOwner`: it no longer counts; a place that was too busy or silent rests for a while."""
+        """See `TrunkOwner`: it no longer counts."""
         known = session.context
         if isinstance(known, Known):
             self.table.end(known.counted)
@@ -215,7 +255,7 @@ class Phones:
         host, _ = self.trunk.endpoint.settings.local[peer.transport]
         shown = caller.id if caller is not None else "anonymous"
         source, headers = identity_headers(shown, host, private=caller is None, trusted=False)
-        return self.trunk.dial(leg_id, target, peer, source, self._event(live), tuple(headers))
+        return self.trunk.dial(leg_id, target, peer, source, self._event(live), tuple(headers), context=Known())
 
     def dial(self, number: str, leg_id: str, caller: Identifier | None, live: LiveCall) -> Leg:
         """Call a number by the first of its trunks that has room. LegError says which setting is in the way."""

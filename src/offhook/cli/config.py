@@ -1,0 +1,87 @@
+"""`offhook config`: make the file of `offhook serve`, check it, make a key."""
+
+from __future__ import annotations
+
+import base64
+import os
+import secrets
+from enum import StrEnum
+from pathlib import Path
+
+import typer
+
+from offhook.cli.report import json_line, note
+from offhook.errors import ConfigError
+
+KEY_BYTES = 64
+
+
+class Action(StrEnum):
+    """What to do."""
+
+    INIT = "init"
+    CHECK = "check"
+    KEY = "key"
+
+
+def config(
+    action: Action = typer.Argument(help="init writes an example, check reads one, key prints a new access key."),
+    path: Path = typer.Argument(Path("offhook.toml"), help="The file."),
+    force: bool = typer.Option(False, "--force", help="init: write over a file that is there."),
+    as_json: bool = typer.Option(False, "--json", help="check: one JSON object a problem on stdout."),
+) -> None:
+    """Make and check the configuration file of `offhook serve`.
+
+    Exit status of check: 0 when nothing is wrong, 2 otherwise; each problem is one line with its fix.
+
+    \b
+    Example:
+      offhook config init offhook.toml
+      offhook config check offhook.toml
+    """
+    if action is Action.KEY:
+        print(_key())
+    elif action is Action.INIT:
+        _init(path, force=force)
+    else:
+        raise typer.Exit(_check(path, as_json=as_json))
+
+
+def _init(path: Path, *, force: bool) -> None:
+    from offhook.assets import example_config
+
+    text = example_config().replace("@KEY1@", _key()).replace("@KEY2@", _key())
+    try:
+        # It holds keys: nobody else may read it, from its first moment on.
+        mode = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL)
+        with os.fdopen(os.open(path, mode, 0o600), "w", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise ConfigError(f"{path} is there already: give another name, or --force") from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written ({error.strerror or error})") from None
+    note(f"{path} is written, with two new access keys. Next:  offhook config check {path}")
+
+
+def _check(path: Path, *, as_json: bool) -> int:
+    from offhook.service.serve_config import check
+
+    read, problems = check(path, os.environ)
+    for problem in problems:
+        if as_json:
+            json_line({"where": problem.where, "problem": problem.what, "fix": problem.fix})
+        else:
+            print(f"{path}: {problem}")
+    if read is None:
+        return 2
+    plan = read.plan()
+    if as_json:
+        json_line({"ok": True, "webhooks": len(plan.watchers), "trunks": len(plan.sip.trunks) if plan.sip else 0})
+    else:
+        sip = f"SIP on {plan.sip.host}:{plan.sip.port}" if plan.sip else "no SIP"
+        print(f"{path}: good: REST on {plan.host}:{plan.port}, {len(plan.watchers)} webhooks, {sip}")
+    return 0
+
+
+def _key() -> str:
+    return base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode()

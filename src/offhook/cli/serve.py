@@ -1,0 +1,49 @@
+"""`offhook serve`: a node for others to reach, from a configuration file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from offhook.cli.dev import show_event
+from offhook.cli.report import json_line
+
+
+def serve(
+    config: Path = typer.Option(..., "--config", metavar="FILE", help="Made by  offhook config init ."),
+    as_json: bool = typer.Option(False, "--json", help="One object with all addresses first, then events, as lines."),
+) -> None:
+    """Run a node from a configuration file.
+
+    SIGTERM: no new calls are taken, live ones may go on for drain_seconds; a second one ends them at once.
+
+    \b
+    Example:
+      offhook config init offhook.toml
+      offhook serve --config offhook.toml
+    """
+    from offhook.service.process import run
+    from offhook.service.serve_config import read
+
+    plan = read(config)
+    announce, event = (json_line, json_line) if as_json else (show_banner, show_event)
+    raise typer.Exit(run("offhook serve", plan, announce, event))
+
+
+def show_banner(announced: Mapping[str, Any]) -> None:
+    """Where the node is, without its keys: this goes to logs."""
+    sip = announced.get("sip")
+    lines = [
+        "Offhook is ready.",
+        f"  endpoint      {announced['endpoint']}",
+        f"  token issuer  {announced['issuer']}, keys at {announced['jwksUri']}",
+        f"  health        {announced['endpoint']}healthz, figures at {announced['endpoint']}metrics",
+    ]
+    if sip:
+        lines.append(f"  SIP           {sip['host']}: UDP {sip['udp']}, TCP {sip['tcp']}, TLS {sip['tls']}")
+    webhooks = announced.get("incoming") or []
+    lines += [f"  webhook       {webhook['url']}  ({webhook['state']})" for webhook in webhooks]
+    print("\n".join(lines), flush=True)
