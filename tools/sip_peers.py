@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = {"baresip": "baresip-core", "sipp": "sip-tester"}
+PACKAGES = {"baresip": "baresip-core", "sipp": "sip-tester", "kamailio": "kamailio", "tcpdump": "tcpdump"}
 """Debian package by program."""
 
 

@@ -30,6 +30,8 @@ class Baresip:
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
         self.events: list[str] = []
+        self.keys: list[str] = []
+        """Keys that it has heard."""
 
     async def connect(self) -> None:
         """Reach the control port."""
@@ -56,6 +58,8 @@ class Baresip:
                 told = json.loads((await self._reader.readexactly(size + 1))[:-1])
                 if told.get("event"):
                     self.events.append(str(told["type"]))
+                    if told["type"] == "CALL_DTMF_START":
+                        self.keys.append(str(told["param"]))
 
     async def told(self, kind: str) -> None:
         """Wait for an event such as CALL_ESTABLISHED."""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.interop.baresip import baresip
+from tests.interop.likeness import windows_alike
 from tests.live import (
     CONNECTIONS,
     LiveNode,
@@ -23,22 +24,7 @@ from tests.live import (
     until,
 )
 
-from offhook.audio.pcm import Frame
-from offhook.audio.resample import resample
-from offhook.audio.wav import read_wav, write_wav
-
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(90)]
-SPEECH = Path(__file__).parents[2] / "src/offhook/assets/speech.wav"
-
-
-@pytest.fixture(scope="module")
-def voice(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo's speech at the rate of a telephone."""
-    speech = read_wav(SPEECH.read_bytes())
-    samples = resample(speech.samples, speech.rate, 8000)
-    path = tmp_path_factory.mktemp("voice") / "voice.wav"
-    path.write_bytes(write_wav(samples, 8000))
-    return path
 
 
 @pytest.fixture
@@ -59,28 +45,6 @@ def loudest(stream: Stream) -> int:
     """The greatest amplitude in the last half second that the app was sent."""
     samples = np.frombuffer(b"".join(base64.b64decode(frame["data"]) for frame in stream.frames[-25:]), "<i2")
     return int(np.abs(samples.astype(int)).max())
-
-
-def windows_alike(said: Frame, heard: Frame, rate: int) -> tuple[float, float]:
-    """The share of one-second windows that come back with a correlation of 0.95, each at its best lag near the
-    median one; and that lag in ms."""
-    size = 1 << int(np.ceil(np.log2(len(said) + len(heard))))
-    a, b = said.astype(float), heard.astype(float)
-    cross = np.fft.irfft(np.fft.rfft(b, size) * np.conj(np.fft.rfft(a, size)), size)
-    lag = int(np.argmax(cross[: size // 2]))
-    good = total = 0
-    for at in range(0, len(a) - rate, rate // 2):
-        window = a[at : at + rate]
-        if np.sqrt((window**2).mean()) < 100 or at + lag + rate + rate // 10 > len(b):
-            continue
-        best = 0.0
-        for near in range(max(lag - rate // 10, -at), lag + rate // 10 + 1):
-            other = b[at + near : at + near + rate]
-            best = max(best, float(window @ other / np.sqrt((window @ window) * (other @ other) + 1)))
-        total += 1
-        good += best >= 0.95
-    assert total >= 8, "there was too little to compare"
-    return good / total, lag * 1000 / rate
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp", "tls"])
