@@ -127,3 +127,42 @@ def test_a_node_that_stops_ends_every_call_and_takes_none() -> None:
             attempt()
         assert refused.value.outcome == "service_unavailable"
     assert not stage.clock._planned or all(p[2]._callback is None for p in stage.clock._planned)
+
+
+def test_an_app_that_cannot_be_reached_any_more_leaves_the_call() -> None:
+    stage = Stage()
+    caller = stage.call(duration=120.0)
+    connection = stage.answer(stream=False)
+    stage.run(1)
+    stage.node.app_unreachable(connection)
+    stage.run(19)
+    assert caller.end is None
+    stage.run(2)
+    assert caller.end is not None
+    assert stage.empty()
+
+
+def test_an_app_that_comes_back_in_time_keeps_its_call() -> None:
+    stage = Stage()
+    caller = stage.call(duration=60.0)
+    connection = stage.answer(stream=False)
+    stage.run(1)
+    stage.node.app_unreachable(connection)
+    stage.run(10)
+    stage.node.note_request(connection, "get", 200, {})
+    stage.run(20)
+    assert caller.end is None
+    stage.node.shut_down()
+    assert stage.empty()
+
+
+def test_an_app_with_a_stream_is_there_whatever_becomes_of_its_callbacks() -> None:
+    stage = Stage()
+    caller = stage.call(duration=60.0)
+    connection = stage.answer()
+    stage.run(1)
+    stage.node.app_unreachable(connection)
+    stage.run(30)
+    assert caller.end is None
+    stage.node.shut_down()
+    assert stage.empty()

@@ -8,9 +8,6 @@ import socket
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-import dns.asyncresolver
-import dns.exception
-
 from offhook.errors import LegError
 from offhook.sip.transaction import Peer
 
@@ -50,7 +47,12 @@ class Resolver:
     """Looks domains up. `nameserver`: host and port of another server than the system's (tests)."""
 
     def __init__(self, chance: Callable[[], float], nameserver: tuple[str, int] | None = None) -> None:
+        # Imported by who has trunks: it takes 6 MiB, which nobody else needs.
+        import dns.asyncresolver
+        import dns.exception
+
         self._chance = chance
+        self._problem = dns.exception.DNSException
         self._dns = dns.asyncresolver.Resolver(configure=nameserver is None)
         self._dns.lifetime = LIMIT
         if nameserver is not None:
@@ -78,7 +80,7 @@ class Resolver:
         """What the domain prefers (§4.1); without NAPTR records all of ours are tried."""
         try:
             answer = await self._dns.resolve(domain, "NAPTR")
-        except dns.exception.DNSException:
+        except self._problem:
             return ["udp", "tcp", "tls"]
         records = sorted((record.order, record.preference, record.service.decode().lower()) for record in answer)
         return [_NAPTR[service] for _, _, service in records if service in _NAPTR] or ["udp", "tcp", "tls"]
@@ -86,7 +88,7 @@ class Resolver:
     async def _services(self, name: str) -> list[Service]:
         try:
             answer = await self._dns.resolve(name, "SRV")
-        except dns.exception.DNSException:
+        except self._problem:
             return []
         made = [Service(r.priority, r.weight, r.port, r.target.to_text().rstrip(".")) for r in answer]
         return [service for service in made if service.target]  # "." says: not here (RFC 2782)
@@ -114,7 +116,7 @@ class Resolver:
         for kind in ("A", "AAAA"):
             try:
                 found += [record.address for record in await self._dns.resolve(host, kind)]
-            except dns.exception.DNSException:
+            except self._problem:
                 continue
         return found
 

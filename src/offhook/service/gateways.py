@@ -131,10 +131,12 @@ class Gateways:
     """All trunks of a plan."""
 
     def __init__(
-        self, table: Table, trunk: SipTrunk, resolver: Resolver, tell: Callable[[dict[str, Any]], None]
+        self, table: Table, trunk: SipTrunk, chance: Callable[[], float], tell: Callable[[dict[str, Any]], None]
     ) -> None:
         self._table = table
-        self._all = {rule.name: Gateway(rule, trunk, resolver, tell) for rule in table.plan.trunks if rule.host}
+        carrying = [rule for rule in table.plan.trunks if rule.host]
+        resolver = Resolver(chance) if carrying else None
+        self._all = {rule.name: Gateway(rule, trunk, resolver, tell) for rule in carrying if resolver is not None}
 
     def __iter__(self) -> Iterator[Gateway]:
         return iter(self._all.values())

@@ -93,6 +93,8 @@ class LiveCall:
         self.hop = 0
         self.custom_context: dict[str, dict[str, str]] | None = None
         """What the caller sent along for the app."""
+        self.app_heard: dict[str, float] = {}
+        """When each connection's app last gave a sign of life, by connection id."""
         self.frame = 0
         self.bridge = Bridge(rate, self._port_failed)
         self.tick = self.bridge.tick

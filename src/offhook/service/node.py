@@ -45,6 +45,8 @@ DEFAULT_RATE = 16000
 CONTEXT_LIFE = 300.0
 WATCH_EVERY = 0.1
 MAX_HOPS = 5
+ABANDON_AFTER = 20.0
+"""Seconds without a sign of an app that could not be reached, after which it has left its calls."""
 FULL_TICK = 0.016  # mean seconds of a tick above which new calls are refused
 
 
@@ -444,8 +446,31 @@ class Node:
         live.call.stop_streaming(connection_id, request.operation_context, request.operation_callback_uri, now)
         live.settle()
 
+    def app_heard(self, connection_id: str) -> None:
+        """The app of a connection has given a sign of life: it asked for something, or took a callback."""
+        live = self._connections.find(connection_id)
+        if live is not None:
+            live.app_heard[connection_id] = self.clock.monotonic()
+
+    def app_unreachable(self, connection_id: str) -> None:
+        """Nobody was there to take a callback. Without a sign until `ABANDON_AFTER`, the app has left the call."""
+        since = self.clock.monotonic()
+
+        def look() -> None:
+            live = self._connections.find(connection_id)
+            if live is None or connection_id in live.streams or live.app_heard.get(connection_id, 0.0) > since:
+                return
+            live.note("call", "abandoned", connection=connection_id, reason="the app cannot be reached any more")
+            log.warning("call %s: the app cannot be reached any more and leaves", live.call.call_id)
+            self.hang_up(connection_id)
+
+        if self._connections.find(connection_id) is not None:
+            self.clock.call_at(since + ABANDON_AFTER, look)
+
     def note_request(self, connection_id: str | None, operation: str, status: int, detail: dict[str, Any]) -> None:
         """A REST request, for the trace of its call."""
+        if connection_id:
+            self.app_heard(connection_id)
         trace = self.traces.find(connection_id) if connection_id else None
         if trace is not None:
             self.traces.note(trace, "rest", operation, status=status, **detail)

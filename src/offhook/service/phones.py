@@ -19,7 +19,7 @@ from typing import Any
 
 from offhook.errors import CallError, LegError, SipError, WireError
 from offhook.legs.leg import Leg, LegEvent
-from offhook.legs.resolver import DEFAULT_PORTS, Resolver
+from offhook.legs.resolver import DEFAULT_PORTS
 from offhook.legs.rtp_sockets import RtpSockets
 from offhook.legs.sip import SipLeg
 from offhook.legs.sip_trunk import SipTrunk
@@ -90,7 +90,7 @@ class Phones:
             latch=plan.latch,
             media_host=plan.advertise or plan.host,
         )
-        self.gateways = Gateways(self.table, self.trunk, Resolver(endpoint.chance), tell)
+        self.gateways = Gateways(self.table, self.trunk, endpoint.chance, tell)
 
     async def start(self, tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
         """Listen. `tls`: contexts for connections that come, and for ours."""

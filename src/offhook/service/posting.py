@@ -63,7 +63,10 @@ class Post:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryReport:
-    """One try, or (attempt 0) an event that was never tried. `final`: nothing more happens with this event."""
+    """One try, or (attempt 0) an event that was never tried. `final`: nothing more happens with this event.
+
+    `reached`: somebody took the whole request, whatever came of it.
+    """
 
     subject: str
     uri: str
@@ -74,6 +77,7 @@ class DeliveryReport:
     error: str | None
     ms: float
     final: bool
+    reached: bool = False
 
     @property
     def delivered(self) -> bool:
@@ -326,7 +330,16 @@ class Poster:
 
 def _row(post: Post, number: int, answer: Answer, ms: float, *, final: bool) -> DeliveryReport:
     return DeliveryReport(
-        post.subject, post.uri, post.event_type, post.event_id, number, answer.status, answer.error, ms, final
+        post.subject,
+        post.uri,
+        post.event_type,
+        post.event_id,
+        number,
+        answer.status,
+        answer.error,
+        ms,
+        final,
+        answer.sent or answer.status is not None,
     )
 
 

@@ -244,6 +244,10 @@ class LiveNode:
 
     def _report(self, report: DeliveryReport) -> None:
         """One try of a post: into the figures, and into the trace of its call."""
+        if report.reached:
+            self.node.app_heard(report.subject)
+        elif report.final and report.attempt:
+            self.node.app_unreachable(report.subject)
         if report.final:
             refused = report.status is not None and not report.delivered
             self.metrics.posts["delivered" if report.delivered else "refused" if refused else "failed"] += 1
