@@ -39,6 +39,8 @@ class Line:
     heard: list[Frame] = field(default_factory=list)
     events: list[LegEvent] = field(default_factory=list)
     tone: float | None = 440.0
+    speech: Frame | None = None
+    """What it says instead of a tone, at 8 kHz; silence after that."""
 
     @property
     def up(self) -> bool:
@@ -111,7 +113,10 @@ class TestPhone:
                     assert frame is not None
                     line.heard.append(np.copy(frame))
                     mix = None
-                    if line.tone is not None:
+                    if line.speech is not None:
+                        said, line.speech = line.speech[:160], line.speech[160:]
+                        mix = np.pad(said, (0, 160 - len(said)))
+                    elif line.tone is not None:
                         mix = tones.setdefault(id(line), ToneSource(line.tone, line.leg.rate)).next()
                     line.leg.port.write(mix, ())
 

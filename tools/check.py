@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tools import js_sdk, sip_peers
+from tools import js_sdk, recogniser, sip_peers
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build" / "check"
@@ -101,6 +101,17 @@ def peers_step(tally: Tally) -> None:
         tally.skip("SIP peers", str(error))
     else:
         tally.record("SIP peers", True)
+
+
+def recogniser_step(tally: Tally) -> None:
+    heading("recogniser")
+    try:
+        print(recogniser.install())
+    except recogniser.NotAvailable as error:
+        print(f"recogniser: NOT INSTALLED: {error}")
+        tally.skip("recogniser", str(error))
+    else:
+        tally.record("recogniser", True)
 
 
 def count_results(report: Path) -> tuple[int, int, int]:

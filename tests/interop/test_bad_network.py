@@ -1,0 +1,133 @@
+"""Speech over a bad network is still understood: fifteen phrases, 5 % loss, 60 ms jitter, reordering."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests import impair
+from tests.impair import Relay, Weather
+from tests.live import LiveNode, TestApp, answer, dev_node, streaming_options, until
+from tests.sip_phone import BYE, TestPhone
+
+from offhook.audio.pcm import Frame
+from offhook.audio.resample import resample
+from offhook.audio.wav import read_wav, write_wav
+from offhook.legs.rtp import RtpFormat
+from tools import recogniser
+
+LAB = Path(__file__).parents[1] / "speech_lab.py"
+PHRASES = [
+    "please call me back tomorrow morning",
+    "I would like to speak to a person",
+    "my account number is four seven one nine",
+    "what time do you open on saturday",
+    "the package has not arrived yet",
+    "can you repeat that a little slower",
+    "I want to cancel my subscription today",
+    "yes that is correct thank you",
+    "no I did not order two of them",
+    "could you send the bill to my office",
+    "there is a problem with the heating",
+    "we need a table for six people",
+    "the train leaves at half past eight",
+    "please put me through to the manager",
+    "how much does the larger one cost",
+]
+
+
+async def lab(*words: str) -> str:
+    """Run the voice or the recogniser with the phrases."""
+    process = await asyncio.create_subprocess_exec(
+        str(recogniser.PYTHON), str(LAB), *words,
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": "", "HF_HUB_OFFLINE": "1"},
+    )  # fmt: skip
+    out, problem = await process.communicate(json.dumps(PHRASES).encode())
+    assert process.returncode == 0, problem.decode()[-2000:]
+    return out.decode()
+
+
+async def spoken(node: LiveNode, app: TestApp, phrases: list[Frame], weather: Weather) -> tuple[list[bytes], Any]:
+    """Each phrase in a call of its own, all at once, through a relay: what the app got, at 16 kHz."""
+    phones, relays, heard = [], [], []
+    first = len(app.incoming)
+    try:
+        for number, phrase in enumerate(phrases):
+            phone = TestPhone(f"1555{first:03d}{number:04d}")
+            running = phone.running()
+            await running.__aenter__()
+            phones.append((phone, running))
+            relay = Relay(weather, seed=number)
+            relays.append(relay)
+            near, far = await relay.start()
+
+            def through(offer: bytes, port: int = near) -> bytes:
+                return re.sub(rb"m=audio \d+", b"m=audio %d" % port, offer)
+
+            line = phone.call(node.info["sip"]["udp"], change=through)
+            line.speech = np.concatenate([np.zeros(4000, np.int16), phrase])
+            relay.targets[1] = ("127.0.0.1", line.leg._media.port)
+            use = line.leg.port.use
+
+            def relayed(fmt: RtpFormat, remote: Any, use: Any = use, relay: Relay = relay, port: int = far) -> None:
+                relay.targets[0] = remote
+                use(fmt, ("127.0.0.1", port))
+
+            line.leg.port.use = relayed  # type: ignore[method-assign]
+            number_of_calls = first + number + 1
+            await until(lambda n=number_of_calls: len(app.incoming) >= n, "its call")  # type: ignore[misc]
+            invited = app.incoming[-1]["data"]
+            streams = len(app.streams)
+            await answer(node, invited["incomingCallContext"], app.callback, streaming_options(app.socket))
+            await phone.answered(line)
+            await until(lambda n=streams: len(app.streams) > n, "its stream")  # type: ignore[misc]
+            heard.append(app.streams[-1])
+        frames = max(len(phrase) for phrase in phrases) // 160 + 100
+        await until(lambda: all(len(stream.frames) > frames for stream in heard), "all is said", 30)
+        return [stream.pcm for stream in heard], [relay.describe() for relay in relays]
+    finally:
+        for phone, running in phones:
+            for line in phone.lines:
+                line.leg.hang_up(BYE)
+            await running.__aexit__(None, None, None)
+        for relay in relays:
+            relay.close()
+
+
+@pytest.mark.timeout(240)
+async def test_word_error_on_a_bad_network_is_at_most_ten_points_more(tmp_path: Path) -> None:
+    if not recogniser.is_installed():
+        reason = "the recogniser is not installed; `make test` makes .venv-speech where it can"
+        if os.environ.get("CI", "").lower() == "true":
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
+    await lab("speak", str(tmp_path))
+    phrases = []
+    for number in range(len(PHRASES)):
+        sound = read_wav((tmp_path / f"phrase-{number}.wav").read_bytes())
+        phrases.append(resample(sound.samples, sound.rate, 8000))
+    errors = {}
+    app = TestApp()
+    async with app.running(), dev_node(tmp_path, "--sip-port", "0", "--incoming", app.webhook) as node:
+        await until(lambda: app.validations, "validation")
+        for name, weather in (("clear", impair.CLEAR), ("bad", impair.BAD)):
+            heard, counts = await spoken(node, app, phrases, weather)
+            files = []
+            for number, pcm in enumerate(heard):
+                files.append(str(tmp_path / f"{name}-{number}.wav"))
+                Path(files[-1]).write_bytes(write_wav(np.frombuffer(pcm, "<i2"), 16000))
+            told = json.loads(await lab("hear", *files))
+            errors[name] = told["wordError"]
+            lost = sum(count["lost"] for count in counts)
+            passed = sum(count["passed"] for count in counts)
+            print(f"{name}: word error {100 * told['wordError']:.1f} %, {lost} of {lost + passed} datagrams lost")
+            assert (lost / (lost + passed) > 0.03) == (name == "bad")
+    assert errors["bad"] <= errors["clear"] + 0.10, errors
+    assert errors["clear"] < 0.15, errors
