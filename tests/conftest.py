@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import socket
 from collections.abc import Callable
 
@@ -51,18 +52,26 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip(reason)
 
 
+def _is_free(port: int) -> bool:
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        with socket.socket(socket.AF_INET, kind) as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                return False
+    return True
+
+
 @pytest.fixture
 def free_port() -> Callable[[], int]:
-    """A function that returns a TCP port of 127.0.0.1 which nobody listens on, a different one each time."""
-    given: set[int] = set()
+    """A function that returns a port of 127.0.0.1 that nobody holds, a different one each time.
+
+    It and the next one are free on TCP and UDP (baresip takes the next for TLS), and both lie below the ports that
+    systems give to outgoing connections, so that nothing takes them before their program does.
+    """
+    candidates = iter(range(10000 + 2 * random.SystemRandom().randrange(2000), 19998, 2))
 
     def find() -> int:
-        while True:
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                port: int = probe.getsockname()[1]
-            if port not in given:
-                given.add(port)
-                return port
+        return next(port for port in candidates if _is_free(port) and _is_free(port + 1))
 
     return find

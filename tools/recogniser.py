@@ -13,7 +13,9 @@ VENV = ROOT / ".venv-speech"
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 PINS = ROOT / "requirements" / "recogniser.txt"
 STAMP = VENV / ".offhook-pins"
-TIMEOUT = 600
+WHY = ROOT / "build" / "recogniser.txt"
+"""Why it is not there, for the test that misses it."""
+TIMEOUT = 900
 
 
 class NotAvailable(Exception):
@@ -30,15 +32,32 @@ def is_installed() -> bool:
     return PYTHON.exists() and STAMP.exists() and STAMP.read_text() == digest()
 
 
+def reason() -> str:
+    """Why the last try failed, or nothing."""
+    return WHY.read_text() if WHY.exists() else ""
+
+
 def install() -> str:
-    """Makes it ready; returns one line about it. Raises NotAvailable."""
+    """Makes it ready; returns one line about it. Raises NotAvailable, and keeps the reason."""
     if is_installed():
         return "already installed"
+    WHY.unlink(missing_ok=True)
+    try:
+        _make()
+    except NotAvailable as error:
+        WHY.parent.mkdir(parents=True, exist_ok=True)
+        WHY.write_text(str(error))
+        raise
+    STAMP.write_text(digest())
+    return "installed"
+
+
+def _make() -> None:
     print("making .venv-speech with a voice and a recogniser (about 600 MB), once", flush=True)
     steps = (
         [sys.executable, "-m", "venv", "--clear", str(VENV)],
         [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes",
-         "--no-deps", "--retries", "1", "--timeout", "20", "-r", str(PINS)],
+         "--no-deps", "--retries", "5", "--timeout", "60", "-r", str(PINS)],
     )  # fmt: skip
     for step in steps:
         try:
@@ -46,9 +65,7 @@ def install() -> str:
         except (OSError, subprocess.TimeoutExpired) as error:
             raise NotAvailable(str(error)) from None
         if done.returncode:
-            raise NotAvailable((done.stderr.strip().splitlines() or ["the set-up failed"])[-1])
-    STAMP.write_text(digest())
-    return "installed"
+            raise NotAvailable(" / ".join(done.stderr.strip().splitlines()[-4:]) or "the set-up failed")
 
 
 if __name__ == "__main__":

@@ -104,7 +104,7 @@ async def spoken(node: LiveNode, app: TestApp, phrases: list[Frame], weather: We
 @pytest.mark.timeout(240)
 async def test_word_error_on_a_bad_network_is_at_most_ten_points_more(tmp_path: Path) -> None:
     if not recogniser.is_installed():
-        reason = "the recogniser is not installed; `make test` makes .venv-speech where it can"
+        reason = f"the recogniser is not installed; `make test` makes .venv-speech where it can. {recogniser.reason()}"
         if os.environ.get("CI", "").lower() == "true":
             pytest.fail(reason, pytrace=False)
         pytest.skip(reason)
