@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tools import check, js_sdk
+from tools import check, js_sdk, recogniser, sip_peers
 
 JUNIT = """<testsuites><testsuite>
 <testcase name="a"/><testcase name="b"><system-out>x</system-out></testcase>
@@ -52,3 +53,20 @@ def test_coverage_is_summed_by_room() -> None:
         "src/offhook/errors.py": entry(1, 1),
     }
     assert check.coverage_of_rooms(files) == {"wire": (12, 20), "(top)": (2, 3)}
+
+
+def test_every_part_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step that is written and never called would leave its tests without what they need."""
+    called: list[str] = []
+
+    def install(name: str) -> Callable[[], str]:
+        return lambda: called.append(name) or name  # type: ignore[func-returns-value]
+
+    for module in (js_sdk, sip_peers, recogniser):
+        monkeypatch.setattr(module, "install", install(module.__name__))
+    for step in ("static_steps", "coverage_step"):
+        monkeypatch.setattr(check, step, lambda tally: None)
+    monkeypatch.setattr(check, "pytest_step", lambda tally, arguments: called.append("pytest"))
+    assert check.main([]) == 0
+    assert sorted(called[:-1]) == ["tools.js_sdk", "tools.recogniser", "tools.sip_peers"]
+    assert called[-1] == "pytest"
