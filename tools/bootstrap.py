@@ -101,7 +101,8 @@ def pip_command(*arguments: str) -> list[str]:
 def install_pins(pins: Path) -> None:
     """Installs a requirements file, hashes checked. Progress as it goes; all of pip's words only if it fails."""
     say(f"installing the packages pinned in {pins} (once; needs the network)")
-    command = pip_command("--progress-bar", "off", "--require-hashes", "-r", str(pins))
+    # The pins are complete: resolving them again could only choose something newer.
+    command = pip_command("--progress-bar", "off", "--require-hashes", "--no-deps", "-r", str(pins))
     lines: list[str] = []
     seen = 0
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
