@@ -18,7 +18,7 @@ from offhook.audio.pcm import Frame
 from offhook.audio.tones import ToneSource
 from offhook.legs.leg import Answered, Ended, LegEnd, LegEvent, Refused
 from offhook.legs.rtp_sockets import RtpSockets
-from offhook.legs.sip import SipLeg
+from offhook.legs.sip import MediaRules, SipLeg
 from offhook.legs.sip_trunk import SipTrunk
 from offhook.sip.auth import Account, Challenger
 from offhook.sip.endpoint import Settings, SipEndpoint, Verdict
@@ -56,10 +56,11 @@ class Line:
 
     def peak(self) -> tuple[int, float]:
         """Frequency in Hz and amplitude of the loudest tone in the last second heard."""
-        last = self.samples[-8000:].astype(float)
+        rate = self.leg.rate or 8000
+        last = np.concatenate(self.heard[-50:]).astype(float)
         spectrum = np.abs(np.fft.rfft(last * np.hanning(len(last))))
         at = int(np.argmax(spectrum))
-        return round(at * 8000 / len(last)), float(np.abs(last).max())
+        return round(at * rate / len(last)), float(np.abs(last).max())
 
 
 class TestPhone:
@@ -84,7 +85,12 @@ class TestPhone:
         settings = Settings({"udp": (host, 0), "tcp": (host, 0)}, user=user)
         endpoint = SipEndpoint(settings, self, lambda: f"{user}{next(words)}x{chance.random()}", chance.random)
         self.trunk = SipTrunk(
-            endpoint, RtpSockets(host), self, random_bits=chance.getrandbits, random_bytes=chance.randbytes
+            endpoint,
+            RtpSockets(host),
+            self,
+            random_bits=chance.getrandbits,
+            random_bytes=chance.randbytes,
+            rules=MediaRules(("PCMU", "PCMA")),
         )
         self._made: Line | None = None
 
@@ -101,7 +107,7 @@ class TestPhone:
             await self.trunk.close()
 
     async def _media(self) -> None:
-        tones: dict[int, ToneSource] = {}
+        tones: dict[tuple[int, int], ToneSource] = {}
         due = time.monotonic()
         while True:
             due += 0.02
@@ -117,7 +123,7 @@ class TestPhone:
                         said, line.speech = line.speech[:160], line.speech[160:]
                         mix = np.pad(said, (0, 160 - len(said)))
                     elif line.tone is not None:
-                        mix = tones.setdefault(id(line), ToneSource(line.tone, line.leg.rate)).next()
+                        mix = tones.setdefault((id(line), line.leg.rate), ToneSource(line.tone, line.leg.rate)).next()
                     line.leg.port.write(mix, ())
 
     def call(

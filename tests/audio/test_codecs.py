@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 import warnings
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from offhook.audio import codecs
 from offhook.audio.codecs import codec
 from offhook.audio.tones import sine
 from offhook.errors import AudioError
@@ -62,3 +64,66 @@ def test_half_a_sample_and_an_unknown_codec() -> None:
     for name, clock in (("G729", 8000), ("PCMU", 16000), ("L16", 44100)):
         with pytest.raises(AudioError, match=name):
             codec(name, clock)
+
+
+@pytest.mark.parametrize(("name", "clock", "snr"), [("G722", 8000, 20.0), ("OPUS", 48000, 20.0)])
+def test_wideband_codecs_carry_what_a_telephone_does_not(name: str, clock: int, snr: float) -> None:
+    """A tone of 5 kHz comes out as it went in, but for the codec's delay."""
+    one, other = codec(name, clock), codec(name, clock)
+    assert (one.rate, one.remembers) == (16000, True)
+    tone = sine(5000, 16000, 1.0)
+    packets = [one.encode(tone[at : at + 320]) for at in range(0, 16000, 320)]
+    heard = np.concatenate([other.decode(packet) for packet in packets])
+    assert len(heard) == 16000 and len(packets[5]) <= 160
+    wave = heard[8000:].astype(float) @ np.exp(-2j * np.pi * 5000 / 16000 * np.arange(8000)) / 4000
+    rest = (heard[8000:].astype(float) ** 2).mean() - abs(wave) ** 2 / 2
+    assert 20 * np.log10(abs(wave) / 10000) == pytest.approx(0, abs=1)
+    assert 10 * np.log10(abs(wave) ** 2 / 2 / max(rest, 1e-9)) > snr
+
+
+@pytest.mark.parametrize("ms", [10, 40, 60])
+def test_packets_of_opus_of_other_lengths(ms: int) -> None:
+    coder, tone = codec("OPUS", 48000), sine(440, 16000, 0.06)
+    assert len(codec("OPUS", 48000).decode(coder.encode(tone[: 16 * ms]))) == 16 * ms
+
+
+def test_opus_mends_a_loss_from_the_packet_after_it() -> None:
+    """A tone that changes with every packet: what the loss hid can come from the redundancy alone."""
+    speech = np.concatenate([sine(200 + 60 * n, 16000, 0.02, 8000 if n % 2 else 16000) for n in range(50)])
+    coder, mended, guessed = (codec("OPUS", 48000) for _ in range(3))
+    packets = [coder.encode(speech[at : at + 320]) for at in range(0, len(speech), 320)]
+    errors = []
+    for decoder, following in ((mended, True), (guessed, False)):
+        heard = [
+            decoder.conceal(320, packets[n + 1] if following else None) if n % 10 == 5 else decoder.decode(packets[n])
+            for n in range(49)
+        ]
+        assert {len(frame) for frame in heard} == {320}
+        whole = codec("OPUS", 48000)
+        true = [whole.decode(packet) for packet in packets[:49]]
+        errors.append(sum(float(((heard[n] - true[n].astype(float)) ** 2).mean()) for n in range(5, 49, 10)))
+    assert errors[0] < errors[1] / 2
+
+
+@pytest.mark.parametrize("payload", [b"", b"\xff\xff\xff", bytes(1)])
+def test_what_is_no_packet_of_opus(payload: bytes) -> None:
+    decoder = codec("OPUS", 48000)
+    if payload == bytes(1):
+        assert len(decoder.decode(payload)) > 0  # a packet of nothing but its first byte is silence (RFC 6716 §3.2.1)
+        return
+    with pytest.raises(AudioError, match="Opus"):
+        decoder.decode(payload)
+
+
+def test_without_its_library_a_codec_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(name: str) -> None:
+        raise ImportError(f"No module named {name!r}")
+
+    monkeypatch.setattr(importlib, "import_module", gone)
+    codecs.is_there.cache_clear()
+    try:
+        assert not codecs.is_there("OPUS", 48000) and codecs.is_there("PCMU", 8000)
+        with pytest.raises(AudioError, match=r"pip install 'offhook\[opus\]'"):
+            codec("OPUS", 48000)
+    finally:
+        codecs.is_there.cache_clear()

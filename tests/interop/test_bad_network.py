@@ -76,7 +76,9 @@ async def spoken(node: LiveNode, app: TestApp, phrases: list[Frame], weather: We
             relay.targets[1] = ("127.0.0.1", line.leg._media.port)
             use = line.leg.port.use
 
-            def relayed(fmt: RtpFormat, remote: Any, use: Any = use, relay: Relay = relay, port: int = far) -> None:
+            def relayed(
+                fmt: RtpFormat, remote: Any, control: Any = None, use: Any = use, relay: Relay = relay, port: int = far
+            ) -> None:
                 relay.targets[0] = remote
                 use(fmt, ("127.0.0.1", port))
 

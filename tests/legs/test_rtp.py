@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
 from offhook.audio import rtp
 from offhook.audio.codecs import codec
 from offhook.audio.pcm import Frame
-from offhook.audio.tones import sine
+from offhook.audio.tones import dtmf_tone, sine
 from offhook.legs.rtp import RtpFormat, RtpPort
 
 HERE, THERE, NAT = ("192.0.2.1", 4000), ("192.0.2.2", 5000), ("198.51.100.3", 6000)
@@ -116,19 +118,98 @@ def test_a_hole_is_filled_and_an_absent_peer_is_silence() -> None:
 
 @pytest.mark.parametrize(
     ("rate", "name", "kind"),
-    [(16000, "L16", 96), (8000, "PCMA", 8)],
+    [(16000, "L16", 96), (8000, "PCMA", 8), (8000, "G722", 9), (48000, "OPUS", 111)],
 )
 def test_other_codecs(rate: int, name: str, kind: int) -> None:
-    wire = Wire(fmt=RtpFormat(codec(name, rate), kind, kind))
-    assert wire.port.rate == rate
-    tone = sine(440, rate, 0.02)
-    wire.tick(tone)
-    (packet,) = wire.packets()
-    assert packet.payload_type == kind
-    for _ in range(4):
-        wire.port.datagram(wire.packet(packet.payload, kind, timestamp=wire.number * rate // 50), THERE, wire.now)
-        heard = wire.tick()
-    assert len(heard) == rate // 50 and np.abs(heard).max() > 5000
+    """Whatever the rates of samples and of time stamps are: two ports hear each other."""
+    one, other = (Wire(fmt=RtpFormat(codec(name, rate), kind, kind)) for _ in range(2))
+    size = one.port.rate // 50
+    tone = sine(440, one.port.rate, 1.0)
+    heard = []
+    for n in range(50):
+        one.tick(tone[n * size : n * size + size])
+        other.port.datagram(one.sent[-1][0], THERE, other.now)
+        heard.append(other.tick())
+    packets = one.packets()
+    assert {packet.payload_type for packet in packets} == {kind}
+    assert {rtp.later(b.timestamp, a.timestamp, 32) for a, b in pairwise(packets)} == {rate // 50}
+    assert {len(frame) for frame in heard} == {size} and other.port.jitter.counters.lost == 0
+    line = np.concatenate(heard[10:]).astype(float)
+    assert np.sqrt((line**2).mean()) == pytest.approx(7071, rel=0.05)
+
+
+@pytest.mark.parametrize(("name", "rate", "kind"), [("G722", 8000, 9), ("OPUS", 48000, 111)])
+def test_a_hole_in_wideband_is_filled(name: str, rate: int, kind: int) -> None:
+    one, other = (Wire(fmt=RtpFormat(codec(name, rate), kind, kind)) for _ in range(2))
+    tone, heard = sine(200, 16000, 1.0), []
+    for n in range(50):
+        one.tick(tone[n * 320 : n * 320 + 320])
+        if n % 10 != 5:
+            other.port.datagram(one.sent[-1][0], THERE, other.now)
+        heard.append(other.tick())
+    assert min(float(np.abs(frame).max()) for frame in heard[6:]) > 5000
+    assert other.port.jitter.counters.lost == 5
+
+
+def test_comfort_noise_lasts_until_speech() -> None:
+    """RFC 3389: a level, then nothing is sent; then a talk spurt with the time stamp that the silence has earned."""
+    law = codec("PCMU", 8000)
+    wire, speech, heard = Wire(fmt=RtpFormat(law, 0, 0, comfort=13)), law.encode(sine(440, 8000, 0.02)), []
+    for n in range(60):
+        if n < 20 or n >= 40:
+            wire.port.datagram(wire.packet(speech, timestamp=n * 160), THERE, wire.now)
+        elif n in (20, 30):
+            wire.port.datagram(wire.packet(bytes([50]), 13, timestamp=n * 160), THERE, wire.now)
+        heard.append(wire.tick())
+    levels = [float(np.sqrt((frame.astype(float) ** 2).mean())) for frame in heard]
+    noise = 32768 * 10 ** (-50 / 20)
+    quiet = [n for n, level in enumerate(levels) if level == pytest.approx(noise, rel=0.3)]
+    assert len(quiet) in (19, 20, 21) and quiet == list(range(quiet[0], quiet[0] + len(quiet)))
+    assert min(levels[3 : quiet[0]]) > 5000 and min(levels[quiet[-1] + 1 :]) > 5000
+    assert wire.port.jitter.counters.lost == 0
+
+
+def test_another_codec_in_the_same_call() -> None:
+    """PCMU to G.722: the rate changes, packets of the old codec that still come are left out."""
+    wire, law = Wire(), codec("PCMU", 8000)
+    for _ in range(5):
+        wire.port.datagram(wire.packet(law.encode(sine(440, 8000, 0.02))), THERE, wire.now)
+        wire.tick()
+    wire.port.use(RtpFormat(codec("G722", 8000), 9, 9), THERE)
+    assert wire.port.rate == 16000 and len(wire.tick()) == 320
+    strange = wire.port.counters.strange
+    wire.port.datagram(wire.packet(law.encode(sine(440, 8000, 0.02))), THERE, wire.now)
+    assert wire.port.counters.strange == strange + 1
+    other = codec("G722", 8000)
+    for n in range(5):
+        payload = other.encode(sine(440, 16000, 0.02))
+        wire.port.datagram(wire.packet(payload, 9, timestamp=9000 + n * 160), THERE, wire.now)
+        frame = wire.tick()
+    assert np.abs(frame).max() > 5000
+
+
+def test_the_same_codec_again_goes_on_with_what_it_remembers() -> None:
+    """A hold and its end must not click: the decoder's state stays."""
+    wire, coder = Wire(fmt=RtpFormat(codec("G722", 8000), 9, 9)), codec("G722", 8000)
+    tone, heard = sine(440, 16000, 1.0), []
+    for n in range(50):
+        if n == 25:
+            wire.port.use(RtpFormat(codec("G722", 8000), 9, 9), THERE)
+        wire.port.datagram(wire.packet(coder.encode(tone[n * 320 : n * 320 + 320]), 9), THERE, wire.now)
+        heard.append(wire.tick())
+    line = np.concatenate(heard[5:]).astype(float)
+    assert np.abs(np.diff(line)).max() < 2 * 10000 * 2 * np.pi * 440 / 16000
+
+
+def test_a_new_source_and_a_jump_are_heard_on() -> None:
+    law, wire, heard = codec("PCMU", 8000), Wire(), []
+    speech = law.encode(sine(450, 8000, 0.02))
+    for n in range(90):
+        ssrc, at = (9, n * 160) if n < 30 else (10, 77_000 + n * 160) if n < 60 else (10, 3_000_000_000 + n * 160)
+        wire.port.datagram(rtp.build(0, 1000 + n, at, ssrc, speech), THERE, wire.now)
+        heard.append(wire.tick())
+    silent = [n for n, frame in enumerate(heard) if not frame.any()]
+    assert wire.port.jitter.counters.restarts == 2 and len(silent) <= 6
 
 
 # keys ---------------------------------------------------------------------------------------------------------------
@@ -169,6 +250,17 @@ def test_keys_at_another_clock_are_heard_too() -> None:
     wire = Wire(fmt=RtpFormat(codec("PCMU", 8000), 0, 0, 101, frozenset({101, 97})))
     wire.port.datagram(wire.packet(rtp.build_event("9", 960, end=False), 97, timestamp=5), THERE, wire.now)
     assert wire.keys == ["9"]
+
+
+def test_keys_are_heard_in_the_sound_if_asked() -> None:
+    law, tone = codec("PCMU", 8000), np.concatenate([dtmf_tone(key, 8000, 100) for key in "18#"])
+    for listens, keys in ((True, ["1", "8", "#"]), (False, [])):
+        wire = Wire(fmt=RtpFormat(law, 0, 0, listens=listens))
+        line = np.concatenate([np.zeros(160, np.int16), tone, np.zeros(1600, np.int16)])
+        for at in range(0, len(line) - 159, 160):
+            wire.port.datagram(wire.packet(law.encode(line[at : at + 160])), THERE, wire.now)
+            wire.tick()
+        assert wire.keys == keys
 
 
 # who is heard -------------------------------------------------------------------------------------------------------

@@ -22,15 +22,15 @@ def nothing(data: bytes, source: tuple[str, int], now: float) -> None:
 
 
 def test_ports_are_even_within_the_range_and_come_back() -> None:
-    pool = RtpSockets("127.0.0.1", 42001, 42010)
-    taken = [pool.open(nothing) for _ in range(5)]
+    pool = RtpSockets("127.0.0.1", 42001, 42011)
+    taken = [pool.open(nothing, nothing) for _ in range(5)]
     assert sorted(one.port for one in taken) == [42002, 42004, 42006, 42008, 42010]
-    with pytest.raises(LegError, match="every RTP port 42002-42010 is in use"):
-        pool.open(nothing)
+    with pytest.raises(LegError, match="every RTP port 42002-42011 is in use"):
+        pool.open(nothing, nothing)
     assert len(pool) == 5
     free = taken[2].port
     taken[2].close()
-    again = pool.open(nothing)
+    again = pool.open(nothing, nothing)
     assert again.port == free
     pool.close()
     assert len(pool) == 0
@@ -38,26 +38,50 @@ def test_ports_are_even_within_the_range_and_come_back() -> None:
 
 def test_any_free_port_of_the_system() -> None:
     pool = RtpSockets("127.0.0.1")
-    assert all(pool.open(nothing).port % 2 == 0 for _ in range(10))
+    assert all(pool.open(nothing, nothing).port % 2 == 0 for _ in range(10))
     pool.close()
 
 
 def test_a_port_of_somebody_else_is_left_out() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
         other.bind(("127.0.0.1", 42022))
-        pool = RtpSockets("127.0.0.1", 42020, 42024)
-        assert {pool.open(nothing).port for _ in range(2)} == {42020, 42024}
+        pool = RtpSockets("127.0.0.1", 42020, 42025)
+        assert {pool.open(nothing, nothing).port for _ in range(2)} == {42020, 42024}
         pool.close()
 
 
 def test_a_host_that_is_not_ours() -> None:
     with pytest.raises(LegError, match=r"192\.0\.2\.1"):
-        RtpSockets("192.0.2.1").open(nothing)
+        RtpSockets("192.0.2.1").open(nothing, nothing)
+
+
+def test_a_port_beside_that_somebody_else_has_is_left_out_too() -> None:
+    """Reports come to the next port (RFC 3550 §11)."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", 42033))
+        pool = RtpSockets("127.0.0.1", 42030, 42035)
+        assert {pool.open(nothing, nothing).port for _ in range(2)} == {42030, 42034}
+        pool.close()
+
+
+async def test_reports_come_on_the_port_beside() -> None:
+    pool, media, control = RtpSockets("127.0.0.1"), list[bytes](), list[bytes]()
+    one = pool.open(lambda data, source, now: media.append(data), lambda data, source, now: control.append(data))
+    assert one.beside is not None and one.beside.port == one.port + 1
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.sendto(b"rtp", ("127.0.0.1", one.port))
+        sender.sendto(b"rtcp", ("127.0.0.1", one.port + 1))
+        await until(lambda: read(pool, 0.0) or (media and control))
+    assert (media, control) == ([b"rtp"], [b"rtcp"])
+    one.close()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", one.port + 1))
+    pool.close()
 
 
 async def test_what_waits_is_read_in_one_go_and_a_flood_in_parts() -> None:
     pool, got = RtpSockets("127.0.0.1"), list[tuple[bytes, float]]()
-    ours = [pool.open(lambda data, source, now: got.append((data, now))) for _ in range(3)]
+    ours = [pool.open(lambda data, source, now: got.append((data, now)), nothing) for _ in range(3)]
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         for number, one in enumerate(ours):
             sender.sendto(bytes([number]), ("127.0.0.1", one.port))
@@ -74,7 +98,7 @@ async def test_what_waits_is_read_in_one_go_and_a_flood_in_parts() -> None:
 
 async def test_sending_to_nobody_is_counted_and_harms_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     pool, got = RtpSockets("127.0.0.1"), list[bytes]()
-    one = pool.open(lambda data, source, now: got.append(data))
+    one = pool.open(lambda data, source, now: got.append(data), nothing)
     one.transmit(b"x", ("127.0.0.1", 1))
     pool.receive(0.0)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ import pytest
 from tests.live import Stream, TestApp, audio_text, until
 from tests.sip_phone import BYE, Line, TestPhone
 
+from offhook.audio.tones import dtmf_tone
 from offhook.legs import sip_trunk
 from offhook.legs.leg import Ended, Refused
+from offhook.legs.sip import MediaRules, SipLeg
 from offhook.service.certificates import client_context, server_context
 from offhook.service.config import DevConfig
 from offhook.service.process import LiveNode
@@ -125,6 +128,53 @@ async def test_a_phone_calls_and_hears_itself_through_the_app(world: World, rate
     ended = await world.app.event("CallDisconnected")
     information = ended["resultInformation"]
     assert (information["code"], information["subCode"]) == (0, 560000)
+
+
+@pytest.mark.parametrize("name", ["PCMA", "G722", "OPUS"])
+async def test_each_codec_carries_the_call(world: World, name: str) -> None:
+    world.phone.trunk.rules = MediaRules((name,))
+    line, _ = await world.talking()
+    await until(lambda: len(line.heard) > 110 and line.peak()[1] > 5000, "the echo")
+    assert abs(line.peak()[0] - 440) <= 1
+    (live,) = world.node.node.calls.values()
+    (leg,) = live.legs.values()
+    assert isinstance(leg, SipLeg) and leg.port._format is not None
+    assert leg.port._format.codec.name == name and leg.rate == (8000 if name == "PCMA" else 16000)
+    assert leg.port.jitter.counters.lost == 0
+
+
+async def test_the_codec_changes_in_the_call(world: World) -> None:
+    """By re-INVITE from 8 to 16 kHz and back: the call goes on and the echo with it."""
+    line, _ = await world.talking()
+    session, trunk = line.leg.session, world.phone.trunk
+    assert session is not None
+    await until(lambda: len(line.heard) > 60 and line.peak()[1] > 5000, "the echo")
+    for name, rate in (("G722", 16000), ("PCMU", 8000)):
+        trunk.rules = MediaRules((name,))
+        assert session.reoffer(line.leg.offer(), trunk.now())
+        trunk.pump()
+        await until(lambda rate=rate: line.leg.rate == rate, "an answer")  # type: ignore[misc]
+        line.heard.clear()
+        await until(lambda: len(line.heard) > 80 and line.peak()[1] > 5000, "the echo")
+        assert abs(line.peak()[0] - 440) <= 1
+        assert (await world.app.stream()).messages[-1]["kind"] == "AudioData"
+    assert not line.over
+
+
+async def test_keys_in_the_sound_of_a_phone_that_knows_no_events(world: World) -> None:
+    assert world.node._phones is not None
+    world.node._phones.trunk.rules = MediaRules(keys_in_sound=True)
+
+    def plain(offer: bytes) -> bytes:
+        return re.sub(rb"a=(rtpmap|fmtp):101 [^\r]*\r\n", b"", offer).replace(b" 101\r", b"\r")
+
+    line = world.phone.call(world.sip, change=plain)
+    quiet = np.zeros(4000, np.int16)
+    line.speech = np.concatenate([quiet, quiet, *(np.concatenate([dtmf_tone(key, 8000, 100), quiet]) for key in "4#")])
+    world.answer((await world.app.invited())["incomingCallContext"], 16000)
+    await world.phone.answered(line)
+    heard = (await world.app.stream()).messages
+    await until(lambda: [m["dtmfData"]["data"] for m in heard if m["kind"] == "DtmfData"] == ["4", "#"], "both keys")
 
 
 async def test_the_app_hangs_up(world: World) -> None:

@@ -56,7 +56,7 @@ def settled(text: str) -> Agreed:
 
 def test_baresip() -> None:
     agreed = settled(BARESIP)
-    assert (agreed.send.name, agreed.send.payload) == ("PCMU", 0)
+    assert (agreed.send.name, agreed.send.payload) == ("PCMA", 8)  # its order counts (RFC 3264 §6.1)
     assert (agreed.host, agreed.port, agreed.rtcp_port) == ("192.0.2.7", 26000, 26001)
     assert (agreed.send_event, agreed.receive_events) == (96, {96: 8000})
     assert agreed.we_send and agreed.we_hear
@@ -71,6 +71,38 @@ def test_linphone_with_three_clocks_of_telephone_event() -> None:
 def test_static_payloads_without_a_map() -> None:
     agreed = settled(STATIC_ONLY)
     assert (agreed.send.name, agreed.host, agreed.send_event) == ("PCMU", "192.0.2.9", None)
+
+
+def test_comfort_noise_is_taken_when_it_is_offered() -> None:
+    """RFC 3389 §4: static payload 13 at 8 kHz; the answer names it so that they may send it."""
+    offer = description(STATIC_ONLY)
+    ours, agreed = answer_to(offer, OURS, bytes)
+    assert agreed.comfort == 13
+    assert "m=audio 4000 RTP/AVP 0 13\r\n" in write(ours, 7, 1, offer).decode()
+    assert settled(STATIC_ONLY.replace("0 13", "0")).comfort is None
+    only_noise = STATIC_ONLY.replace("0 13", "13")
+    with pytest.raises(SipError, match="no codec in common"):
+        settled(only_noise)
+
+
+def test_opus_is_answered_with_our_own_parameters() -> None:
+    opus = Format(111, "OPUS", 48000, 2, "useinbandfec=1;stereo=0")
+    offer = description(LINPHONE)
+    ours, agreed = answer_to(offer, replace(OURS, formats=(opus, PCMU), events={8000: 101, 48000: 110}), bytes)
+    assert (agreed.send.name, agreed.send.payload, agreed.send_event) == ("OPUS", 96, 101)
+    text = write(ours, 7, 1, offer).decode()
+    assert "a=rtpmap:96 opus/48000/2\r\na=fmtp:96 useinbandfec=1;stereo=0\r\n" in text
+
+
+@pytest.mark.parametrize(
+    ("line", "port", "muxed"), [("a=rtcp:27001", 27001, False), ("a=rtcp-mux", 26000, True), ("a=x", 26001, False)]
+)
+def test_where_reports_go(line: str, port: int, muxed: bool) -> None:
+    """RFC 3605, RFC 5761 §5.1.1: one port only if they ask for it."""
+    offer = description(BARESIP + line + "\n")
+    ours, agreed = answer_to(offer, OURS, bytes)
+    assert agreed.rtcp_port == port
+    assert ("a=rtcp-mux" in write(ours, 7, 1, offer).decode()) is muxed
 
 
 def test_dynamic_payload_numbers_are_theirs() -> None:
@@ -172,7 +204,7 @@ def test_encrypted_media_is_answered_with_a_key_of_our_own() -> None:
     assert agreed.theirs is not None and agreed.ours is not None
     assert (agreed.ours.tag, agreed.ours.suite) == (3, "AES_CM_128_HMAC_SHA1_80")
     text = write(ours, 1, 1, offer).decode()
-    assert "m=audio 4000 RTP/SAVP 0 96\r\n" in text
+    assert "m=audio 4000 RTP/SAVP 8 96\r\n" in text
     assert f"a=crypto:3 AES_CM_128_HMAC_SHA1_80 inline:{'A' * 40}\r\n" in text
 
 

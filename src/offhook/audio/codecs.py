@@ -1,7 +1,7 @@
-"""Telephone codecs: bytes of a packet to samples and back (ITU-T G.711; RFC 3551 §4.5).
+"""Telephone codecs: bytes of a packet to samples and back (ITU-T G.711; RFC 3551 §4.5), and which there are.
 
-A codec's tables are made once for all calls. Input of any length is taken; a payload that cannot be of the codec raises
-AudioError.
+Codecs without a memory are shared by all calls, their tables made once. Input of any length is taken; a payload that
+cannot be of the codec raises AudioError.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from offhook.audio.pcm import Frame
+from offhook.audio.wideband import G722, Opus
 from offhook.errors import AudioError
 
 _CLIP = 32635
@@ -25,12 +26,19 @@ class Codec(Protocol):
     name: str
     rate: int
     clock: int
+    conceals: bool
+    """Whether it can make up for lost packets itself."""
+    remembers: bool
+    """Whether a packet depends on those before it."""
 
     def decode(self, payload: bytes) -> Frame:
-        """Samples of a packet."""
+        """Samples of a packet. AudioError for one that is none of the codec's."""
 
     def encode(self, frame: Frame) -> bytes:
         """A packet's payload."""
+
+    def conceal(self, samples: int, following: bytes | None) -> Frame:
+        """Samples for a lost packet; `following` is the next packet if it has come. Only if it `conceals`."""
 
 
 def _mulaw_decode() -> Frame:
@@ -69,7 +77,17 @@ def _alaw_encode() -> npt.NDArray[np.uint8]:
     return (np.where(segment >= 8, 0x7F, code) ^ mask).astype(np.uint8)
 
 
-class _Law:
+class _Memoryless:
+    """A codec whose packets know nothing of each other."""
+
+    conceals = remembers = False
+
+    def conceal(self, samples: int, following: bytes | None) -> Frame:
+        """See `Codec`: there is nothing to go on with."""
+        raise NotImplementedError
+
+
+class _Law(_Memoryless):
     """G.711 in one of its two laws."""
 
     rate = clock = 8000
@@ -88,7 +106,7 @@ class _Law:
         return self.encoded[frame.view(np.uint16)].tobytes()
 
 
-class _Linear:
+class _Linear(_Memoryless):
     """L16: samples with the high byte first (RFC 3551 §4.5.11)."""
 
     name = "L16"
@@ -114,13 +132,27 @@ def _law(name: str) -> _Law:
     return _Law(name, _alaw_decode(), _alaw_encode())
 
 
-NAMES: Final = ("PCMU", "PCMA", "L16")
+NAMES: Final = ("PCMU", "PCMA", "G722", "OPUS", "L16")
 
 
 def codec(name: str, clock: int) -> Codec:
-    """A codec for one call by its name in an SDP; AudioError for one that we do not speak."""
+    """A codec for one call by its name in an SDP; AudioError for one that we do not speak or whose library lacks."""
     if name in ("PCMU", "PCMA") and clock == 8000:
         return _law(name)
     if name == "L16" and clock in (8000, 16000, 24000, 48000):
         return _Linear(clock)
+    if (name, clock) == ("G722", 8000):
+        return G722()
+    if (name, clock) == ("OPUS", 48000):
+        return Opus()
     raise AudioError(f"no codec {name}/{clock}; there are {', '.join(NAMES)}")
+
+
+@lru_cache(maxsize=16)
+def is_there(name: str, clock: int) -> bool:
+    """Whether a codec can be had here: Opus and G.722 stand on libraries."""
+    try:
+        codec(name, clock)
+    except AudioError:
+        return False
+    return True

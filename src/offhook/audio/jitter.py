@@ -58,6 +58,8 @@ class JitterBuffer:
         self.clock = clock
         self.counters = JitterCounters()
         self.jitter = 0.0  # seconds, RFC 3550 §6.4.1
+        self.first = (0, 0)
+        """Sequence number of the source's first packet, and how many packets other sources had sent before."""
         self._frame = clock // FRAMES_PER_SECOND
         self._jump = JUMP_SECONDS * clock
         self._packets: dict[int, Packet] = {}  # by extended time stamp
@@ -86,6 +88,21 @@ class JitterBuffer:
     def waiting(self) -> int:
         """Packets that wait."""
         return len(self._packets)
+
+    @property
+    def source(self) -> int | None:
+        """The SSRC that is played, once something came."""
+        return self._ssrc
+
+    @property
+    def highest_sequence(self) -> int:
+        """The newest sequence number, 16 bits."""
+        return 0 if self._highest is None else self._highest[0]
+
+    def following(self) -> bytes | None:
+        """After a LOST: the payload that comes next, if it has come."""
+        packet = self._packets.get(self._position)
+        return None if packet is None else packet.payload
 
     def put(self, packet: Packet, now: float) -> bool:
         """Take a packet; False when it is of no use (late, twice, thrown away)."""
@@ -191,6 +208,8 @@ class JitterBuffer:
                 self.counters.restarts += 1
                 self.counters.dropped += len(self._packets)
             self._packets.clear()
+            if packet.ssrc != self._ssrc:
+                self.first = (packet.sequence, self.counters.received - 1)
             self._ssrc, self._started, self._last_sequence, self._transit = packet.ssrc, False, None, None
             self._highest = (packet.sequence, packet.timestamp)
             self._new_window()

@@ -43,7 +43,12 @@ class Dtmf:
     tone: str
 
 
-LegEvent = Ringing | Answered | Refused | Ended | Dtmf
+@dataclass(frozen=True, slots=True)
+class RateChanged:
+    """The endpoint's audio has another rate from now on: it has agreed on another codec."""
+
+
+LegEvent = Ringing | Answered | Refused | Ended | Dtmf | RateChanged
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from offhook.audio import rtp
+from offhook.audio import rtcp, rtp
 from offhook.audio.bridge import Member
 from offhook.audio.codecs import Codec
+from offhook.audio.comfort import ComfortNoise
 from offhook.audio.conceal import Concealer
+from offhook.audio.dtmf import KeyDetector
 from offhook.audio.jitter import Due, JitterBuffer
 from offhook.audio.pcm import FRAMES_PER_SECOND, Frame, samples_per_frame, silence
 from offhook.errors import AudioError
+from offhook.legs.rtcp import INTERVAL_FRAMES, RtcpReports
 from offhook.legs.srtp import Srtp
 
 Address = tuple[str, int]
@@ -38,7 +41,10 @@ class RtpCounters:
 
 @dataclass(frozen=True, slots=True)
 class RtpFormat:
-    """What was agreed for a stream: payload types each way, those of telephone-event, and whether each side speaks."""
+    """What was agreed for a stream: payload types each way, those of telephone-event, and whether each side speaks.
+
+    `comfort`: payload type of comfort noise. `listens`: keys are to be heard in the sound too.
+    """
 
     codec: Codec
     send: int
@@ -47,12 +53,15 @@ class RtpFormat:
     receive_events: frozenset[int] = frozenset()
     speaks: bool = True
     hears: bool = True
+    comfort: int | None = None
+    listens: bool = False
 
 
 class RtpPort:
     """One stream each way. `transmit` puts a datagram on the wire; `clock` gives monotonic seconds.
 
-    `on_key` is called inside a tick for every key that the other side presses.
+    `on_key` is called inside a tick for every key that the other side presses. `transmit_control` sends reports (RTCP),
+    from their own socket; `name` is who we are in them.
     """
 
     def __init__(
@@ -65,6 +74,8 @@ class RtpPort:
         timestamp: int,
         on_key: Callable[[str], None],
         latch: bool = False,
+        transmit_control: Callable[[bytes, Address], None] | None = None,
+        name: str = "offhook",
     ) -> None:
         self.rate = 8000
         self.counters = RtpCounters()
@@ -81,8 +92,10 @@ class RtpPort:
         self._format: RtpFormat | None = None
         self._jitter = JitterBuffer(8000)
         self._concealer = Concealer(8000)
+        self._noise: ComfortNoise | None = None
+        self._detector: KeyDetector | None = None
         self._rest: Frame = np.zeros(0, np.int16)
-        self._size, self._step, self._scale = samples_per_frame(8000), 160, 1
+        self._size, self._step = samples_per_frame(8000), 160
         self._quiet = silence(8000)
         self._quiet_payload = b""
         self._ssrc = ssrc
@@ -90,6 +103,12 @@ class RtpPort:
         self._timestamp = timestamp
         self._talking = False
         self._srtp: Srtp | None = None
+        self._transmit_control = transmit_control
+        self._reports = RtcpReports(ssrc, name)
+        self._control: Address | None = None
+        # The first report after 1 to 5 s, by the SSRC: streams that begin together do not report together (§6.2).
+        self._report_at = FRAMES_PER_SECOND + ssrc % (INTERVAL_FRAMES - FRAMES_PER_SECOND)
+        self._sent_before = 0
         self._key_seen: tuple[int, str] | None = None
         self._keys: list[str] = []
         self._key: tuple[str, int, int, int] | None = None  # key, its time stamp, ticks so far, ends sent
@@ -99,21 +118,38 @@ class RtpPort:
         """The jitter buffer, for its figures."""
         return self._jitter
 
-    def use(self, fmt: RtpFormat, remote: Address) -> None:
-        """Speak this from now on, to this address; for a changed session too."""
+    @property
+    def reports(self) -> RtcpReports:
+        """What both sides report, for its figures."""
+        return self._reports
+
+    def use(self, fmt: RtpFormat, remote: Address, control: Address | None = None) -> None:
+        """Speak this from now on, to this address; for a changed session too. `control`: where reports go."""
         before = self._format
+        if before is not None and (before.codec.name, before.codec.clock) == (fmt.codec.name, fmt.codec.clock):
+            fmt = replace(fmt, codec=before.codec)  # it goes on with what it remembers
+        elif before is None or (before.codec.clock, before.codec.rate) != (fmt.codec.clock, fmt.codec.rate):
+            self._begin(fmt.codec)
         self._format = fmt
         if self.remote != remote:
             self.remote, self._latched = remote, False
-        if before is None or before.codec.clock != fmt.codec.clock or before.codec.rate != fmt.codec.rate:
-            self.rate = fmt.codec.rate
-            self._jitter = JitterBuffer(fmt.codec.clock)
-            self._concealer = Concealer(fmt.codec.rate)
-            self._rest = self._rest[:0]
-            self._quiet = silence(fmt.codec.rate)
-            self._size, self._step = samples_per_frame(fmt.codec.rate), fmt.codec.clock // FRAMES_PER_SECOND
-            self._scale = fmt.codec.rate // fmt.codec.clock
-        self._quiet_payload = fmt.codec.encode(np.asarray(self._quiet))
+        self._control = control
+        self._noise = None
+        if not fmt.listens:
+            self._detector = None
+        elif self._detector is None:
+            self._detector = KeyDetector(fmt.codec.rate)
+        self._quiet_payload = b"" if fmt.codec.remembers else fmt.codec.encode(self._quiet)
+
+    def _begin(self, codec: Codec) -> None:
+        """Another rate: nothing of what was before can be used."""
+        self.rate = codec.rate
+        self._jitter = JitterBuffer(codec.clock)
+        self._concealer = Concealer(codec.rate)
+        self._detector = None
+        self._rest = self._rest[:0]
+        self._quiet = silence(codec.rate)
+        self._size, self._step = samples_per_frame(codec.rate), codec.clock // FRAMES_PER_SECOND
 
     def secure(self, srtp: Srtp | None) -> None:
         """Encrypt what is sent, and take only what is encrypted; None: plain media."""
@@ -121,6 +157,9 @@ class RtpPort:
 
     def datagram(self, data: bytes, source: Address, now: float) -> None:
         """Take one datagram from the network."""
+        if len(data) > 1 and 192 <= data[1] <= 223 and rtcp.is_rtcp(data):
+            self.control(data, source, now)
+            return
         if self._srtp is not None:
             data = self._srtp.unprotect(data) or b""
         packet, fmt = rtp.parse(data), self._format
@@ -134,8 +173,29 @@ class RtpPort:
         elif packet.payload_type in fmt.receive_events:
             self.heard_at = now
             self._event(packet)
+        elif packet.payload_type == fmt.comfort:
+            self.heard_at = now
+            self._jitter.put(packet, now)
         else:
             self.counters.strange += 1
+
+    def control(self, data: bytes, source: Address, now: float) -> None:
+        """Take one datagram of reports, from the port beside or from the same (RFC 5761)."""
+        fmt = self._format
+        if self._srtp is not None:
+            data = self._srtp.unprotect_control(data) or b""
+        known = self.remote is not None and source[0] in (self.remote[0], self._control and self._control[0])
+        if fmt is None or not known or not self._reports.take(data, now, fmt.codec.clock):
+            self.counters.strange += 1
+            return
+        self.heard_at = now
+        if self._latch:
+            self._control = source
+
+    def farewell(self) -> None:
+        """Say that we leave (RFC 3550 §6.6)."""
+        if self._format is not None and self.frames:
+            self._report(self._format, bye=True)
 
     def press(self, key: str) -> None:
         """Send a key as a telephone event; keys queue up."""
@@ -159,23 +219,27 @@ class RtpPort:
             frame, self._rest = rest[:size], rest[size:]
         if jitter.unsettled and jitter.waiting:
             jitter.settle(silent=int(frame.max(initial=0)) < QUIET_LEVEL)
+        if self._detector is not None and (key := self._detector.hear(frame)):
+            self._on_key(key)
         return frame
 
     def write(self, mix: Frame | None, heard: Sequence[Member]) -> None:
         """Send the endpoint what it hears in this frame."""
         fmt, remote = self._format, self.remote
         self.frames += 1
+        if self.frames >= self._report_at and fmt is not None:
+            self._report(fmt)
         if fmt is None or remote is None or not fmt.speaks:
             return
         if self._keys or self._key is not None:
             self._send_key(fmt, remote, self._step)
-        elif not self._talking:
-            self._talking = True
-            payload = self._quiet_payload if mix is None else fmt.codec.encode(mix)
-            self._send(fmt.send, payload, self._timestamp, True, remote)
         else:
-            payload = self._quiet_payload if mix is None else fmt.codec.encode(mix)
-            self._send(fmt.send, payload, self._timestamp, False, remote)
+            if mix is None:
+                payload = self._quiet_payload or fmt.codec.encode(self._quiet)
+            else:
+                payload = fmt.codec.encode(mix)
+            self._send(fmt.send, payload, self._timestamp, not self._talking, remote)
+            self._talking = True
         self._timestamp += self._step
 
     # inside -----------------------------------------------------------------------------------------------------
@@ -183,20 +247,56 @@ class RtpPort:
     def _part(self, fmt: RtpFormat, now: float) -> Frame:
         """What is due: a packet's samples, or a frame in the place of a missing one."""
         due = self._jitter.take(now, self._step)
+        if isinstance(due, Due):
+            return self._absent(fmt, due)
+        if due.payload_type != fmt.receive:
+            self._jitter.played(self._step)
+            if due.payload_type == fmt.comfort:
+                return self._begin_noise(due.payload)
+            return self._absent(fmt, Due.LOST)  # of the codec before
+        if self._noise is not None:
+            self._noise.on = False
+        samples = self._decode(fmt, due.payload)
+        self._jitter.played(len(samples) * self._step // self._size)
+        return samples
+
+    def _absent(self, fmt: RtpFormat, due: Due) -> Frame:
+        """A frame for a packet that is missing, and for one that was never sent."""
+        if self._noise is not None and self._noise.on:
+            return self._noise.next(self._size)
         if due is Due.NOTHING:
             return self._quiet
-        if due is Due.LOST:
-            return self._concealer.conceal()
-        samples = self._decode(fmt, due.payload)
-        self._jitter.played(len(samples) // self._scale)
-        return samples
+        if fmt.codec.conceals:
+            return fmt.codec.conceal(self._size, self._jitter.following())
+        return self._concealer.conceal()
+
+    def _begin_noise(self, payload: bytes) -> Frame:
+        """The endpoint is silent from here on, with this much noise (RFC 3389)."""
+        if self._noise is None:
+            self._noise = ComfortNoise(self.rate)
+        self._noise.level(payload)
+        return self._noise.next(self._size)
 
     def _decode(self, fmt: RtpFormat, payload: bytes) -> Frame:
         try:
             samples = fmt.codec.decode(payload)
         except AudioError:
-            return self._concealer.conceal()
-        return self._concealer.heard(samples) if len(samples) else samples
+            return self._absent(fmt, Due.LOST)
+        return self._concealer.heard(samples) if len(samples) and not fmt.codec.conceals else samples
+
+    def _report(self, fmt: RtpFormat, *, bye: bool = False) -> None:
+        """Send a report, on time or as good-bye."""
+        self._report_at = self.frames + INTERVAL_FRAMES
+        counters, sent, now = self.counters, None, self._clock()
+        if counters.sent != self._sent_before:
+            self._sent_before = counters.sent
+            # The moment of the report on the line of the time stamps: the next packet's.
+            sent = rtcp.Sent(rtcp.middle(now), self._timestamp, counters.sent, counters.octets_sent)
+        to = self._control
+        if to is None or self._transmit_control is None:
+            return
+        data = self._reports.report(now, sent, self._jitter, bye=bye)
+        self._transmit_control(data if self._srtp is None else self._srtp.protect_control(data), to)
 
     def _trusted(self, source: Address) -> bool:
         """Whether a packet is of the signalled peer, or of whom that turned out to be (symmetric RTP, RFC 4961)."""

@@ -26,10 +26,11 @@ Take = Callable[[bytes, Address, float], None]
 
 
 class RtpSocket:
-    """One bound socket. `transmit` never raises; what cannot be sent is counted."""
+    """One bound socket. `transmit` never raises; what cannot be sent is counted. `beside` is the one for RTCP."""
 
     def __init__(self, pool: RtpSockets, bound: socket.socket, take: Take) -> None:
         self.port: int = bound.getsockname()[1]
+        self.beside: RtpSocket | None = None
         self.unsent = 0
         self.take = take
         self._pool = pool
@@ -57,9 +58,11 @@ class RtpSocket:
         self.take(data, source if len(source) == 2 else source[:2], now)
 
     def close(self) -> None:
-        """Give the port back."""
+        """Give the port back, and the one beside it."""
         self._pool.release(self)
         self._socket.close()
+        if self.beside is not None:
+            self.beside.close()
 
 
 class RtpSockets:
@@ -76,14 +79,18 @@ class RtpSockets:
     def __len__(self) -> int:
         return len(self._open)
 
-    def open(self, take: Take) -> RtpSocket:
-        """A socket whose datagrams go to `take`. LegError `throttled` when every port of the range is in use."""
-        bound = self._bind()
-        bound.setblocking(False)
+    def open(self, take: Take, take_control: Take) -> RtpSocket:
+        """A socket whose datagrams go to `take`, with one on the next port for reports (RFC 3550 §11).
+
+        LegError `leg_failed` when every port of the range is in use.
+        """
+        first, second = self._bind()
         with contextlib.suppress(OSError):
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-        made = RtpSocket(self, bound, take)
-        self._poll.add(made)
+            first.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        made, beside = RtpSocket(self, first, take), RtpSocket(self, second, take_control)
+        made.beside = beside
+        for each in (made, beside):
+            self._poll.add(each)
         self._open.add(made)
         return made
 
@@ -100,9 +107,8 @@ class RtpSockets:
 
     def release(self, closing: RtpSocket) -> None:
         """Forget a socket that is being closed."""
-        if closing in self._open:
-            self._open.discard(closing)
-            self._poll.remove(closing)
+        self._open.discard(closing)
+        self._poll.remove(closing)
 
     def close(self) -> None:
         """Close all."""
@@ -110,28 +116,37 @@ class RtpSockets:
             each.close()
         self._poll.close()
 
-    def _bind(self) -> socket.socket:
-        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+    def _bind(self) -> tuple[socket.socket, socket.socket]:
         for port in self._candidates():
-            bound = socket.socket(family, socket.SOCK_DGRAM)
-            try:
-                bound.bind((self.host, port))
-            except OSError as error:
-                bound.close()
-                if error.errno != errno.EADDRINUSE:
-                    raise LegError("leg_failed", f"no RTP port on {self.host}: {error.strerror or error}") from None
+            first = self._bound(port)
+            if first is None:
                 continue
-            if port or bound.getsockname()[1] % 2 == 0:
-                return bound
-            bound.close()
+            number = first.getsockname()[1]
+            second = self._bound(number + 1) if number % 2 == 0 else None
+            if second is not None:
+                return first, second
+            first.close()
         reach = f"{self._first}-{self._last}" if self._first else "of the system"
         raise LegError("leg_failed", f"every RTP port {reach} is in use: widen the range, or limit the calls")
+
+    def _bound(self, port: int) -> socket.socket | None:
+        """A socket on a port; None when somebody else has it."""
+        made = socket.socket(socket.AF_INET6 if ":" in self.host else socket.AF_INET, socket.SOCK_DGRAM)
+        made.setblocking(False)
+        try:
+            made.bind((self.host, port))
+        except OSError as error:
+            made.close()
+            if error.errno in (errno.EADDRINUSE, errno.EACCES) and port:
+                return None
+            raise LegError("leg_failed", f"no RTP port on {self.host}: {error.strerror or error}") from None
+        return made
 
     def _candidates(self) -> list[int]:
         """Ports to try: round the range from where the last one was, so that a port rests before it is used again."""
         if not self._first:
             return [0] * 64
-        ports = list(range(self._first, self._last + 1, 2))
+        ports = list(range(self._first, self._last, 2))
         if self._next == self._first:
             self._next = random.choice(ports)
         at = ports.index(self._next) if self._next in ports else 0
@@ -157,7 +172,8 @@ class _Poll:
 
     def remove(self, one: RtpSocket) -> None:
         """Look after it no more."""
-        self._sockets.pop(one.fileno(), None)
+        if self._sockets.pop(one.fileno(), None) is None:
+            return
         if self._epoll is not None:
             self._epoll.unregister(one.fileno())
         elif self._selector is not None:

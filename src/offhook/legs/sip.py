@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
-from offhook.audio.codecs import codec
+from offhook.audio.codecs import codec, is_there
+from offhook.audio.wideband import OPUS_RATE
 from offhook.errors import AudioError, LegError, SipError
-from offhook.legs.leg import Answered, Dtmf, Ended, LegEnd, LegEvent, Refused, Ringing
+from offhook.legs.leg import Answered, Dtmf, Ended, LegEnd, LegEvent, RateChanged, Refused, Ringing
 from offhook.legs.rtp import RtpFormat, RtpPort
 from offhook.legs.rtp_sockets import RtpSocket
 from offhook.legs.srtp import Srtp
@@ -18,9 +19,41 @@ from offhook.sip.grammar import Address, Uri
 from offhook.sip.sdp import Agreed, Audio, Crypto, Description, Format
 from offhook.sip.session import Session
 
-FORMATS = (Format(0, "PCMU", 8000), Format(8, "PCMA", 8000), Format(96, "L16", 16000))
-OFFERED = FORMATS[:2]
-EVENTS = {8000: 101}
+KNOWN = {
+    "G722": Format(9, "G722", 8000),
+    "PCMU": Format(0, "PCMU", 8000),
+    "PCMA": Format(8, "PCMA", 8000),
+    "OPUS": Format(111, "OPUS", 48000, 2, f"maxplaybackrate={OPUS_RATE};sprop-stereo=0;stereo=0;useinbandfec=1"),
+    "L16": Format(96, "L16", 16000),
+}
+"""What we speak, as we describe it (RFC 3551 §6, RFC 7587 §7); L16 is taken when asked for and never offered."""
+EVENTS = {8000: 101, 48000: 110, 16000: 102}
+"""Payload types of keys by clock: they keep time with the codec (RFC 4733 §2.1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class MediaRules:
+    """How calls sound: `codecs` in the order in which they are offered.
+
+    `latch`: media may come from elsewhere than was signalled (NAT). `keys_in_sound`: where the other side knows no
+    telephone events, keys are listened for in its sound.
+    """
+
+    codecs: tuple[str, ...] = ("G722", "PCMU", "PCMA", "OPUS", "L16")
+    latch: bool = True
+    keys_in_sound: bool = False
+
+    @property
+    def formats(self) -> tuple[Format, ...]:
+        """What may be spoken, as far as its library is there."""
+        known = (KNOWN[name] for name in self.codecs)
+        return tuple(each for each in known if is_there(each.name, each.clock))
+
+    @property
+    def offered(self) -> tuple[Format, ...]:
+        """What a call of ours offers."""
+        return tuple(each for each in self.formats if each.name != "L16")
+
 
 # What a refusal by the called side means to the app: rows of the results table (protocol.md §3.9, §9 row 21).
 OUTCOMES = {
@@ -45,6 +78,7 @@ class Signaller(Protocol):
     """What a leg needs of the trunk that made it."""
 
     media_host: str
+    rules: MediaRules
 
     def now(self) -> float:
         """Monotonic seconds."""
@@ -81,7 +115,7 @@ class SipLeg:
         self._event = event
         self._description_id = description_id
         self._version = 0
-        self._local = Audio(signaller.media_host, media.port, FORMATS, EVENTS, ptime=20)
+        self._local = Audio(signaller.media_host, media.port, (), EVENTS, ptime=20)
         self._offer: Description | None = None
         self._agreed: Agreed | None = None
         self._keys: tuple[Crypto | None, Crypto | None] = (None, None)
@@ -128,8 +162,10 @@ class SipLeg:
         if encrypted and not self._local.cryptos:
             suite = sdp.new_crypto(1, "AES_CM_128_HMAC_SHA1_80", self._new_key)
             self._local = replace(self._local, profile="RTP/SAVP", cryptos=(suite,))
-        self._local = replace(self._local, formats=OFFERED, events=EVENTS, direction="sendrecv", index=0)
-        self.rate = 8000
+        formats = self._signaller.rules.offered
+        clocks = {each.clock for each in formats}
+        keys = {clock: payload for clock, payload in EVENTS.items() if clock in clocks}
+        self._local = replace(self._local, formats=formats, events=keys, direction="sendrecv", index=0, rtcp_mux=False)
         return self._write(None)
 
     def ring(self) -> None:
@@ -238,7 +274,8 @@ class SipLeg:
     def _agree_to(self, offer: bytes) -> bytes:
         """Agree to an offer and use it; our answer. SipError, AudioError when it cannot be agreed to."""
         description = sdp.read(offer)
-        capable = replace(self._local, formats=FORMATS, events=EVENTS, direction="sendrecv")
+        formats = self._signaller.rules.formats
+        capable = replace(self._local, formats=formats, events=EVENTS, direction="sendrecv")
         ours, agreed = sdp.answer_to(description, capable, self._new_key)
         self._use(agreed)
         self._offer, self._local = description, ours
@@ -250,8 +287,7 @@ class SipLeg:
         except ValueError:
             raise SipError(f"media to {agreed.host!r}, which is no address") from None
         chosen = codec(agreed.send.name, agreed.send.clock)
-        if self.rate is not None and self._up and chosen.rate != self.rate:
-            raise AudioError(f"{chosen.name} has another rate than the call began with")
+        changed = self._up and chosen.rate != self.rate
         self.rate = chosen.rate
         self._agreed = agreed
         keys = (agreed.ours, agreed.theirs)
@@ -269,9 +305,14 @@ class SipLeg:
                 frozenset(agreed.receive_events),
                 agreed.we_send,
                 agreed.we_hear,
+                agreed.comfort,
+                self._signaller.rules.keys_in_sound and agreed.send_event is None,
             ),
             (agreed.host, agreed.port),
+            (agreed.host, agreed.rtcp_port),
         )
+        if changed:
+            self._event(self.leg_id, RateChanged())
 
     def _write(self, offer: Description | None) -> bytes:
         self._version += 1
@@ -288,6 +329,7 @@ class SipLeg:
     def _finish(self) -> None:
         if not self._over:
             self._over = True
+            self.port.farewell()
             self._media.close()
             self._signaller.gone(self)
 

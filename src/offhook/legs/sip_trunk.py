@@ -17,7 +17,7 @@ from offhook.errors import AudioError, ConfigError, LegError, OffhookError, SipE
 from offhook.legs.leg import LegEvent
 from offhook.legs.rtp import RtpPort
 from offhook.legs.rtp_sockets import RtpSockets
-from offhook.legs.sip import SipLeg
+from offhook.legs.sip import MediaRules, SipLeg
 from offhook.sip import events
 from offhook.sip.auth import Account
 from offhook.sip.endpoint import SipEndpoint
@@ -62,14 +62,14 @@ class SipTrunk:
         *,
         random_bits: Callable[[int], int],
         random_bytes: Callable[[int], bytes],
-        latch: bool = True,
+        rules: MediaRules | None = None,
         media_host: str = "",
     ) -> None:
         """`random_bits(n)` and `random_bytes(n)` give n random ones.
 
-        `latch`: RTP may come from elsewhere than was signalled (NAT). `media_host`: the address to send it to, when it
-        is not the one that the sockets are bound to.
+        `media_host`: the address that media is to be sent to, when it is not the one that the sockets are bound to.
         """
+        self.rules = rules or MediaRules()
         self.endpoint = endpoint
         self.sockets = sockets
         self.media_host = media_host or sockets.host
@@ -77,7 +77,6 @@ class SipTrunk:
         self._owner = owner
         self._bits = random_bits
         self._bytes = random_bytes
-        self._latch = latch
         self._legs: dict[Session, SipLeg] = {}
         self._udp: asyncio.DatagramTransport | None = None
         self._server: asyncio.Server | None = None
@@ -215,9 +214,13 @@ class SipTrunk:
             sequence=self._bits(15),
             timestamp=self._bits(31),
             on_key=lambda key: made[0].pressed(key),
-            latch=self._latch,
+            latch=self.rules.latch,
+            transmit_control=lambda data, to: beside.transmit(data, to),
+            name=f"{self._bits(64):016x}",  # a new one for each call: it tells nobody who calls again (RFC 7022 §4.2)
         )
-        media = self.sockets.open(port.datagram)
+        media = self.sockets.open(port.datagram, port.control)
+        assert media.beside is not None
+        beside = media.beside
         made.append(SipLeg(leg_id, self, port, media, event, self._bits(31), self._bytes))
         return made[0]
 

@@ -37,6 +37,17 @@ class Srtp:
         except (Error, TypeError, ValueError):
             return None
 
+    def protect_control(self, packet: bytes) -> bytes:
+        """Encrypt and sign an RTCP packet (RFC 3711 §3.4)."""
+        return bytes(self._out.protect_rtcp(packet))
+
+    def unprotect_control(self, packet: bytes) -> bytes | None:
+        """Check and decrypt one; None for one that is forged or repeated."""
+        try:
+            return bytes(self._in.unprotect_rtcp(packet))
+        except (Error, TypeError, ValueError):
+            return None
+
 
 def _policy(suite: str, inline: str, kind: int) -> Policy:
     """`inline:KEY|lifetime|MKI:length`; with an MKI we could not tell keys apart."""

@@ -27,7 +27,7 @@ from offhook.calls.actions import (
 )
 from offhook.calls.call import Call
 from offhook.errors import CallError, LegError
-from offhook.legs.leg import Answered, Dtmf, Ended, Leg, LegEnd, LegEvent, Refused, Ringing
+from offhook.legs.leg import Answered, Dtmf, Ended, Leg, LegEnd, LegEvent, RateChanged, Refused, Ringing
 from offhook.service.clock import Clock
 from offhook.service.stream_port import Batch
 from offhook.service.streaming import MediaStream
@@ -137,6 +137,10 @@ class LiveCall:
                 self.call.leg_failed(leg_id, outcome, now)
             case Dtmf(tone):
                 self._dtmf(leg_id, tone)
+            case RateChanged():
+                if leg_id in self._ports:
+                    self._part(leg_id)
+                    self._join(leg_id)
             case Ended(outcome):
                 self._leaving[leg_id] = outcome
                 self.call.leg_ended(leg_id, outcome, now)

@@ -87,7 +87,7 @@ class Phones:
             self,
             random_bits=secrets.randbits,
             random_bytes=secrets.token_bytes,
-            latch=plan.latch,
+            rules=plan.media,
             media_host=plan.advertise or plan.host,
         )
         self.gateways = Gateways(self.table, self.trunk, endpoint.chance, tell)

@@ -11,6 +11,7 @@ import re
 from collections import OrderedDict
 from dataclasses import dataclass
 
+from offhook.legs.sip import MediaRules
 from offhook.service.targets import Network
 
 SOURCES = 4096
@@ -87,7 +88,7 @@ class SipPlan:
     port: int = 5060
     advertise: str = ""
     rtp_ports: tuple[int, int] = (0, 0)
-    latch: bool = True
+    media: MediaRules = MediaRules()
     realm: str = "offhook"
     open_to_loopback: bool = True
     users: tuple[User, ...] = ()

@@ -21,6 +21,7 @@ from typing import Any
 import msgspec
 
 from offhook.errors import ConfigError
+from offhook.legs.sip import KNOWN, MediaRules
 from offhook.service.config import ACS_ISSUER, NodePlan
 from offhook.service.eventgrid import Watcher
 from offhook.service.origins import origin_of
@@ -79,6 +80,8 @@ class SipSection(_Section):
     advertise: str = ""
     rtp_ports: str = "20000-29999"
     latch: bool = True
+    codecs: list[str] = msgspec.field(default_factory=lambda: list(MediaRules().codecs))
+    inband_dtmf: bool = False
     realm: str = "offhook"
     destinations: list[str] = []
     requests_per_second: float = 50.0
@@ -313,7 +316,7 @@ class _Reader:
             port=sip.port,
             advertise=sip.advertise,
             rtp_ports=self._range(sip.rtp_ports),
-            latch=sip.latch,
+            media=MediaRules(self._codecs(sip.codecs), sip.latch, sip.inband_dtmf),
             realm=sip.realm,
             open_to_loopback=False,
             users=self._users(),
@@ -322,6 +325,15 @@ class _Reader:
             destinations=tuple(self._patterns("[sip] destinations", sip.destinations)),
             requests=sip.requests_per_second,
         )
+
+    def _codecs(self, names: list[str]) -> tuple[str, ...]:
+        made = tuple(dict.fromkeys(name.upper() for name in names))
+        for name in made:
+            if name not in KNOWN:
+                self.wrong("[sip] codecs", f"{name!r} is no codec that we speak", f"choose from {', '.join(KNOWN)}")
+        if not made:
+            self.wrong("[sip] codecs", "is empty", f"choose from {', '.join(KNOWN)}")
+        return tuple(name for name in made if name in KNOWN)
 
     def _users(self) -> tuple[User, ...]:
         made: list[User] = []

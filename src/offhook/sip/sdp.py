@@ -13,6 +13,7 @@ from offhook.errors import SipError
 
 KIND = "application/sdp"
 TELEPHONE_EVENT = "telephone-event"
+COMFORT_NOISE = "CN"
 
 Direction = str
 _FLIPPED: Final = {"sendrecv": "sendrecv", "sendonly": "recvonly", "recvonly": "sendonly", "inactive": "inactive"}
@@ -57,6 +58,8 @@ class Audio:
     rtcp_port: int | None = None
     index: int = 0
     """Which of the m= lines it is."""
+    rtcp_mux: bool = False
+    """RTP and RTCP on one port (RFC 5761)."""
 
     @property
     def held(self) -> bool:
@@ -144,6 +147,7 @@ def _audio(parsed: SdpMessage, line: MediaDescription, index: int) -> Audio:
         tuple(crypto for value in line.attributes.get("crypto", ()) if (crypto := _crypto(value)) is not None),
         _number(line.attributes.get("rtcp")),
         index,
+        "rtcp-mux" in line.attributes,
     )
 
 
@@ -190,6 +194,8 @@ class Agreed:
     """The key that they encrypt with; None: plain media."""
     ours: Crypto | None = None
     """The key that we encrypt with."""
+    comfort: int | None = None
+    """Payload type of comfort noise at the codec's clock (RFC 3389 §4); None: they send none."""
 
 
 def new_crypto(tag: int, suite: str, new_key: NewKey) -> Crypto:
@@ -216,13 +222,16 @@ def _keys(local: Audio, remote: Audio) -> tuple[Crypto | None, Crypto | None]:
 
 
 def agree(local: Audio, remote: Audio | None) -> Agreed:
-    """Settle on the first of our formats that they have too; SipError when there is none (488)."""
+    """Settle on the first of their formats that we have too; SipError when there is none (488).
+
+    The order is theirs: an answer's by right, an offer's because it should be kept (RFC 3264 §6.1).
+    """
     if remote is None:
         raise SipError("the description has no audio that we can speak")
     our_key, their_key = _keys(local, remote)
-    for ours in local.formats:
-        theirs = next((f for f in remote.formats if f.same(ours)), None)
-        if theirs is None:
+    for theirs in remote.formats:
+        ours = next((f for f in local.formats if f.same(theirs) and f.name != COMFORT_NOISE), None)
+        if ours is None:
             continue
         clock = ours.clock
         event = remote.events.get(clock)
@@ -235,12 +244,13 @@ def agree(local: Audio, remote: Audio | None) -> Agreed:
             {payload: rate for rate, payload in local.events.items()},
             remote.host,
             remote.port,
-            remote.rtcp_port or remote.port + 1,
+            remote.port if remote.rtcp_mux and local.rtcp_mux else remote.rtcp_port or remote.port + 1,
             remote.ptime or 20,
             hears and local.direction in ("sendrecv", "sendonly"),
             speaks and local.direction in ("sendrecv", "recvonly"),
             their_key,
             our_key,
+            next((f.payload for f in remote.formats if (f.name, f.clock) == (COMFORT_NOISE, clock)), None),
         )
     ours_named, theirs_named = (", ".join(f.name for f in side.formats) or "none" for side in (local, remote))
     raise SipError(f"no codec in common: they have {theirs_named}, we {ours_named}")
@@ -252,7 +262,7 @@ def answer_to(offer: Description, local: Audio, new_key: NewKey) -> tuple[Audio,
     Encrypted media is answered with a key of our own for the first suite that we speak (RFC 4568 §7.1.1).
     """
     if offer.audio is not None:
-        local = replace(local, profile=offer.audio.profile, cryptos=())
+        local = replace(local, profile=offer.audio.profile, cryptos=(), rtcp_mux=offer.audio.rtcp_mux)
         if encrypted(offer.audio):
             suite = next((c for c in offer.audio.cryptos if c.suite in SUITES), None)
             if suite is None:
@@ -264,10 +274,14 @@ def answer_to(offer: Description, local: Audio, new_key: NewKey) -> tuple[Audio,
     events = {rate: payload for rate, payload in theirs.events.items() if rate == agreed.send.clock}
     wanted = _FLIPPED[theirs.direction]
     direction = wanted if local.direction == "sendrecv" else _narrow(wanted, local.direction)
-    ours = replace(local, formats=(agreed.send,), events=events, direction=direction, index=theirs.index)
+    chosen = replace(agreed.send, fmtp=agreed.receive.fmtp)  # parameters say what each side takes
+    formats: tuple[Format, ...] = (chosen,)
+    if agreed.comfort is not None:
+        formats += (Format(agreed.comfort, COMFORT_NOISE, chosen.clock),)
+    ours = replace(local, formats=formats, events=events, direction=direction, index=theirs.index)
     settled = replace(
         agreed,
-        receive=agreed.send,
+        receive=chosen,
         send_event=events.get(agreed.send.clock),
         # Phones that offered several clocks send on any of them.
         receive_events={payload: rate for rate, payload in theirs.events.items()},
@@ -308,5 +322,7 @@ def _media_lines(audio: Audio) -> list[str]:
     for clock, payload in audio.events.items():
         lines += [f"a=rtpmap:{payload} {TELEPHONE_EVENT}/{clock}", f"a=fmtp:{payload} 0-16"]
     lines += [f"a=crypto:{crypto.tag} {crypto.suite} {crypto.key}" for crypto in audio.cryptos]
+    if audio.rtcp_mux:
+        lines.append("a=rtcp-mux")
     lines += [f"a=ptime:{audio.ptime or 20}", f"a={audio.direction}"]
     return lines
