@@ -141,6 +141,14 @@ async def test_each_codec_carries_the_call(world: World, name: str) -> None:
     assert isinstance(leg, SipLeg) and leg.port._format is not None
     assert leg.port._format.codec.name == name and leg.rate == (8000 if name == "PCMA" else 16000)
     assert leg.port.jitter.counters.lost == 0
+    line.leg.hang_up(BYE)
+    await world.app.event("CallDisconnected")
+    (kept,) = world.node.node.traces.pages()
+    found = world.node.node.traces.find(kept["callId"])
+    assert found is not None
+    trace = found.page()
+    (figures,) = [note for note in trace["events"] if note["name"] == "figures" and note["kind"] == "leg"]
+    assert figures["detail"]["codec"] == name and figures["detail"]["received"] > 100
 
 
 async def test_the_codec_changes_in_the_call(world: World) -> None:

@@ -123,6 +123,22 @@ class RtpPort:
         """What both sides report, for its figures."""
         return self._reports
 
+    def describe(self) -> dict[str, object]:
+        """The stream's figures: what was spoken, what came, how even, and what the other side says of ours."""
+        counters, jitter, there = self.counters, self._jitter, self._reports.figures
+        return {
+            "codec": "" if self._format is None else self._format.codec.name,
+            "sent": counters.sent,
+            "received": counters.received,
+            "lost": jitter.counters.lost,
+            "late": jitter.counters.late,
+            "strange": counters.strange,
+            "jitterMs": round(jitter.jitter * 1000, 1),
+            "delayMs": round(jitter.delay * 1000, 1),
+            "roundTripMs": None if there.round_trip is None else round(there.round_trip * 1000, 1),
+            "lostTherePercent": None if there.lost_there is None else round(there.lost_there * 100, 1),
+        }
+
     def use(self, fmt: RtpFormat, remote: Address, control: Address | None = None) -> None:
         """Speak this from now on, to this address; for a changed session too. `control`: where reports go."""
         before = self._format

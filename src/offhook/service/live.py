@@ -28,6 +28,7 @@ from offhook.calls.actions import (
 from offhook.calls.call import Call
 from offhook.errors import CallError, LegError
 from offhook.legs.leg import Answered, Dtmf, Ended, Leg, LegEnd, LegEvent, RateChanged, Refused, Ringing
+from offhook.legs.rtp import RtpPort
 from offhook.service.clock import Clock
 from offhook.service.stream_port import Batch
 from offhook.service.streaming import MediaStream
@@ -286,16 +287,23 @@ class LiveCall:
         leg = self.legs.pop(leg_id, None)
         self._part(leg_id)
         if leg is not None:
+            self._note_media(leg_id, leg)
             row = RESULTS[outcome]
             ended_by = ENDED_BY.get(outcome, "callee")
             self.note("leg", "hung up", leg=leg_id, code=row.code, subCode=row.sub_code, endedBy=ended_by)
             leg.hang_up(LegEnd(row.code, row.sub_code, row.message, ended_by))
+
+    def _note_media(self, leg_id: str, leg: Leg) -> None:
+        """The figures of a leg's audio, if it came over a network."""
+        if isinstance(leg.port, RtpPort):
+            self.note("leg", "figures", leg=leg_id, **leg.port.describe())
 
     def _dismiss(self, leg_id: str, leg: Leg) -> None:
         """The endpoint left or refused: tell it how the call stands, with the figures of its CallDisconnected."""
         outcome = self._leaving.pop(leg_id, "") or "ended_normally"
         self.legs.pop(leg_id, None)
         self._part(leg_id)
+        self._note_media(leg_id, leg)
         row = RESULTS[outcome]
         known = self._last_result or row.information()
         ended_by = ENDED_BY.get(outcome) or ("caller" if leg_id in self._inbound else "callee")

@@ -53,6 +53,10 @@ class Metrics(Collector):
         yield GaugeMetricFamily("offhook_rtp_lost_packets", "Lost packets of live calls", sum(_lost(rtp)))
         delay = sum(port.jitter.delay for port in rtp) / len(rtp) if rtp else 0.0
         yield GaugeMetricFamily("offhook_jitter_delay_seconds", "Mean delay of the jitter buffers", delay)
+        trips = [port.reports.figures.round_trip for port in rtp]
+        known = [trip for trip in trips if trip is not None]
+        mean = sum(known) / len(known) if known else 0.0
+        yield GaugeMetricFamily("offhook_rtp_round_trip_seconds", "Mean round trip that reports tell of", mean)
         posts = CounterMetricFamily("offhook_posts", "Posts to apps by outcome", labels=["outcome"])
         for outcome in ("delivered", "refused", "failed"):
             posts.add_metric([outcome], self.posts[outcome])
