@@ -54,11 +54,11 @@ async def calls(count: int, seconds: float) -> Row:
 async def rtp_floor(count: int, seconds: float) -> float:
     """CPU us of the kernel for one packet in and one out."""
     peer = await asyncio.create_subprocess_exec(
-        *pinned(1, BIN / "rtpfloor", "peer", "41000", str(count), f"{seconds + 5:g}"), stdout=subprocess.DEVNULL
+        *pinned(1, BIN / "rtpfloor", "peer", "21000", str(count), f"{seconds + 5:g}"), stdout=subprocess.DEVNULL
     )
     await asyncio.sleep(0.5)
     process = await asyncio.create_subprocess_exec(
-        *pinned(0, BIN / "rtpfloor", "sock", "41000", str(count), f"{seconds:g}"), stdout=subprocess.PIPE
+        *pinned(0, BIN / "rtpfloor", "sock", "21000", str(count), f"{seconds:g}"), stdout=subprocess.PIPE
     )
     out, _ = await process.communicate()
     stop_tree(peer.pid)

@@ -129,7 +129,7 @@ def main() -> int:
     """Run one load."""
     count, user, port = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
     seconds, pid = float(sys.argv[4]), int(sys.argv[5])
-    first = int(sys.argv[7]) if len(sys.argv) > 7 else 40000
+    first = int(sys.argv[7]) if len(sys.argv) > 7 else 20000
     rate = float(sys.argv[8]) if len(sys.argv) > 8 else 25.0
     caller = Caller(user, port)
     rtp = subprocess.Popen(

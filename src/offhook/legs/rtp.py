@@ -263,7 +263,7 @@ class RtpPort:
     def _part(self, fmt: RtpFormat, now: float) -> Frame:
         """What is due: a packet's samples, or a frame in the place of a missing one."""
         due = self._jitter.take(now, self._step)
-        if isinstance(due, Due):
+        if type(due) is not rtp.Packet:  # the quickest way to ask, fifty times a second
             return self._absent(fmt, due)
         if due.payload_type != fmt.receive:
             self._jitter.played(self._step)
@@ -276,7 +276,7 @@ class RtpPort:
         self._jitter.played(len(samples) * self._step // self._size)
         return samples
 
-    def _absent(self, fmt: RtpFormat, due: Due) -> Frame:
+    def _absent(self, fmt: RtpFormat, due: object) -> Frame:
         """A frame for a packet that is missing, and for one that was never sent."""
         if self._noise is not None and self._noise.on:
             return self._noise.next(self._size)

@@ -70,6 +70,7 @@ class SipTrunk:
         `media_host`: the address that media is to be sent to, when it is not the one that the sockets are bound to.
         """
         self.rules = rules or MediaRules()
+        self.rules.formats  # noqa: B018  codecs' libraries are loaded before the first call, not in it
         self.endpoint = endpoint
         self.sockets = sockets
         self.media_host = media_host or sockets.host
