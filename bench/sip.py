@@ -13,6 +13,7 @@ import json
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -37,9 +38,10 @@ def clean(row: Row) -> bool:
     )
 
 
-async def calls(count: int, seconds: float) -> Row:
+async def calls(count: int, seconds: float, program: tuple[str, ...] = ("-m", "offhook.cli")) -> Row:
     """One load on a fresh node."""
-    async with echo_app(seconds + 90) as port, node(port, "--sip-port", "0", "--restart-ms", "0") as load:
+    options = ("--sip-port", "0", "--restart-ms", "0")
+    async with echo_app(seconds + 90) as port, node(port, *options, program=program) as load:
         command = [sys.executable, str(HERE / "sipload.py"), str(count), "15550100002", str(load.info["sip"]["udp"])]
         command += [f"{seconds:g}", str(load._pid), str(BIN / "rtpload")]
         process = await asyncio.create_subprocess_exec(*pinned(1, *command), stdout=subprocess.PIPE)
@@ -49,6 +51,16 @@ async def calls(count: int, seconds: float) -> Row:
         row = json.loads(out)
         row["canary"] = lost
         return dict(row)
+
+
+async def stages(count: int, seconds: float) -> dict[str, float]:
+    """Median cost of each stage in us per call and 20 ms, of a load with the stop-watch in the tick."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "stages"
+        await calls(count, seconds, (str(HERE / "stages.py"), str(out)))
+        rows = [json.loads(line) for line in out.read_text().splitlines()]
+    full = [row["stages"] for row in rows if row["calls"] == count][2:-2]
+    return {name: round(statistics.median(row[name] for row in full), 2) for name in full[0]}
 
 
 async def rtp_floor(count: int, seconds: float) -> float:
@@ -112,6 +124,7 @@ async def run(options: argparse.Namespace) -> Row:
         "taken": time.strftime("%Y-%m-%d"),
         "machine": machine(),
         "usPerCallAt100": {"floor": round(statistics.median(floors), 2), "ours": round(statistics.median(costs), 2)},
+        "usByStageAt100": await stages(100, seconds),
         "usByCalls": by_load,
         "cleanCalls": best,
         "kbPerCall": statistics.median(memory),

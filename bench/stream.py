@@ -109,7 +109,9 @@ def leaf(pid: int) -> int:
 
 
 @asynccontextmanager
-async def node(echo_port: int, *options: str) -> AsyncIterator[Load]:
+async def node(
+    echo_port: int, *options: str, program: tuple[str, ...] = ("-m", "offhook.cli")
+) -> AsyncIterator[Load]:
     """A running node on core 0 with its answering app; `Load.info` is what it told of itself."""
     load = Load("", b"", 0, f"ws://127.0.0.1:{echo_port}/")
     runner = web.AppRunner(app(load), access_log=None)
@@ -117,7 +119,7 @@ async def node(echo_port: int, *options: str) -> AsyncIterator[Load]:
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     hook = f"http://127.0.0.1:{runner.addresses[0][1]}/events"
     with tempfile.TemporaryDirectory() as state:
-        command = ("-m", "offhook.cli", "dev", "--port", "0", "--json", "--state", state, "--incoming", hook, *options)
+        command = (*program, "dev", "--port", "0", "--json", "--state", state, "--incoming", hook, *options)
         process = await asyncio.create_subprocess_exec(
             *pinned(0, sys.executable, *command), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, limit=2**20
         )
