@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from offhook.sip.auth import Account
 from offhook.sip.endpoint import Settings, SipEndpoint, Verdict
 from offhook.sip.events import (
     Answered,
@@ -69,19 +70,62 @@ class Side:
         ]
 
 
+class Proxy:
+    """A stateless proxy with two addresses that stays in the route (RFC 3261 §16.11, RFC 5658): `near` faces us,
+    `far` them. It forks a new INVITE to every contact."""
+
+    near, far = "127.0.0.11", "127.0.0.12"
+
+    def __init__(self, contacts: list[str]) -> None:
+        self.contacts = contacts
+
+    def forward(self, data: bytes, arrived: str) -> list[tuple[bytes, str, str]]:
+        """Packets as (data, from, to) that one that arrived at an address becomes."""
+        head, _, body = data.partition(b"\r\n\r\n")
+        start, *lines = head.decode().split("\r\n")
+        leaving = self.far if arrived == self.near else self.near
+        if start.startswith("SIP/2.0"):
+            lines.remove(next(line for line in lines if line.startswith("Via:")))
+            via = next(line for line in lines if line.startswith("Via:"))
+            return [(_text(start, lines, body), leaving, via.split()[2].partition(":")[0].partition(";")[0])]
+        if start.startswith("INVITE") and "tag=" not in next(line for line in lines if line.startswith("To:")):
+            lines = [f"Record-Route: <sip:{leaving};lr>", f"Record-Route: <sip:{arrived};lr>", *lines]
+        lines = [line for line in lines if not (line.startswith("Route:") and (self.near in line or self.far in line))]
+        branch = next(line for line in lines if line.startswith("Via:")).rpartition("branch=")[2].partition(";")[0]
+        host = start.split()[1].rpartition("@")[2].partition(";")[0].partition(":")[0].removeprefix("sip:")
+        forked = host == "127.0.0.2" and "Route:" not in head.decode() and "tag=" not in "".join(
+            line for line in lines if line.startswith("To:")
+        )  # fmt: skip
+        made = []
+        for number, to in enumerate(self.contacts if forked else [host]):
+            via = f"Via: SIP/2.0/UDP {leaving}:5060;branch={branch}p{number}"
+            made.append((_text(start, [via, *lines], body), leaving, to))
+        return made
+
+
+def _text(start: str, lines: list[str], body: bytes) -> bytes:
+    return "\r\n".join([start, *lines]).encode() + b"\r\n\r\n" + body
+
+
 class Link:
     """The air. `loses` is asked for each packet by its number; `log` has every message as it was sent."""
 
-    def __init__(self, transport: str = "udp", seed: int = 1) -> None:
+    def __init__(self, transport: str = "udp", seed: int = 1, *, proxied: bool = False, forks: bool = False) -> None:
+        """`proxied`: a proxy lies between; `forks`: it calls two phones at once, theirs and the third's."""
         self.now = 100.0
         self.log: list[tuple[float, str, Message]] = []
         self.loses: Callable[[int, Message], bool] = lambda number, message: False
         self.repeats = 1
-        self._flying: list[tuple[float, int, bytes, Side, Peer]] = []
+        self.account: Account | None = None
+        """What we meet challenges with."""
+        self._transport = transport
+        self._flying: list[tuple[float, int, bytes, str, str]] = []  # when, order, what, to whom, from whom
         self._order = itertools.count()
         chance = random.Random(seed)
         self.us = self._side("127.0.0.1", transport, chance, "a")
         self.them = self._side("127.0.0.2", transport, chance, "b")
+        self.third = self._side("127.0.0.3", transport, chance, "c")
+        self._proxy = Proxy([self.them.peer.host] + [self.third.peer.host] * forks) if proxied or forks else None
 
     def _side(self, host: str, transport: str, chance: random.Random, letter: str) -> Side:
         guard, words = Open(), (f"{letter}{n}" for n in itertools.count())
@@ -91,14 +135,20 @@ class Link:
         return Side(endpoint, Peer(transport, host, 5060, flow), guard)
 
     @property
-    def sides(self) -> tuple[Side, Side]:
-        return self.us, self.them
+    def sides(self) -> tuple[Side, ...]:
+        return self.us, self.them, self.third
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nobody has anything left to do or to remember."""
+        return all(side.endpoint.idle and side.endpoint.next_deadline() is None for side in self.sides)
 
     def call(self, offer: bytes = OFFER, target: str = "sip:bob@127.0.0.2") -> Session:
         """We call them."""
         uri = parse_uri(target)
         caller = Address(Uri("sip", "alice", "127.0.0.1"), "Alice")
-        session = self.us.endpoint.invite(uri, self.them.peer, caller, offer, self.now)
+        peer = self.them.peer if self._proxy is None else Peer(self._transport, Proxy.near, 5060)
+        session = self.us.endpoint.invite(uri, peer, caller, offer, self.now, account=self.account)
         self.us.sessions.append(session)
         self.flush()
         return session
@@ -112,19 +162,32 @@ class Link:
 
     def flush(self) -> None:
         """Take what the endpoints have to say, and let them act on what happened."""
-        for side, other in ((self.us, self.them), (self.them, self.us)):
-            for data, _ in side.endpoint.drain_packets():
-                message, _ = parse(data)
-                number = len(self.log)
-                self.log.append((self.now, "us" if side is self.us else "them", message))
-                if self.loses(number, message):
-                    continue
-                for _ in range(self.repeats):
-                    entry = (self.now + LATENCY, next(self._order), data, other, side.peer)
-                    self._flying.append(entry)
+        for side in self.sides:
+            for data, peer in side.endpoint.drain_packets():
+                self._post(data, side.peer.host, peer.host)
             for event in side.endpoint.drain_events():
                 side.events.append(event)
                 self._react(side, event)
+
+    def _post(self, data: bytes, source: str, to: str) -> None:
+        """Put a packet into the air, unless it is to be lost."""
+        message, _ = parse(data)
+        number = len(self.log)
+        names = {self.us.peer.host: "us", self.them.peer.host: "them", self.third.peer.host: "third"}
+        self.log.append((self.now, names.get(source, "proxy"), message))
+        if not self.loses(number, message):
+            for _ in range(self.repeats):
+                self._flying.append((self.now + LATENCY, next(self._order), data, to, source))
+
+    def _arrive(self, data: bytes, to: str, source: str) -> None:
+        if self._proxy is not None and to in (Proxy.near, Proxy.far):
+            for forwarded, leaving, following in self._proxy.forward(data, to):
+                self._post(forwarded, leaving, following)
+            return
+        side = next(side for side in self.sides if side.peer.host == to)
+        flow = 1 if self._transport != "udp" else 0
+        side.endpoint.received(data, Peer(self._transport, source, 5060, flow), self.now)
+        self.flush()
 
     def _react(self, side: Side, event: Event) -> None:
         if isinstance(event, Incoming):
@@ -151,9 +214,8 @@ class Link:
             self.now = max(self.now, following)
             due = sorted(entry for entry in self._flying if entry[0] <= self.now + 1e-9)
             self._flying = [entry for entry in self._flying if entry[0] > self.now + 1e-9]
-            for _, _, data, side, peer in due:
-                side.endpoint.received(data, peer, self.now)
-                self.flush()
+            for _, _, data, to, source in due:
+                self._arrive(data, to, source)
             for side in self.sides:
                 side.endpoint.advance(self.now)
                 self.flush()
