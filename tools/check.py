@@ -26,8 +26,9 @@ BUILD = ROOT / "build" / "check"
 
 # Least share of lines and branches that tests must run, per room, in per cent. Rooms not named are shown only.
 FLOORS = dict.fromkeys(("wire", "audio", "sip", "calls", "kit"), 90.0) | {"legs": 85.0, "service": 85.0, "cli": 80.0}
-PURE = tuple(f"tests/{room}" for room in ("wire", "audio", "sip", "calls", "scenarios"))
-PURE_COVERAGE = ROOT / ".coverage-pure"
+# Run beside the others at the lowest priority: most need nothing but the processor, the others mostly wait.
+BESIDE = tuple(f"tests/{room}" for room in ("wire", "audio", "sip", "calls", "scenarios", "soak"))
+BESIDE_COVERAGE = ROOT / ".coverage-beside"
 PYTEST_LIMIT = 20 * 60  # seconds for the whole test run: a hung run is a failed one
 
 
@@ -137,16 +138,15 @@ def pytest_command(report: Path, arguments: Sequence[str]) -> list[str]:
     return [sys.executable, "-m", "pytest", f"--junitxml={report}", *options, *arguments]
 
 
-def pure_tests() -> tuple[subprocess.Popen[bytes], Path]:
-    """Starts the tests of the pure rooms beside the others, at the lowest priority: they wait for nothing, the
-    others mostly wait. Returns the process and the file that holds its output."""
-    report = BUILD / "junit-pure.xml"
-    output = BUILD / "pytest-pure.txt"
+def tests_beside() -> tuple[subprocess.Popen[bytes], Path]:
+    """Starts the tests that run beside the others. Returns the process and the file that holds its output."""
+    report = BUILD / "junit-beside.xml"
+    output = BUILD / "pytest-beside.txt"
     report.unlink(missing_ok=True)
-    command = pytest_command(report, ["-p", "no:cacheprovider", *PURE])
+    command = pytest_command(report, ["-p", "no:cacheprovider", *BESIDE])
     if nice := shutil.which("nice"):
         command = [nice, "-n", "19", *command]
-    environment = os.environ | {"COVERAGE_FILE": str(PURE_COVERAGE)}
+    environment = os.environ | {"COVERAGE_FILE": str(BESIDE_COVERAGE)}
     with output.open("wb") as sink:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=sink, stderr=subprocess.STDOUT)
     return process, output
@@ -160,19 +160,19 @@ def pytest_step(tally: Tally, arguments: Sequence[str]) -> None:
     if arguments:
         count_run(tally, "pytest", run_pytest(report, arguments), report)
         return
-    print(f"{', '.join(PURE)} run beside the others; what they print follows at the end", flush=True)
-    pure, output = pure_tests()
+    print(f"{', '.join(BESIDE)} run beside the others; what they print follows at the end", flush=True)
+    beside, output = tests_beside()
     try:
-        count_run(tally, "pytest", run_pytest(report, [f"--ignore={folder}" for folder in PURE]), report)
-        status: int | None = pure.wait(PYTEST_LIMIT)
+        count_run(tally, "pytest", run_pytest(report, [f"--ignore={folder}" for folder in BESIDE]), report)
+        status: int | None = beside.wait(PYTEST_LIMIT)
     except subprocess.TimeoutExpired:
         status = None
     finally:
-        pure.kill()
-    heading("pytest: pure rooms")
+        beside.kill()
+    heading("pytest: beside")
     sys.stdout.write(output.read_text(errors="replace"))
-    count_run(tally, "pytest of pure rooms", status, BUILD / "junit-pure.xml")
-    subprocess.run([sys.executable, "-m", "coverage", "combine", "--quiet", "--append", str(PURE_COVERAGE)], cwd=ROOT,
+    count_run(tally, "pytest beside", status, BUILD / "junit-beside.xml")
+    subprocess.run([sys.executable, "-m", "coverage", "combine", "--quiet", "--append", str(BESIDE_COVERAGE)], cwd=ROOT,
                    check=False)  # fmt: skip
 
 

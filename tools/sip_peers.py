@@ -8,7 +8,14 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = {"baresip": "baresip-core", "sipp": "sip-tester", "kamailio": "kamailio", "tcpdump": "tcpdump"}
+PACKAGES = {
+    "baresip": "baresip-core",
+    "linphonec": "linphone-cli",
+    "sipp": "sip-tester",
+    "kamailio": "kamailio",
+    "tcpdump": "tcpdump",
+    "ip": "iproute2",
+}
 """Debian package by program."""
 
 

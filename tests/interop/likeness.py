@@ -7,8 +7,8 @@ import numpy as np
 from offhook.audio.pcm import Frame
 
 
-def windows_alike(said: Frame, heard: Frame, rate: int) -> tuple[float, float]:
-    """The share of one-second windows that come back with a correlation of 0.95, each at its best lag near the
+def windows_alike(said: Frame, heard: Frame, rate: int, least: float = 0.95) -> tuple[float, float]:
+    """The share of one-second windows that come back with a correlation of `least`, each at its best lag near the
     median one; and that lag in ms."""
     size = 1 << int(np.ceil(np.log2(len(said) + len(heard))))
     a, b = said.astype(float), heard.astype(float)
@@ -24,6 +24,6 @@ def windows_alike(said: Frame, heard: Frame, rate: int) -> tuple[float, float]:
             other = b[at + near : at + near + rate]
             best = max(best, float(window @ other / np.sqrt((window @ window) * (other @ other) + 1)))
         total += 1
-        good += best >= 0.95
+        good += best >= least
     assert total >= 8, "there was too little to compare"
     return good / total, lag * 1000 / rate
