@@ -82,7 +82,8 @@ class TestPhone:
         """Where it says that it has moved to, if anywhere."""
         chance = random.Random(user)
         words = itertools.count()
-        settings = Settings({"udp": (host, 0), "tcp": (host, 0)}, user=user)
+        shown = self._shown = f"[{host}]" if ":" in host else host
+        settings = Settings({"udp": (shown, 0), "tcp": (shown, 0)}, user=user)
         endpoint = SipEndpoint(settings, self, lambda: f"{user}{next(words)}x{chance.random()}", chance.random)
         self.trunk = SipTrunk(
             endpoint,
@@ -138,9 +139,9 @@ class TestPhone:
         line = self._line("call")
         leg = line.leg
         offer = change(leg.offer(encrypted=transport == "tls"))
-        peer = Peer(transport, "127.0.0.1", node, 0)
-        caller = Address(Uri("sip", self.user, "127.0.0.1"), "Test Phone")
-        uri = parse_uri(f"sip:{to}@127.0.0.1:{node}")
+        peer = Peer(transport, self.host, node, 0)
+        caller = Address(Uri("sip", self.user, self._shown), "Test Phone")
+        uri = parse_uri(f"sip:{to}@{self._shown}:{node}")
         leg.session = self.trunk.endpoint.invite(
             uri, peer, caller, offer, time.monotonic(), headers, account=self.account
         )
@@ -153,19 +154,19 @@ class TestPhone:
 
     async def enrol(self, node: int, transport: str = "udp", expires: int = 60) -> int:
         """Register with a node; the status of its answer."""
-        peer = Peer(transport, "127.0.0.1", node, 0)
+        peer = Peer(transport, self.host, node, 0)
         endpoint, got = self.trunk.endpoint, list[int]()
         headers = [
             ("Via", endpoint.via(peer)),
             ("Max-Forwards", "70"),
-            ("From", f"<sip:{self.user}@127.0.0.1>;tag=r{len(endpoint.via(peer))}"),
-            ("To", f"<sip:{self.user}@127.0.0.1>"),
+            ("From", f"<sip:{self.user}@{self._shown}>;tag=r{len(endpoint.via(peer))}"),
+            ("To", f"<sip:{self.user}@{self._shown}>"),
             ("Call-ID", f"register-{self.user}"),
             ("CSeq", f"{time.monotonic_ns() // 1000 % 2**31} REGISTER"),
             ("Contact", endpoint.contact(peer)),
             ("Expires", str(expires)),
         ]
-        register = request("REGISTER", parse_uri(f"sip:127.0.0.1:{node}"), headers)
+        register = request("REGISTER", parse_uri(f"sip:{self._shown}:{node}"), headers)
 
         def answered(answer: Response, now: float) -> None:
             if answer.status_code == 401 and "authorization" not in register.headers:

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ from offhook.legs import sip_trunk
 from offhook.legs.leg import Ended, Refused
 from offhook.legs.sip import MediaRules, SipLeg
 from offhook.service.certificates import client_context, server_context
-from offhook.service.config import DevConfig
+from offhook.service.config import DevConfig, NodePlan
 from offhook.service.process import LiveNode
+from offhook.service.routing import SipPlan
 from offhook.wire.identifiers import parse_raw_id
 from offhook.wire.models import AnswerCallRequest, CreateCallRequest, MediaStreamingOptions, RejectCallRequest
 
@@ -149,6 +151,48 @@ async def test_each_codec_carries_the_call(world: World, name: str) -> None:
     trace = found.page()
     (figures,) = [note for note in trace["events"] if note["name"] == "figures" and note["kind"] == "leg"]
     assert figures["detail"]["codec"] == name and figures["detail"]["received"] > 100
+
+
+class Six:
+    """A plan like that of `offhook dev`, with SIP on the loopback address of IPv6."""
+
+    def __init__(self, config: DevConfig) -> None:
+        self._config = config
+
+    def plan(self) -> NodePlan:
+        return replace(self._config.plan(), sip=SipPlan(host="::1", port=0))
+
+
+@pytest.mark.parametrize("transport", ["udp", "tls"])
+async def test_over_ipv6_both_ways(tmp_path: Path, transport: str) -> None:
+    app, phone = TestApp(), TestPhone(host="::1")
+
+    async def echo(stream: Stream, message: dict[str, Any]) -> None:
+        if message["kind"] == "AudioData":
+            await stream.socket.send_str(audio_text(base64.b64decode(message["audioData"]["data"])))
+
+    app.on_message = echo
+    async with app.running():
+        node = LiveNode(Six(DevConfig(port=0, state_dir=tmp_path, incoming=[app.webhook])), lambda event: None)
+        await node.start()
+        try:
+            async with phone.running((server_context(node.state), client_context(node.state))):
+                world = World(node, app, phone)
+                line, connection = await world.talking(16000, transport)
+                assert line.leg.session is not None and b"IN IP6 ::1" in line.leg.session.invite.body
+                await until(lambda: len(line.heard) > 110 and line.peak()[1] > 5000, "the echo")
+                assert abs(line.peak()[0] - 440) <= 1
+                node.node.hang_up(connection)
+                await until(lambda: line.over, "BYE")
+                assert await phone.enrol(world.port(transport), transport) == 200
+                world.create("4:+15550100007")
+                await until(lambda: len(phone.lines) == 2 and phone.lines[1].up, "the phone rings and answers")
+                line = phone.lines[1]
+                await until(lambda: len(line.heard) > 110 and line.peak()[1] > 5000, "the echo")
+                line.leg.hang_up(BYE)
+                await until(world.quiet, "nothing is left of any call")
+        finally:
+            await node.stop()
 
 
 async def test_the_codec_changes_in_the_call(world: World) -> None:
