@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from offhook.cli import checks
+from offhook.cli import checks, sip_checks
 from offhook.cli.checks import FAIL, Check
 from offhook.cli.console_client import NodeAddress, NodeUnreachable, fetch, node_address
 from offhook.cli.report import json_line
@@ -31,9 +31,15 @@ def doctor(
     trust: list[Path] = typer.Option(
         [], "--trust", metavar="PEM", help="Further CAs for the app's addresses, as given to the node."
     ),
+    config: Path | None = typer.Option(
+        None, "--config", metavar="FILE", help="The file of `offhook serve`: checked with the ports it asks for."
+    ),
     as_json: bool = typer.Option(False, "--json", help="One JSON object a check on stdout."),
 ) -> None:
-    """Check ports, TLS, clock, trust and what the node must reach.
+    """Check ports, TLS, clock, trust, phones and what the node must reach.
+
+    With phones: SIP over UDP, TCP and TLS, the advertised address, the RTP range, and calls whose audio flows one way
+    only. --config looks at a machine before the node runs there.
 
     Run it where your app runs, under `offhook exec` if the app is, so that it sees the app's environment. Without a
     running node only the port, the webhook and the WebSocket can be checked. Exit status: 1 when any check fails.
@@ -45,7 +51,10 @@ def doctor(
     address = node_address(node)
     _check_url("--webhook", webhook, ("http", "https"))
     _check_url("--websocket", websocket, ("ws", "wss"))
-    results = asyncio.run(examine(address, webhook, websocket, list(trust)))
+    if config is not None:
+        results = sip_checks.planned(config)
+    else:
+        results = asyncio.run(examine(address, webhook, websocket, list(trust)))
     for result in results:
         if as_json:
             json_line({"check": result.name, "result": result.result, "detail": result.detail, "fix": result.fix})
@@ -81,6 +90,7 @@ async def examine(
     results.append(await checks.tls(status))
     results.append(await checks.clock(address, status))
     results.extend(checks.trust_variables(status))
+    results.extend(await sip_checks.running(status))
     context = checks.outbound_trust(status, trust or [])
     if isinstance(context, Check):
         return [*results, context]

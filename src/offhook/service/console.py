@@ -21,6 +21,7 @@ from offhook.errors import CallError, LegError, SignatureError, WireError
 from offhook.legs.leg import Answered, LegEnd, LegEvent, Refused, Ringing
 from offhook.legs.rtp import RtpPort
 from offhook.legs.simulated import Figures, Hooks, Script, SimulatedLeg
+from offhook.legs.sip import SipLeg
 from offhook.service.clock import LATENESS_BOUNDS, Handle
 from offhook.service.node import Node
 from offhook.wire.identifiers import Identifier, parse_raw_id
@@ -107,7 +108,18 @@ class Console:
             "latenessBoundsMs": [bound * 1000 for bound in LATENESS_BOUNDS],
             "busySeconds": round(media.busy, 6),
         }
-        return web.json_response({**self._status(), "figures": figures})
+        return web.json_response({**self._status(), "figures": figures, "media": self._media()})
+
+    def _media(self) -> list[dict[str, Any]]:
+        """The audio of live legs that come over a network, the first hundred."""
+        found: list[dict[str, Any]] = []
+        for live in self._node.calls.values():
+            for leg in live.legs.values():
+                if isinstance(leg, SipLeg) and leg.port.remote is not None and len(found) < 100:
+                    host, port = leg.port.remote
+                    where = {"callId": live.call.call_id, "leg": leg.leg_id, "host": host, "port": port}
+                    found.append({**where, "held": leg.held, "frames": leg.port.frames, **leg.port.describe()})
+        return found
 
     async def _show_calls(self, request: web.Request) -> web.StreamResponse:
         return web.json_response({"calls": self._node.traces.pages()})

@@ -106,8 +106,16 @@ class Phones:
 
     @property
     def description(self) -> dict[str, Any]:
-        """Host and ports, as the node's status shows them."""
-        return {"host": self._plan.advertise or self._plan.host, **self.trunk.ports}
+        """Host and ports, as the node's status shows them, and what the doctor asks about."""
+        plan = self._plan
+        return {
+            "host": plan.advertise or plan.host,
+            **self.trunk.ports,
+            "listens": plan.host,
+            "rtpPorts": list(plan.rtp_ports),
+            "latch": plan.media.latch,
+            "strangers": plan.open_to_loopback or bool(plan.users),
+        }
 
     # Guard ------------------------------------------------------------------------------------------------------
 
