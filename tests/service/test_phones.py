@@ -292,18 +292,21 @@ async def test_no_codec_in_common_never_reaches_the_app(world: World) -> None:
     assert world.app.incoming == []
 
 
-async def test_held_and_taken_back(world: World) -> None:
+@pytest.mark.parametrize("way", [b"a=sendonly", b"a=inactive", b"c=IN IP4 0.0.0.0"])
+async def test_held_and_taken_back(world: World, way: bytes) -> None:
     line, _ = await world.talking()
     await until(lambda: len(line.heard) > 60 and line.peak()[1] > 5000, "the echo")
     session = line.leg.session
     assert session is not None
-    held = line.leg._write(None).replace(b"a=sendrecv", b"a=sendonly")
-    assert session.reoffer(held, world.phone.trunk.now())
+    again = line.leg._write(None)
+    held = again.replace(b"c=IN IP4 127.0.0.1" if way.startswith(b"c=") else b"a=sendrecv", way)
+    assert held != again and session.reoffer(held, world.phone.trunk.now())
     world.phone.trunk.pump()
     await until(lambda: not session.change.busy, "an answer to the hold")
     (ours,) = world.node._phones.trunk._legs.values()  # type: ignore[union-attr]
     await until(lambda: not ours.port._format.speaks, "nothing is sent to a held phone")  # type: ignore[union-attr]
-    assert session.reoffer(held.replace(b"a=sendonly", b"a=sendrecv"), world.phone.trunk.now())
+    assert (ours.port._control is None) == way.startswith(b"c="), "reports go on during a hold, if there is a place"
+    assert session.reoffer(again, world.phone.trunk.now())
     world.phone.trunk.pump()
     await until(lambda: ours.port._format.speaks, "and again")  # type: ignore[union-attr]
     before = len(line.heard)

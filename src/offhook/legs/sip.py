@@ -283,7 +283,7 @@ class SipLeg:
 
     def _use(self, agreed: Agreed) -> None:
         try:
-            ipaddress.ip_address(agreed.host)
+            nowhere = ipaddress.ip_address(agreed.host).is_unspecified or not agreed.port
         except ValueError:
             raise SipError(f"media to {agreed.host!r}, which is no address") from None
         chosen = codec(agreed.send.name, agreed.send.clock)
@@ -309,7 +309,7 @@ class SipLeg:
                 self._signaller.rules.keys_in_sound and agreed.send_event is None,
             ),
             (agreed.host, agreed.port),
-            (agreed.host, agreed.rtcp_port),
+            None if nowhere else (agreed.host, agreed.rtcp_port),
         )
         if changed:
             self._event(self.leg_id, RateChanged())
