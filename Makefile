@@ -19,7 +19,7 @@ lint: setup-dev ## style, types and layers only
 	@$(BIN)/python -m tools.check --lint
 
 soak: setup-dev ## the long tests
-	@$(BIN)/python -m pytest -m soak
+	@$(BIN)/python -m pytest -m soak -s
 
 bench: setup-dev ## measurements: tick, codec, SIP messages, StopAudio, stream and sip (results in bench/results/)
 	@for script in bench/tick.py bench/codec.py bench/sip_messages.py bench/stop_audio.py bench/stream.py bench/sip.py; do \

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.cli.test_echo import echo_app
 from tests.interop.test_sipp import sipp
-from tests.live import CONNECTIONS, TestApp, answer, dev_node, rest, streaming_options, until
+from tests.live import TestApp, answer, dev_node, until
 from tests.sip_phone import TestPhone
 from tests.soak.test_leaks import Usage, figures
 
@@ -71,23 +74,24 @@ async def test_ten_thousand_short_calls_leave_nothing(tmp_path: Path, free_port:
 
 
 @pytest.mark.timeout(120)
-async def test_an_app_that_is_killed_leaves_its_caller_with_a_bye(tmp_path: Path) -> None:
-    """Its socket breaks, its callbacks find nobody: after half a minute the call is over, and the phone is told."""
-    app, phone = TestApp(), TestPhone()
-    async with dev_node(tmp_path, "--sip-port", "0", "--incoming", "http://127.0.0.1:1/") as node, phone.running():
-        assert await phone.enrol(node.info["sip"]["udp"]) == 200
-        async with app.running():
-            body = {
-                "targets": [{"kind": "phoneNumber", "phoneNumber": {"value": "+15550100007"}}],
-                "callbackUri": app.callback,
-                "sourceCallerIdNumber": {"value": "+15550100009"},
-                "mediaStreamingOptions": streaming_options(app.socket),
-            }
-            status, made = await rest(node, "POST", CONNECTIONS, body)
-            assert status == 201, made
-            await app.event("CallConnected")
-            await app.stream(frames=20)
-        await until(lambda: phone.lines[0].over, "a BYE", 60)
+async def test_an_app_that_is_killed_leaves_its_caller_with_a_bye(
+    tmp_path: Path, free_port: Callable[[], int]
+) -> None:
+    """kill -9: its socket breaks, its callbacks find nobody. Soon the call is over, and the phone is told."""
+    phone, port = TestPhone(), free_port()
+    hook = f"http://127.0.0.1:{port}/api/incomingCall"
+    async with dev_node(tmp_path, "--sip-port", "0", "--incoming", hook) as node, phone.running():
+        with contextlib.suppress(ProcessLookupError):  # it cannot be asked to end any more
+            async with echo_app(node, "--port", str(port)) as app:
+                await until(lambda: app.named("validated"), "validation")
+                line = phone.call(node.info["sip"]["udp"])
+                await phone.answered(line)
+                await until(lambda: len(line.heard) > 110 and line.peak()[1] > 5000, "the echo")
+                app.process.kill()
+                await app.process.wait()
+        killed = time.monotonic()
+        await until(lambda: line.over, "a BYE", 60)
+        print(f"app killed: BYE after {time.monotonic() - killed:.1f} s")
 
 
 @pytest.mark.timeout(60)
@@ -106,7 +110,9 @@ async def test_a_node_that_is_killed_knows_nothing_of_old_calls_and_says_so(
             assert line.leg.session is not None and line.leg.session.timer.interval == 1800
             node.process.send_signal(signal.SIGKILL)
             await node.process.wait()
+            killed = time.monotonic()
         async with dev_node(tmp_path, "--sip-port", str(port), "--incoming", app.webhook):
             line.leg.session.change.refresh(phone.trunk.now())
             phone.trunk.pump()
             await until(lambda: line.over, "the phone learns that the call is gone")
+            print(f"node killed and started anew: the phone knows after {time.monotonic() - killed:.1f} s")
