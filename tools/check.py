@@ -26,9 +26,27 @@ BUILD = ROOT / "build" / "check"
 
 # Least share of lines and branches that tests must run, per room, in per cent. Rooms not named are shown only.
 FLOORS = dict.fromkeys(("wire", "audio", "sip", "calls", "kit"), 90.0) | {"legs": 85.0, "service": 85.0, "cli": 80.0}
-# Run beside the others at the lowest priority: most need nothing but the processor, the others mostly wait.
-BESIDE = tuple(f"tests/{room}" for room in ("wire", "audio", "sip", "calls", "scenarios", "soak"))
-BESIDE_COVERAGE = ROOT / ".coverage-beside"
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Tests that run in a process of their own while the others run: those mostly wait."""
+
+    name: str
+    paths: tuple[str, ...]
+    nice: bool
+    """Whether they give way to all others."""
+
+    @property
+    def coverage(self) -> Path:
+        """Where their coverage goes: never among that of the others, who gather theirs when they end."""
+        return ROOT / f".coverage-{self.name}"
+
+
+BESIDE = (
+    Beside("processor", tuple(f"tests/{room}" for room in ("wire", "audio", "sip", "calls", "scenarios", "soak")), True),
+    Beside("own-network", ("tests/interop/test_linphone.py",), False),
+)
 PYTEST_LIMIT = 20 * 60  # seconds for the whole test run: a hung run is a failed one
 
 
@@ -138,18 +156,29 @@ def pytest_command(report: Path, arguments: Sequence[str]) -> list[str]:
     return [sys.executable, "-m", "pytest", f"--junitxml={report}", *options, *arguments]
 
 
-def tests_beside() -> tuple[subprocess.Popen[bytes], Path]:
-    """Starts the tests that run beside the others. Returns the process and the file that holds its output."""
-    report = BUILD / "junit-beside.xml"
-    output = BUILD / "pytest-beside.txt"
+def start_beside(group: Beside) -> subprocess.Popen[bytes]:
+    """Starts a group; what it prints goes into a file."""
+    report = BUILD / f"junit-{group.name}.xml"
     report.unlink(missing_ok=True)
-    command = pytest_command(report, ["-p", "no:cacheprovider", *BESIDE])
-    if nice := shutil.which("nice"):
+    command = pytest_command(report, ["-p", "no:cacheprovider", *group.paths])
+    if group.nice and (nice := shutil.which("nice")):
         command = [nice, "-n", "19", *command]
-    environment = os.environ | {"COVERAGE_FILE": str(BESIDE_COVERAGE)}
-    with output.open("wb") as sink:
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=sink, stderr=subprocess.STDOUT)
-    return process, output
+    environment = os.environ | {"COVERAGE_FILE": str(group.coverage)}
+    with (BUILD / f"pytest-{group.name}.txt").open("wb") as sink:
+        return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=sink, stderr=subprocess.STDOUT)
+
+
+def end_beside(tally: Tally, group: Beside, process: subprocess.Popen[bytes]) -> None:
+    """Waits for a group, shows what it printed, and counts it."""
+    try:
+        status: int | None = process.wait(PYTEST_LIMIT)
+    except subprocess.TimeoutExpired:
+        status = None
+    heading(f"pytest: {group.name}")
+    sys.stdout.write((BUILD / f"pytest-{group.name}.txt").read_text(errors="replace"))
+    count_run(tally, f"pytest of {group.name}", status, BUILD / f"junit-{group.name}.xml")
+    combine = [sys.executable, "-m", "coverage", "combine", "--quiet", "--append", str(group.coverage)]
+    subprocess.run(combine, cwd=ROOT, check=False)
 
 
 def pytest_step(tally: Tally, arguments: Sequence[str]) -> None:
@@ -160,20 +189,16 @@ def pytest_step(tally: Tally, arguments: Sequence[str]) -> None:
     if arguments:
         count_run(tally, "pytest", run_pytest(report, arguments), report)
         return
-    print(f"{', '.join(BESIDE)} run beside the others; what they print follows at the end", flush=True)
-    beside, output = tests_beside()
+    print("beside: " + "; ".join(" ".join(group.paths) for group in BESIDE) + " (printed at the end)", flush=True)
+    groups = [(group, start_beside(group)) for group in BESIDE]
     try:
-        count_run(tally, "pytest", run_pytest(report, [f"--ignore={folder}" for folder in BESIDE]), report)
-        status: int | None = beside.wait(PYTEST_LIMIT)
-    except subprocess.TimeoutExpired:
-        status = None
+        elsewhere = [f"--ignore={path}" for group in BESIDE for path in group.paths]
+        count_run(tally, "pytest", run_pytest(report, elsewhere), report)
+        for group, process in groups:
+            end_beside(tally, group, process)
     finally:
-        beside.kill()
-    heading("pytest: beside")
-    sys.stdout.write(output.read_text(errors="replace"))
-    count_run(tally, "pytest beside", status, BUILD / "junit-beside.xml")
-    subprocess.run([sys.executable, "-m", "coverage", "combine", "--quiet", "--append", str(BESIDE_COVERAGE)], cwd=ROOT,
-                   check=False)  # fmt: skip
+        for _, process in groups:
+            process.kill()
 
 
 def run_pytest(report: Path, arguments: Sequence[str]) -> int | None:

@@ -81,7 +81,7 @@ async def test_it_calls_and_hears_itself(
         assert invited["to"]["rawId"] == "4:+15550100002"
         await answer(node, invited["incomingCallContext"], app.callback, streaming_options(app.socket, 16000))
         await phone.told("connected")
-        await app.stream(frames=350)
+        await app.stream(frames=430)
         await phone.say("terminate")
         await app.event("CallDisconnected")
         said, heard = read_wav(voice.read_bytes()), phone.heard()
