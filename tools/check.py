@@ -43,9 +43,10 @@ class Beside:
         return ROOT / f".coverage-{self.name}"
 
 
+_PROCESSOR = ("tests/wire", "tests/audio", "tests/sip", "tests/calls", "tests/scenarios", "tests/soak")
 BESIDE = (
-    Beside("processor", tuple(f"tests/{room}" for room in ("wire", "audio", "sip", "calls", "scenarios", "soak")), True),
-    Beside("own-network", ("tests/interop/test_linphone.py",), False),
+    Beside("processor", _PROCESSOR, nice=True),
+    Beside("own-network", ("tests/interop/test_linphone.py",), nice=False),
 )
 PYTEST_LIMIT = 20 * 60  # seconds for the whole test run: a hung run is a failed one
 
