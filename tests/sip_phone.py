@@ -82,7 +82,9 @@ class TestPhone:
         """Where it says that it has moved to, if anywhere."""
         chance = random.Random(user)
         words = itertools.count()
-        shown = self._shown = f"[{host}]" if ":" in host else host
+        self._node = "::1" if ":" in host else "127.0.0.1"
+        self._shown = f"[{self._node}]" if ":" in host else self._node
+        shown = f"[{host}]" if ":" in host else host
         settings = Settings({"udp": (shown, 0), "tcp": (shown, 0)}, user=user)
         endpoint = SipEndpoint(settings, self, lambda: f"{user}{next(words)}x{chance.random()}", chance.random)
         self.trunk = SipTrunk(
@@ -139,7 +141,7 @@ class TestPhone:
         line = self._line("call")
         leg = line.leg
         offer = change(leg.offer(encrypted=transport == "tls"))
-        peer = Peer(transport, self.host, node, 0)
+        peer = Peer(transport, self._node, node, 0)
         caller = Address(Uri("sip", self.user, self._shown), "Test Phone")
         uri = parse_uri(f"sip:{to}@{self._shown}:{node}")
         leg.session = self.trunk.endpoint.invite(
@@ -154,7 +156,7 @@ class TestPhone:
 
     async def enrol(self, node: int, transport: str = "udp", expires: int = 60) -> int:
         """Register with a node; the status of its answer."""
-        peer = Peer(transport, self.host, node, 0)
+        peer = Peer(transport, self._node, node, 0)
         endpoint, got = self.trunk.endpoint, list[int]()
         headers = [
             ("Via", endpoint.via(peer)),
