@@ -291,6 +291,36 @@ def test_behind_a_nat_we_answer_where_it_came_from_and_stay_there() -> None:
     assert wire.sent[-1][1] == NAT and wire.port.counters.strange == 1
 
 
+def test_late_packets_of_the_place_before_do_not_draw_us_back() -> None:
+    """Another phone takes over: what the first one still sends is left out, even where we follow packets."""
+    wire = Wire(latch=True)
+    wire.port.datagram(wire.packet(bytes(160)), THERE, wire.now)
+    wire.port.use(RtpFormat(codec("PCMU", 8000), 0, 0), NAT)
+    wire.port.datagram(wire.packet(bytes(160)), THERE, wire.now)
+    assert wire.port.remote == NAT and wire.port.counters.strange == 1
+    wire.port.datagram(wire.packet(bytes(160)), NAT, wire.now)
+    assert wire.port.remote == NAT and wire.port.counters.received == 2
+    wire.now += 3.0
+    wire.port.datagram(wire.packet(bytes(160)), THERE, wire.now)
+    assert wire.port.remote == THERE, "a phone that only said that it moved"
+
+
+def test_who_was_told_of_comes_before_who_sent_first() -> None:
+    wire = Wire(latch=True)
+    wire.port.datagram(wire.packet(bytes(160)), NAT, wire.now)
+    wire.port.datagram(wire.packet(bytes(160)), THERE, wire.now)
+    wire.tick()
+    assert wire.sent[-1][1] == THERE
+
+
+def test_a_phone_behind_a_nat_stays_where_it_is_through_a_hold() -> None:
+    wire = Wire(latch=True)
+    wire.port.datagram(wire.packet(bytes(160)), NAT, wire.now)
+    wire.port.use(RtpFormat(codec("PCMU", 8000), 0, 0), THERE)
+    wire.tick()
+    assert wire.sent[-1][1] == NAT
+
+
 def test_a_held_peer_is_sent_nothing() -> None:
     wire = Wire()
     law = codec("PCMU", 8000)

@@ -22,6 +22,8 @@ from offhook.legs.srtp import Srtp
 Address = tuple[str, int]
 QUIET_LEVEL = 200
 """Samples below this are a pause in which a frame may be left out."""
+FORMER_SECONDS = 2.0
+"""How long packets from the place before are left out when the other side has moved."""
 EVENT_MS = 160
 """How long a key of ours is held."""
 EVENT_ENDS = 3
@@ -89,6 +91,9 @@ class RtpPort:
         self._on_key = on_key
         self._latch = latch
         self._latched = False
+        self._signalled: Address | None = None
+        self._former: Address | None = None
+        self._former_until = 0.0
         self._format: RtpFormat | None = None
         self._jitter = JitterBuffer(8000)
         self._concealer = Concealer(8000)
@@ -147,8 +152,10 @@ class RtpPort:
         elif before is None or (before.codec.clock, before.codec.rate) != (fmt.codec.clock, fmt.codec.rate):
             self._begin(fmt.codec)
         self._format = fmt
-        if self.remote != remote:
-            self.remote, self._latched = remote, False
+        if self._signalled != remote:
+            # What comes from where they were before is late; it must not draw us back.
+            self._former, self._former_until = self.remote, self._clock() + FORMER_SECONDS
+            self.remote, self._signalled, self._latched = remote, remote, False
         self._control = control
         self._noise = None
         if not fmt.listens:
@@ -179,7 +186,7 @@ class RtpPort:
         if self._srtp is not None:
             data = self._srtp.unprotect(data) or b""
         packet, fmt = rtp.parse(data), self._format
-        if packet is None or fmt is None or not self._trusted(source):
+        if packet is None or fmt is None or not self._trusted(source, now):
             self.counters.strange += 1
             return
         if packet.payload_type == fmt.receive:
@@ -314,12 +321,15 @@ class RtpPort:
         data = self._reports.report(now, sent, self._jitter, bye=bye)
         self._transmit_control(data if self._srtp is None else self._srtp.protect_control(data), to)
 
-    def _trusted(self, source: Address) -> bool:
+    def _trusted(self, source: Address, now: float) -> bool:
         """Whether a packet is of the signalled peer, or of whom that turned out to be (symmetric RTP, RFC 4961)."""
         remote = self.remote
-        if remote is None:
-            return False
         if source == remote:
+            return True
+        if remote is None or (source == self._former and now < self._former_until):
+            return False
+        if source == self._signalled:
+            self.remote, self._latched = source, False  # who was told of is right before any other
             return True
         if not self._latch or self._latched:
             # Another port of the same host is common; what is sent still goes where it was told to go.
