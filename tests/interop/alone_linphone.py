@@ -32,6 +32,7 @@ from offhook.audio.resample import resample
 from offhook.audio.wav import read_wav
 from offhook.legs.leg import Dtmf
 from offhook.legs.sip import MediaRules
+from offhook.sip.grammar import parse_uri
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(90)]
 
@@ -165,3 +166,20 @@ async def test_our_keys_arrive(voice: Path, tmp_path: Path, codec: str) -> None:
         await until(lambda: [e.tone for e in line.events if isinstance(e, Dtmf)] == ["2", "*"], "its keys")
         line.leg.hang_up(BYE)
         await phone.told("ended")
+
+
+async def test_it_is_sent_to_somebody_else(voice: Path, tmp_path: Path) -> None:
+    """Blind transfer as we ask for it: REFER, and the new call reaches the other phone."""
+    ours, target = TestPhone(), TestPhone("15550100008")
+    async with ours.running(), target.running(), linphone(tmp_path / "l", voice, (5089, 26600)) as phone:
+        await phone.say("autoanswer enable")
+        line = ours.call(5089, "linphone")
+        await ours.answered(line)
+        await phone.told("connected")
+        assert line.leg.session is not None
+        somewhere = parse_uri(f"sip:15550100008@127.0.0.1:{target.trunk.ports['udp']}")
+        assert line.leg.session.refer(somewhere, ours.trunk.now())
+        ours.trunk.pump()
+        await until(lambda: target.lines and target.lines[0].up, f"the call there; {phone.lines[-9:]}", 20)
+        await until(lambda: len(target.lines[0].heard) > 50, "and hears it")
+        target.lines[0].leg.hang_up(BYE)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.interop.capture import capture
 from tests.live import (
     CONNECTIONS,
     LiveNode,
@@ -26,8 +27,11 @@ from tests.live import (
     until,
 )
 
+from offhook.audio.codecs import codec
 from offhook.audio.pcm import Frame
-from offhook.audio.tones import ToneSource
+from offhook.audio.resample import resample
+from offhook.audio.tones import ToneSource, sine
+from offhook.cli.console_client import fetch, node_address
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(90)]
 
@@ -84,6 +88,101 @@ async def test_calls_at_fifty_a_second_are_all_answered_and_leave_nothing(
     await until(
         lambda: len(list(Path(f"/proc/{node.process.pid}/fd").iterdir())) <= descriptors + 2, "no socket is left"
     )
+
+
+CALLER = """<?xml version="1.0" encoding="ISO-8859-1" ?>
+<scenario name="a caller that plays a tone">
+<send retrans="500"><![CDATA[
+
+INVITE sip:15550100002@[remote_ip]:[remote_port] SIP/2.0
+{head}
+CSeq: 1 INVITE
+Contact: <sip:15550100001@[local_ip]:[local_port]>
+Content-Type: application/sdp
+Content-Length: [len]
+
+v=0
+o=tone 1 1 IN IP4 [local_ip]
+s=-
+c=IN IP4 [media_ip]
+t=0 0
+m=audio [rtpstream_audio_port] RTP/AVP 0
+a=rtpmap:0 PCMU/8000
+
+]]></send>
+<recv response="100" optional="true"/>
+<recv response="180" optional="true"/>
+<recv response="200" rrs="true"/>
+<send><![CDATA[
+
+ACK [next_url] SIP/2.0
+{head}
+CSeq: 1 ACK
+Content-Length: 0
+
+]]></send>
+<nop><action><exec rtp_stream="{sound},-1,0,PCMU/8000"/></action></nop>
+<pause milliseconds="4000"/>
+<nop><action><exec rtp_stream="pause"/></action></nop>
+<send retrans="500"><![CDATA[
+
+BYE [next_url] SIP/2.0
+{head}
+CSeq: 2 BYE
+Content-Length: 0
+
+]]></send>
+<recv response="200"/>
+</scenario>
+"""
+HEAD = """Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
+Max-Forwards: 70
+From: <sip:15550100001@[local_ip]>;tag=[call_number]
+To: <sip:15550100002@[remote_ip]>[peer_tag_param]
+Call-ID: [call_id]"""
+PCMU = codec("PCMU", 8000)
+
+
+async def test_a_caller_that_plays_a_tone_is_heard_and_hears_another(
+    world: tuple[LiveNode, TestApp], tmp_path: Path
+) -> None:
+    """440 Hz from SIPp to the app, 660 Hz from the app to SIPp: pitch and level of both, by content."""
+    node, app = world
+    tone, said = ToneSource(660, 16000), list[Frame]()
+
+    async def speak(stream: Stream, message: dict[str, Any]) -> None:
+        if message["kind"] == "AudioData":
+            said.append(tone.next())
+            await stream.socket.send_str(audio_text(said[-1].tobytes()))
+
+    app.on_message = speak
+    played = sine(440, 8000, 2.0)
+    sound, scenario = tmp_path / "tone.ulaw", tmp_path / "caller.xml"
+    sound.write_bytes(PCMU.encode(played))
+    text = CALLER.replace("{head}", HEAD, 1).replace("{head}", HEAD + "\n[routes]")
+    scenario.write_text(text.replace("{sound}", str(sound)))
+    target = f"127.0.0.1:{node.info['sip']['udp']}"
+    async with capture(1024, 65535) as taken:  # SIPp chooses its port
+        if taken.problem:
+            pytest.skip(f"packets cannot be captured here: {taken.problem}")
+        async with sipp(tmp_path, "-sf", str(scenario), "-m", "1", "-l", "1", target) as process:
+            invited = await app.invited()
+            assert invited["from"]["rawId"] == "4:+15550100001"
+            await answer(node, invited["incomingCallContext"], app.callback, streaming_options(app.socket))
+            stream = await app.stream(frames=150)
+            (leg,) = (await fetch(node_address(node.http), "/console/api/status"))["media"]
+            taken.packets = [each for each in taken.packets if each[1] == leg["port"]]
+            out, _ = await process.communicate()
+            assert process.returncode == 0, out.decode("utf-8", "replace")[-2000:]
+        await app.event("CallDisconnected")
+    heard = np.frombuffer(b"".join(base64.b64decode(f["data"]) for f in stream.frames[90:140]), "<i2")
+    (hz, level), (_, sent) = peak(heard, 16000), peak(resample(played[:8000], 8000, 16000), 16000)
+    assert abs(hz - 440) < 1 and abs(level - sent) < 1, (hz, level - sent)
+    taken.packets = [each for each in taken.packets if each[1] == leg["port"]]
+    back = np.concatenate([PCMU.decode(payload) for _, payload in taken.rtp()[50:100]])
+    spoken = resample(np.concatenate(said[20:70]), 16000, 8000)
+    (hz, level), (_, sent) = peak(back, 8000), peak(spoken, 8000)
+    assert abs(hz - 660) < 1 and abs(level - sent) < 1, (hz, level - sent)
 
 
 def enrol(node: LiveNode, user: str, contact: str) -> None:
