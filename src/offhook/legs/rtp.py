@@ -180,12 +180,12 @@ class RtpPort:
 
     def datagram(self, data: bytes, source: Address, now: float) -> None:
         """Take one datagram from the network."""
-        if len(data) > 1 and 192 <= data[1] <= 223 and rtcp.is_rtcp(data):
-            self.control(data, source, now)
-            return
-        if self._srtp is not None:
+        if self._srtp is not None and not rtcp.is_rtcp(data):
             data = self._srtp.unprotect(data) or b""
         packet, fmt = rtp.parse(data), self._format
+        if packet is None and rtcp.is_rtcp(data):
+            self.control(data, source, now)
+            return
         if packet is None or fmt is None or not self._trusted(source, now):
             self.counters.strange += 1
             return

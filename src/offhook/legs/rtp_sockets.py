@@ -25,6 +25,10 @@ AT_MOST = 64  # datagrams of one socket a tick: a flood costs itself alone
 Take = Callable[[bytes, Address, float], None]
 
 
+def nobody(data: bytes, source: Address, now: float) -> None:
+    """Takes what comes before somebody is there to take it."""
+
+
 class RtpSocket:
     """One bound socket. `transmit` never raises; what cannot be sent is counted. `beside` is the one for RTCP."""
 
@@ -79,10 +83,10 @@ class RtpSockets:
     def __len__(self) -> int:
         return len(self._open)
 
-    def open(self, take: Take, take_control: Take) -> RtpSocket:
+    def open(self, take: Take = nobody, take_control: Take = nobody) -> RtpSocket:
         """A socket whose datagrams go to `take`, with one on the next port for reports (RFC 3550 §11).
 
-        LegError `leg_failed` when every port of the range is in use.
+        Both may be set later, before the next tick. LegError `leg_failed` when every port of the range is in use.
         """
         first, second = self._bind()
         with contextlib.suppress(OSError):

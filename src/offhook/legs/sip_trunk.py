@@ -208,20 +208,20 @@ class SipTrunk:
 
     def _leg(self, leg_id: str, event: Callable[[str, LegEvent], None]) -> SipLeg:
         made: list[SipLeg] = []
+        media = self.sockets.open()
+        assert media.beside is not None
         port = RtpPort(
-            lambda data, to: media.transmit(data, to),
-            self.now,
+            media.transmit,
+            time.monotonic,
             ssrc=self._bits(32),
             sequence=self._bits(15),
             timestamp=self._bits(31),
             on_key=lambda key: made[0].pressed(key),
             latch=self.rules.latch,
-            transmit_control=lambda data, to: beside.transmit(data, to),
+            transmit_control=media.beside.transmit,
             name=f"{self._bits(64):016x}",  # a new one for each call: it tells nobody who calls again (RFC 7022 §4.2)
         )
-        media = self.sockets.open(port.datagram, port.control)
-        assert media.beside is not None
-        beside = media.beside
+        media.take, media.beside.take = port.datagram, port.control
         made.append(SipLeg(leg_id, self, port, media, event, self._bits(31), self._bytes))
         return made[0]
 
