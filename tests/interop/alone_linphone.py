@@ -71,7 +71,11 @@ CODECS = {"OPUS": 0, "PCMU": 3, "G722": 6}
 async def test_it_calls_and_hears_itself(
     world: tuple[LiveNode, TestApp], voice: Path, tmp_path: Path, codec: str, transport: str, least: float
 ) -> None:
-    """What comes back went through the codec twice; Opus keeps how speech sounds, not its wave."""
+    """What comes back went through the codec twice; Opus keeps how speech sounds, not its wave.
+
+    Within its first second linphone often leaves out 10 ms of what came (packets were even, to the sample): a window of
+    a second with that in it is like nothing, so they are shorter here.
+    """
     node, app = world
     async with linphone(tmp_path / "l", voice, (5085, 26200), tcp=transport == "tcp") as phone:
         for number in {0, 1, 2, 3, 4, 7} - {CODECS[codec]}:
@@ -90,7 +94,7 @@ async def test_it_calls_and_hears_itself(
     assert figures["codec"] == codec and figures["lost"] == 0
     assert figures["roundTripMs"] < 50, "its reports were understood"
     at_8k = resample(heard.samples, heard.rate, 8000)
-    alike, lag = windows_alike(said.samples, at_8k, 8000, least)
+    alike, lag = windows_alike(said.samples, at_8k, 8000, least, 0.2)
     assert alike >= 0.95, (alike, lag)
     rms = [np.sqrt((samples.astype(float) ** 2).mean()) for samples in (said.samples, at_8k)]
     assert abs(20 * np.log10(rms[1] / rms[0])) < 1.5

@@ -7,21 +7,24 @@ import numpy as np
 from offhook.audio.pcm import Frame
 
 
-def windows_alike(said: Frame, heard: Frame, rate: int, least: float = 0.95) -> tuple[float, float]:
-    """The share of one-second windows that come back with a correlation of `least`, each at its best lag near the
-    median one; and that lag in ms."""
+def windows_alike(
+    said: Frame, heard: Frame, rate: int, least: float = 0.95, seconds: float = 1.0
+) -> tuple[float, float]:
+    """The share of windows of so many seconds that come back with a correlation of `least`, each at its best lag near
+    the median one; and that lag in ms."""
+    span = round(seconds * rate)
     size = 1 << int(np.ceil(np.log2(len(said) + len(heard))))
     a, b = said.astype(float), heard.astype(float)
     cross = np.fft.irfft(np.fft.rfft(b, size) * np.conj(np.fft.rfft(a, size)), size)
     lag = int(np.argmax(cross[: size // 2]))
     good = total = 0
-    for at in range(0, len(a) - rate, rate // 2):
-        window = a[at : at + rate]
-        if np.sqrt((window**2).mean()) < 100 or at + lag + rate + rate // 10 > len(b):
+    for at in range(0, len(a) - span, span // 2):
+        window = a[at : at + span]
+        if np.sqrt((window**2).mean()) < 100 or at + lag + span + rate // 10 > len(b):
             continue
         best = 0.0
         for near in range(max(lag - rate // 10, -at), lag + rate // 10 + 1):
-            other = b[at + near : at + near + rate]
+            other = b[at + near : at + near + span]
             best = max(best, float(window @ other / np.sqrt((window @ window) * (other @ other) + 1)))
         total += 1
         good += best >= least
