@@ -227,6 +227,9 @@ class TestPhone:
     def connection_lost(self, peer: Peer) -> None:
         pass
 
+    def registered(self) -> Iterable[Peer]:
+        return ()
+
     def _line(self, leg_id: str) -> Line:
         line = Line(None)  # type: ignore[arg-type]
         line.leg = self.trunk._leg(leg_id, lambda leg, event: line.events.append(event))

@@ -16,7 +16,6 @@ from tests.live import Stream, TestApp, audio_text, until
 from tests.sip_phone import BYE, Line, TestPhone
 
 from offhook.audio.tones import dtmf_tone
-from offhook.legs import sip_trunk
 from offhook.legs.leg import Ended, Refused
 from offhook.legs.sip import MediaRules, SipLeg
 from offhook.service.certificates import client_context, server_context
@@ -203,7 +202,7 @@ async def test_the_codec_changes_in_the_call(world: World) -> None:
     await until(lambda: len(line.heard) > 60 and line.peak()[1] > 5000, "the echo")
     for name, rate in (("G722", 16000), ("PCMU", 8000)):
         trunk.rules = MediaRules((name,))
-        assert session.reoffer(line.leg.offer(), trunk.now())
+        assert session.reoffer(line.leg.offer(encrypted=False), trunk.now())
         trunk.pump()
         await until(lambda rate=rate: line.leg.rate == rate, "an answer")  # type: ignore[misc]
         line.heard.clear()
@@ -359,10 +358,10 @@ async def test_a_phone_that_has_left_cannot_be_called(world: World) -> None:
 
 async def test_a_user_that_is_no_number_has_an_id_that_stays(world: World) -> None:
     assert world.node._phones is not None
-    identity = world.node._phones.identify("Alice")
+    identity = world.node._phones.identities.identify("Alice")
     assert identity.raw_id.startswith(f"8:acs:{world.node.state.resource_id}_")
-    assert world.node._phones.identify("alice") == identity
-    assert world.node._phones.identify("+15550100007").raw_id == "4:+15550100007"
+    assert world.node._phones.identities.identify("alice") == identity
+    assert world.node._phones.identities.identify("+15550100007").raw_id == "4:+15550100007"
     alice = TestPhone("alice")
     async with alice.running():
         await alice.enrol(world.sip)
@@ -375,8 +374,9 @@ async def test_a_user_that_is_no_number_has_an_id_that_stays(world: World) -> No
 # what goes wrong ----------------------------------------------------------------------------------------------------
 
 
-async def test_a_phone_that_vanishes_ends_its_call(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sip_trunk, "MEDIA_TIMEOUT", 0.3)
+async def test_a_phone_that_vanishes_ends_its_call(world: World) -> None:
+    trunk = world.node._phones.trunk  # type: ignore[union-attr]
+    trunk.rules = replace(trunk.rules, timeout=0.3)
     line, _ = await world.talking()
     await until(lambda: len(line.heard) > 20)
     assert line.leg.session is not None
