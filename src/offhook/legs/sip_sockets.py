@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import functools
+import ipaddress
 import itertools
 import logging
 import socket
@@ -171,11 +173,10 @@ class SipSockets:
     def _send_datagram(self, data: bytes, peer: Peer) -> None:
         if self._udp is None or self._udp.is_closing():
             return
-        host = peer.host.strip("[]")
         self._sending = peer
         try:
-            self._udp.sendto(data, (_MAPPED + host if self._dual and ":" not in host else host, peer.port))
-        except (OSError, ValueError, OverflowError) as error:
+            self._udp.sendto(data, _address(peer.host, peer.port, dual=self._dual))
+        except (OSError, ValueError) as error:
             self.unsent(error)
         finally:
             self._sending = None
@@ -274,6 +275,16 @@ class SipSockets:
 def place_of(peer: Peer) -> Place:
     """A peer without its connection and name."""
     return peer.transport, peer.host, peer.port
+
+
+@functools.lru_cache(4096)
+def _address(host: str, port: int, *, dual: bool) -> tuple[str, int]:
+    """Where a datagram goes. ValueError for what is no address: asyncio would close the socket over it."""
+    host = host.strip("[]")
+    ipaddress.ip_address(host.partition("%")[0])
+    if not 0 < port < 65536:
+        raise ValueError(f"{port} is no port")
+    return mapped((host, port)) if dual else (host, port)
 
 
 def unmapped(address: tuple[str, int]) -> tuple[str, int]:
