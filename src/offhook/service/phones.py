@@ -115,7 +115,7 @@ class Phones:
             "listens": plan.host,
             "rtpPorts": list(plan.rtp_ports),
             "latch": plan.media.latch,
-            "strangers": plan.open_to_loopback or bool(plan.users),
+            "strangers": plan.open_to_loopback,
         }
 
     # Guard ------------------------------------------------------------------------------------------------------
@@ -139,6 +139,7 @@ class Phones:
         if trunk is not None:
             return Verdict(context=Known(trunk=trunk))
         if request.method == "OPTIONS":
+            # `offhook doctor` asks from this machine.
             return Verdict() if self._registrar.knows(peer) or _loopback(peer.host) else Verdict(-1)
         if not self._plan.users:
             return Verdict(-1)
