@@ -153,18 +153,22 @@ async def test_each_codec_carries_the_call(world: World, name: str) -> None:
 
 
 class Six:
-    """A plan like that of `offhook dev`, with SIP on the loopback address of IPv6."""
+    """A plan like that of `offhook dev`, with SIP on an address of IPv6; `::` takes both families."""
 
-    def __init__(self, config: DevConfig) -> None:
+    def __init__(self, config: DevConfig, host: str, advertise: str) -> None:
         self._config = config
+        self._sip = SipPlan(host=host, port=0, advertise=advertise)
 
     def plan(self) -> NodePlan:
-        return replace(self._config.plan(), sip=SipPlan(host="::1", port=0))
+        return replace(self._config.plan(), sip=self._sip)
 
 
-@pytest.mark.parametrize("transport", ["udp", "tls"])
-async def test_over_ipv6_both_ways(tmp_path: Path, transport: str) -> None:
-    app, phone = TestApp(), TestPhone(host="::1")
+@pytest.mark.parametrize(
+    ("host", "phone_at", "transport"),
+    [("::1", "::1", "udp"), ("::1", "::1", "tls"), ("::", "127.0.0.1", "udp"), ("::", "127.0.0.1", "tcp")],
+)
+async def test_on_ipv6_and_on_both_families_both_ways(tmp_path: Path, host: str, phone_at: str, transport: str) -> None:
+    app, phone = TestApp(), TestPhone(host=phone_at)
 
     async def echo(stream: Stream, message: dict[str, Any]) -> None:
         if message["kind"] == "AudioData":
@@ -172,13 +176,16 @@ async def test_over_ipv6_both_ways(tmp_path: Path, transport: str) -> None:
 
     app.on_message = echo
     async with app.running():
-        node = LiveNode(Six(DevConfig(port=0, state_dir=tmp_path, incoming=[app.webhook])), lambda event: None)
+        plan = Six(DevConfig(port=0, state_dir=tmp_path, incoming=[app.webhook]), host, phone_at)
+        node = LiveNode(plan, lambda event: None)
         await node.start()
         try:
             async with phone.running((server_context(node.state), client_context(node.state))):
                 world = World(node, app, phone)
                 line, connection = await world.talking(16000, transport)
-                assert line.leg.session is not None and b"IN IP6 ::1" in line.leg.session.invite.body
+                family = b"IP6" if ":" in phone_at else b"IP4"
+                assert line.leg.session is not None
+                assert b"IN %s %s" % (family, phone_at.encode()) in line.leg.session.invite.body
                 await until(lambda: len(line.heard) > 110 and line.peak()[1] > 5000, "the echo")
                 assert abs(line.peak()[0] - 440) <= 1
                 node.node.hang_up(connection)
@@ -328,6 +335,23 @@ async def test_a_registered_phone_is_called_by_number(world: World, transport: s
     await until(lambda: [m for m in stream.messages if m["kind"] == "DtmfData"], "a key")
     world.node.node.hang_up(connection)
     await until(lambda: line.over, "BYE")
+
+
+async def test_a_phone_rings_at_all_its_places_and_who_answers_is_it(world: World) -> None:
+    desk, dead = TestPhone("15550100007"), TestPhone("15550100007")
+    world.phone.answers = None
+    async with desk.running():
+        async with dead.running():
+            assert await dead.enrol(world.sip, expires=7200) == 200
+        assert await world.phone.enrol(world.port("tcp"), "tcp") == 200
+        assert await desk.enrol(world.sip) == 200
+        world.create("4:+15550100007")
+        await world.app.event("CallConnected")
+        assert desk.lines[0].up and len(desk.invites) == 1
+        assert "<sip:+15550100009@127.0.0.1>" in (desk.invites[0].headers.get_first("from") or "")
+        await until(lambda: world.phone.lines[0].over, "CANCEL")
+        desk.lines[0].leg.hang_up(BYE)
+        await world.app.event("CallDisconnected")
 
 
 @pytest.mark.parametrize(("status", "code"), [(486, 486), (603, 200), (480, 487), (404, 404), (403, 403), (500, 500)])
