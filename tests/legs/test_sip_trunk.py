@@ -66,6 +66,17 @@ async def test_a_mistake_as_a_call_comes_is_a_500_and_keeps_nothing(
         await until(lambda: quiet(clumsy.trunk), "nothing is kept")
 
 
+@pytest.mark.parametrize(
+    "bent", [lambda offer: offer.replace(b"PCM", b"XCM").replace(b" 0 8 ", b" "), lambda offer: b"?"]
+)
+async def test_a_call_that_cannot_be_agreed_to_keeps_nothing(bent: Callable[[bytes], bytes]) -> None:
+    caller, other = TestPhone(), TestPhone("2")
+    async with caller.running(), other.running():
+        line = caller.call(other.trunk.ports["udp"], change=bent)
+        await until(lambda: line.over, "a refusal")
+        await until(lambda: quiet(other.trunk), "nothing is kept")
+
+
 async def test_a_mistake_as_a_call_goes_out_keeps_no_socket(monkeypatch: pytest.MonkeyPatch) -> None:
     phone = TestPhone()
     async with phone.running():

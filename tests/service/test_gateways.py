@@ -311,6 +311,7 @@ async def test_custom_headers_of_a_new_call_reach_the_phone(tmp_path: Path) -> N
         body = {
             "targets": [{"rawId": "4:+15557770001"}],
             "callbackUri": w.app.callback,
+            "sourceDisplayName": "Front\r\nDesk: x",
             "customCallingContext": {"sipHeaders": headers},
         }
         w.node.node.create(decode_request(CreateCallRequest, json.dumps(body).encode()), VERSION)
@@ -318,3 +319,4 @@ async def test_custom_headers_of_a_new_call_reach_the_phone(tmp_path: Path) -> N
         (invite,) = w.carrier.invites
         names = ("user-to-user", "x-ms-custom-order", "x-ms-custom-one")
         assert [invite.headers.get_first(name) for name in names] == ["56a390;encoding=hex", "7", "1"]
+        assert (invite.headers.get_first("from") or "").startswith('"FrontDesk: x" <sip:+15550100000@')

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from offhook.service.identities import WITHHELD, Identities, called, number_of
+from offhook.service.identities import WITHHELD, Identities, called, display_of, number_of
 from offhook.service.routing import SipPlan, Table, TrunkRule, User
 from offhook.sip.grammar import parse_uri
 from offhook.sip.message import Request, request
@@ -75,6 +75,11 @@ def test_who_calls_is_who_the_password_says_or_the_trunk_asserts() -> None:
 def test_a_withheld_caller_is_anonymous() -> None:
     who, display = IDENTITIES.caller(invite(Privacy="id"), TrunkRule("t", trusted=True), None)
     assert who == WITHHELD and who.raw_id == "4:anonymous" and who.is_anonymous and not display
+
+
+def test_a_name_is_one_line() -> None:
+    assert display_of("Ann\r\nContact: <sip:evil@h>\x00") == "AnnContact: <sip:evil@h>"
+    assert len(display_of("x" * 1000)) == 128 and display_of("Jürgen") == "Jürgen"
 
 
 @pytest.mark.parametrize(

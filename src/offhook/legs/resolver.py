@@ -52,8 +52,7 @@ class Resolver:
         import dns.exception
 
         self._chance = chance
-        # A name that can be none (an empty label, a long one) ends as UnicodeError or ValueError.
-        self._problems = (dns.exception.DNSException, ValueError)
+        self._problem = dns.exception.DNSException
         self._dns = dns.asyncresolver.Resolver(configure=nameserver is None)
         self._dns.lifetime = LIMIT
         if nameserver is not None:
@@ -85,7 +84,7 @@ class Resolver:
             return usual
         try:
             answer = await self._dns.resolve(domain, "NAPTR")
-        except self._problems:
+        except self._problem:
             return usual
         found = []
         for record in sorted(answer, key=lambda record: (record.order, record.preference)):
@@ -97,7 +96,7 @@ class Resolver:
     async def _services(self, name: str) -> list[Service]:
         try:
             answer = await self._dns.resolve(name, "SRV")
-        except self._problems:
+        except self._problem:
             return []
         made = [Service(r.priority, r.weight, r.port, r.target.to_text().rstrip(".")) for r in answer]
         return [service for service in made if service.target]  # "." says: not here (RFC 2782)
@@ -118,14 +117,14 @@ class Resolver:
                 infos = await asyncio.wait_for(
                     asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_DGRAM), LIMIT
                 )
-            except (OSError, TimeoutError, ValueError):
+            except (OSError, TimeoutError, UnicodeError):  # the latter for a name that can be none
                 return []
             return list(dict.fromkeys(str(info[4][0]) for info in infos))
         found = []
         for kind in ("A", "AAAA"):
             try:
                 found += [record.address for record in await self._dns.resolve(host, kind)]
-            except self._problems:
+            except self._problem:
                 continue
         return found
 

@@ -14,7 +14,7 @@ from offhook.errors import LegError
 from offhook.legs.leg import Leg, LegEvent
 from offhook.legs.resolver import DEFAULT_PORTS, Resolver
 from offhook.legs.sip_trunk import SipTrunk
-from offhook.service.identities import number_of
+from offhook.service.identities import display_of, number_of
 from offhook.service.routing import Table, TrunkRule
 from offhook.sip.auth import Account
 from offhook.sip.grammar import Uri
@@ -123,7 +123,7 @@ class Gateway:
         return self._trunk.dial(
             action.leg_id,
             [(target, peer)],
-            replace(source, display=source.display or action.display_name),
+            replace(source, display=source.display or display_of(action.display_name)),
             event,
             (*headers, *custom),
             self.account,

@@ -27,6 +27,7 @@ _DIGITS = re.compile(r"\+?\d{2,20}", re.ASCII)
 _SEPARATORS = str.maketrans("", "", "-.() ")
 _NAMESPACE = uuid.UUID("6d0b6c1e-8e1f-5d8e-9a54-0f3f0f6a2b11")
 WITHHELD = parse_raw_id("4:anonymous")
+LONGEST_NAME = 128
 
 
 class Identities:
@@ -81,3 +82,8 @@ def number_of(caller: Identifier | None) -> str:
     if caller is None or caller.kind != PHONE_NUMBER or caller.is_anonymous:
         return ""
     return caller.id
+
+
+def display_of(name: str) -> str:
+    """A name that an app gave, as it may stand in a header: one line, not too long."""
+    return "".join(character for character in name if character.isprintable())[:LONGEST_NAME].strip()

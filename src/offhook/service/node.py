@@ -408,7 +408,8 @@ class Node:
         live = self._ringing(request.incoming_call_context)
         now = self.clock.monotonic()
         target = request.target.raw_id
-        if (self.phone(target) is not None and not self.announces(target)) or live.hop >= MAX_HOPS:
+        rings = target in self.phones or (self.phone(target) is not None and not self.announces(target))
+        if rings or live.hop >= MAX_HOPS:
             live.call.redirect(request.target, self.mint(), now)
         else:
             live.call.reannounce(request.target, now)

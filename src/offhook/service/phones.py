@@ -22,7 +22,7 @@ from offhook.legs.rtp_sockets import RtpSockets
 from offhook.legs.sip import SipLeg
 from offhook.legs.sip_trunk import SipTrunk
 from offhook.service.gateways import Gateway, Gateways
-from offhook.service.identities import Identities, called, number_of
+from offhook.service.identities import Identities, called, display_of, number_of
 from offhook.service.live import LiveCall
 from offhook.service.node import Node
 from offhook.service.refusals import Refusals
@@ -31,19 +31,19 @@ from offhook.sip.auth import Challenger
 from offhook.sip.endpoint import Settings, SipEndpoint, Verdict
 from offhook.sip.events import Over
 from offhook.sip.grammar import Uri, parse_uri
-from offhook.sip.identity import custom_headers, identity_headers, write_custom
+from offhook.sip.identity import caller_of, custom_headers, identity_headers, write_custom
 from offhook.sip.message import Request, Response, response
 from offhook.sip.registrar import Binding, Registrar, user_of
 from offhook.sip.session import Session
 from offhook.sip.transaction import Peer
-from offhook.wire.identifiers import Identifier
+from offhook.wire.identifiers import Identifier, parse_raw_id
 
 log = logging.getLogger("offhook.sip")
 
 MOST_HOPS = 5
 """How often one call of ours may be tried elsewhere."""
-FAILED_LOGIN = 2.0
-"""Seconds between two lines about failed passwords of one source."""
+FAILED_LOGIN, STRANGER = 2.0, 3600.0
+"""Seconds between two lines about failed passwords of one source, and about calls of nobody known."""
 Tell = Callable[[dict[str, Any]], None]
 
 
@@ -157,7 +157,13 @@ class Phones:
         name, stale = self._challenger.check(request, now)
         if name:
             return name, ()
-        if not stale and request.headers.get_first("authorization"):
+        if not request.headers.get_first("authorization"):
+            if request.method == "INVITE" and self.table.user_of(caller_of(request, trusted=False).user) is None:
+                what = (
+                    "a call is asked for a password, since it is of no [[user]] and no [[trunk]] has the address it is"
+                )
+                self._refusals.note(what, peer.host, now, again=STRANGER)
+        elif not stale:
             what = f"failed password for {request.method}, request"
             self._refusals.note(what, peer.host, now, again=FAILED_LOGIN)
         return "", tuple(self._challenger.challenge(now, stale=stale))
@@ -279,15 +285,16 @@ class Phones:
             if bindings:
                 return RegisteredPhone(self, bindings)
         if raw_id.startswith("4:") and not self._plan.open_to_loopback:
-            return TrunkNumber(self, raw_id[2:])
+            return TrunkNumber(self, parse_raw_id(raw_id).id)
         return None
 
     def announces(self, raw_id: str) -> bool:
         """Whether a call that is redirected there is announced to apps: a number of ours, or of no trunk."""
-        if not isinstance(self.find(raw_id), TrunkNumber):
+        found = self.find(raw_id)
+        if not isinstance(found, TrunkNumber):
             return False
-        ours = self._plan.numbers and self.table.number_of(raw_id[2:]) is not None
-        return bool(ours) or not self.gateways.of(raw_id[2:])
+        ours = bool(self._plan.numbers) and self.table.number_of(found.number) is not None
+        return ours or not self.gateways.of(found.number)
 
     def ring(self, bindings: list[Binding], action: DialLeg, live: LiveCall) -> SipLeg:
         """Call a user at all its contacts."""
@@ -297,7 +304,7 @@ class Phones:
         return self.trunk.dial(
             action.leg_id,
             [_way_to(binding) for binding in bindings],
-            replace(source, display=action.display_name) if shown else source,
+            replace(source, display=display_of(action.display_name)) if shown else source,
             self._event(live),
             (*headers, *_custom(action)),
             context=Known(),
@@ -381,12 +388,12 @@ class TrunkNumber:
     """A number that a trunk may reach (node.Phone)."""
 
     def __init__(self, phones: Phones, number: str) -> None:
+        self.number = number
         self._phones = phones
-        self._number = number
 
     def ring(self, action: DialLeg, call_id: str) -> Leg:
         """See `Phone`."""
-        return self._phones.dial(self._number, action, self._phones.live(call_id))
+        return self._phones.dial(self.number, action, self._phones.live(call_id))
 
 
 def _way_to(binding: Binding) -> tuple[Uri, Peer]:
