@@ -99,6 +99,20 @@ async def test_who_is_no_trunk_gets_no_answer_and_a_line_in_the_log(
         assert not line.events and not w.app.incoming and caplog.text.count("from 127.0.0.3") == 1
 
 
+async def test_a_carrier_that_is_missing_in_allow_is_a_line_in_the_log_beside_users_too(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    other, anna = TestPhone("+15559990000", "127.0.0.3"), TestPhone("anna", "127.0.0.4", Account("anna", "guess"))
+    async with world(tmp_path, USER) as w, other.running(), anna.running():
+        for phone in (other, other, anna):
+            line = phone.call(w.sip)
+            await until(lambda line=line: line.over, "401")  # type: ignore[misc]
+        assert caplog.text.count("of no [[trunk]] in allow is asked for a password, request from 127.0.0.3") == 1
+        assert "failed password for INVITE, request from 127.0.0.4" in caplog.text
+        assert "asked for a password, request from 127.0.0.4" not in caplog.text
+
+
 async def test_a_failed_password_is_a_line_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     phone = TestPhone("anna", account=Account("anna", "guess"))

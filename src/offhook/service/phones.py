@@ -159,9 +159,7 @@ class Phones:
             return name, ()
         if not request.headers.get_first("authorization"):
             if request.method == "INVITE" and self.table.user_of(caller_of(request, trusted=False).user) is None:
-                what = (
-                    "a call is asked for a password, since it is of no [[user]] and no [[trunk]] has the address it is"
-                )
+                what = "a call of no [[user]] and of no [[trunk]] in allow is asked for a password, request"
                 self._refusals.note(what, peer.host, now, again=STRANGER)
         elif not stale:
             what = f"failed password for {request.method}, request"
