@@ -11,6 +11,7 @@ import itertools
 import logging
 import socket
 import ssl
+from collections import Counter
 from typing import Any, Protocol, cast
 
 from offhook.errors import ConfigError, SipError
@@ -72,6 +73,7 @@ class SipSockets:
         self._servers: list[asyncio.Server] = []
         self._tls: ssl.SSLContext | None = None
         self._connections: dict[int, _Connection] = {}
+        self._hosts: Counter[str] = Counter()
         self._ours: dict[tuple[Place, str], _Connection] = {}
         self._waiting: dict[tuple[Place, str], list[bytes]] = {}  # for a connection that is being made
         self._tasks: set[asyncio.Task[None]] = set()
@@ -228,18 +230,23 @@ class SipSockets:
         if not connection.ours:
             if not self._owner.hears(peer):
                 return None
-            if len(self._strange(peer.host)) >= STRANGERS:
+            # Counted first, for it costs nothing: phones that all come back at once are of many sources.
+            if self._hosts[peer.host] >= STRANGERS and len(self._strange(peer.host)) >= STRANGERS:
                 log.info("%s has %d connections that nothing hangs on: no more", peer.host, STRANGERS)
                 return None
         self._connections[peer.flow] = connection
+        self._hosts[peer.host] += 1
         if len(self._connections) > CONNECTIONS:
             among = [each for each in self._strange() if each is not connection] or [*self._connections.values()]
-            min(among, key=lambda each: each.heard_at).close()
+            min(among, key=lambda each: each.heard_at).cut()
         return peer
 
     def closed(self, connection: _Connection, peer: Peer) -> None:
         """It is gone."""
         self._connections.pop(peer.flow, None)
+        self._hosts[peer.host] -= 1
+        if not self._hosts[peer.host]:
+            del self._hosts[peer.host]
         key = (place_of(peer), peer.name)
         if self._ours.get(key) is connection:
             del self._ours[key]
@@ -376,7 +383,12 @@ class _Connection(asyncio.Protocol):
             return
         transport.write(data)
         if transport.get_write_buffer_size() > WRITE_LIMIT:
-            transport.abort()
+            self.cut()
+
+    def cut(self) -> None:
+        """Close it at once, whatever waits to be sent."""
+        if self._transport is not None:
+            self._transport.abort()
 
     def close(self) -> None:
         """Close it."""
