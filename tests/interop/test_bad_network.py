@@ -77,12 +77,12 @@ async def spoken(node: LiveNode, app: TestApp, phrases: list[Frame], weather: We
             use = line.leg.port.use
 
             def relayed(
-                fmt: RtpFormat, remote: Any, control: Any = None, use: Any = use, relay: Relay = relay, port: int = far
+                fmt: RtpFormat, remote: Any, *rest: Any, use: Any = use, relay: Relay = relay, port: int = far
             ) -> None:
                 relay.targets[0] = remote
                 use(fmt, ("127.0.0.1", port))
 
-            line.leg.port.use = relayed  # type: ignore[method-assign]
+            line.leg.port.use = relayed  # type: ignore[assignment, method-assign]
             number_of_calls = first + number + 1
             await until(lambda n=number_of_calls: len(app.incoming) >= n, "its call")  # type: ignore[misc]
             invited = app.incoming[-1]["data"]

@@ -218,10 +218,10 @@ class SipTrunk:
             timestamp=self._bits(31),
             on_key=lambda key: made[0].pressed(key),
             latch=self.rules.latch,
-            transmit_control=media.beside.transmit,
+            transmit_control=media.beside.transmit_now,
             name=f"{self._bits(64):016x}",  # a new one for each call: it tells nobody who calls again (RFC 7022 §4.2)
         )
-        media.take, media.beside.take = port.datagram, port.control
+        media.take, media.beside.take, media.waited = port.datagram, port.control, port.waited
         made.append(SipLeg(leg_id, self, port, media, event, self._bits(31), self._bytes))
         return made[0]
 

@@ -95,7 +95,7 @@ class Phones:
     async def start(self, tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
         """Listen. `tls`: contexts for connections that come, and for ours."""
         await self.trunk.start(self._plan.host, self._plan.port, tls)
-        self._node.media_inputs.append(lambda: self.trunk.sockets.receive(self.trunk.now()))
+        self._node.networks.append(self.trunk.sockets)
         self._node.find_phone = self.find
         self.gateways.start()
 
