@@ -66,7 +66,7 @@ class Row:
 class _Block:
     """A fixed number of rows with what is between their input and their output."""
 
-    __slots__ = ("_decodes", "_decoded", "_encodes", "_frames", "codes", "free", "packets", "resampler")
+    __slots__ = ("_decodes", "_encodes", "_frames", "codes", "free", "packets", "resampler")
 
     def __init__(self, from_rate: int, to_rate: int, decodes: Law | None, encodes: Law | None) -> None:
         self.resampler = BlockResampler(BLOCK_ROWS, from_rate, to_rate)
@@ -76,13 +76,12 @@ class _Block:
         size_out = HEAD_SIZE + self.resampler.outputs.shape[1] if encodes is not None else 0
         self.codes: npt.NDArray[np.uint8] = np.zeros((BLOCK_ROWS, size_in), np.uint8)
         self.packets: npt.NDArray[np.uint8] = np.zeros((BLOCK_ROWS, size_out), np.uint8)
-        self._decoded = np.zeros((BLOCK_ROWS, size_in), np.float32)
         self._frames: list[tuple[int, Frame | None]] = []  # given as frames although the lane decodes
 
     def put(self, index: int, frame: Frame | None) -> None:
         if self._decodes is not None:
-            if frame is not None and len(frame) != self._decoded.shape[1]:
-                raise ValueError(f"a frame of {len(frame)} samples in a lane of {self._decoded.shape[1]}")
+            if frame is not None and len(frame) != self.codes.shape[1]:
+                raise ValueError(f"a frame of {len(frame)} samples in a lane of {self.codes.shape[1]}")
             self._frames.append((index, frame))
         else:
             self.resampler.inputs[index] = 0 if frame is None else frame
@@ -90,14 +89,13 @@ class _Block:
     def run(self) -> None:
         resampler = self.resampler
         if self._decodes is not None:
-            np.take(self._decodes.floats, self.codes, out=self._decoded, mode="clip")
-            resampler.inputs[...] = self._decoded
+            resampler.inputs[...] = self._decodes.floats.take(self.codes, mode="clip")
             for index, frame in self._frames:
                 resampler.inputs[index] = 0 if frame is None else frame
             self._frames.clear()
         resampler.run()
         if self._encodes is not None:
-            self.packets[:, HEAD_SIZE:] = self._encodes.encoded[resampler.outputs.view(np.uint16)]
+            self.packets[:, HEAD_SIZE:] = self._encodes.encoded.take(resampler.outputs.view(np.uint16), mode="clip")
 
     def release(self, index: int) -> None:
         self.codes[index] = 0 if self._decodes is None else self._decodes.quiet
@@ -208,6 +206,12 @@ class Lanes:
         self._up: dict[tuple[int, int, Law | None], ResampleLane] = {}
         self._down: dict[tuple[int, int, Law | None], ResampleLane] = {}
         self._ports: list[RatedPort] = []
+
+    @staticmethod
+    def prepare(port_rate: int, bridge_rate: int) -> None:
+        """Work out now what the first port of these rates would wait for."""
+        for pair in ((port_rate, bridge_rate), (bridge_rate, port_rate)):
+            BlockResampler(BLOCK_ROWS, *pair).run()
 
     def rated(self, port: Port, port_rate: int, bridge_rate: int) -> Port:
         """The port itself when the rates are equal, else a `RatedPort` with a row in each direction."""

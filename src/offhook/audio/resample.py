@@ -75,7 +75,7 @@ def matrix(from_rate: int, to_rate: int) -> Matrix:
 class BlockResampler:
     """Many calls at once, a row each: put frames into `inputs`, `run`, and read `outputs`. Rows start after silence.
 
-    What is between is kept from one run to the next, so that nothing is allocated.
+    What is between is allocated once for all blocks alike, which run one after another.
     """
 
     __slots__ = (
@@ -92,8 +92,7 @@ class BlockResampler:
         self.outputs: npt.NDArray[np.int16] = np.zeros((rows, samples_per_frame(to_rate)), np.int16)
         """(rows, samples out), rounded and held within 16 bits."""
         self._pieces = _pieces(self._all, self._weights)
-        self._gathered = np.empty((rows * _PIECES, len(self._weights)), np.float32)
-        self._product = np.empty((rows * _PIECES, self._weights.shape[1]), np.float32)
+        self._gathered, self._product = _scratch(rows, from_rate, to_rate)
 
     def run(self) -> None:
         """Convert every row's frame and keep its tail for the next."""
@@ -106,6 +105,13 @@ class BlockResampler:
     def forget(self, row: int) -> None:
         """A row starts after silence again."""
         self._all[row] = 0
+
+
+@cache
+def _scratch(rows: int, from_rate: int, to_rate: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """The pieces of a block side by side, and what the weights make of them."""
+    inputs, outputs = matrix(from_rate, to_rate).shape
+    return np.empty((rows * _PIECES, inputs), np.float32), np.empty((rows * _PIECES, outputs), np.float32)
 
 
 class StreamResampler:

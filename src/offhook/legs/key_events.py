@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 from offhook.audio import rtp
 from offhook.audio.pcm import FRAMES_PER_SECOND, Frame, samples_per_frame
 from offhook.audio.tones import dtmf_tone
@@ -58,10 +56,10 @@ class KeySender:
     __slots__ = ("_began", "_ends", "_key", "_sound", "_ticks", "_waiting")
 
     def __init__(self) -> None:
-        self._waiting: deque[str] = deque()
+        self._waiting: list[str] = []
         self._key = ""
         self._began = self._ticks = self._ends = 0
-        self._sound: deque[Frame] = deque()
+        self._sound: list[Frame] = []
 
     def __bool__(self) -> bool:
         """Whether there is something to send."""
@@ -82,7 +80,7 @@ class KeySender:
     def event(self, timestamp: int, step: int) -> tuple[bytes, int, bool]:
         """This frame's event: payload, time stamp, whether it is the key's first. It grows until its end (§2.5.1.2)."""
         if not self._key:
-            self._key, self._began, self._ticks, self._ends = self._waiting.popleft(), timestamp, 0, 0
+            self._key, self._began, self._ticks, self._ends = self._waiting.pop(0), timestamp, 0, 0
         last = (self._ticks + 1) * 1000 // FRAMES_PER_SECOND >= KEY_MS
         if not last or not self._ends:
             self._ticks += 1
@@ -98,7 +96,7 @@ class KeySender:
         """This frame of the keys' tones, with a pause after each (ITU-T Q.24)."""
         if not self._sound:
             size = samples_per_frame(rate)
-            tone = dtmf_tone(self._waiting.popleft(), rate, KEY_MS)
+            tone = dtmf_tone(self._waiting.pop(0), rate, KEY_MS)
             self._sound.extend(tone[at : at + size] for at in range(0, len(tone), size))
             self._sound.extend([tone[:size] * 0] * (PAUSE_MS * FRAMES_PER_SECOND // 1000))
-        return self._sound.popleft()
+        return self._sound.pop(0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -27,6 +26,8 @@ QUIET_LEVEL = 200
 """Samples below this are a pause in which a frame may be left out."""
 LAW_FRAME = 160
 """Bytes of a frame of G.711."""
+PAYLOADS = 3
+"""What a concealer goes on from: 60 ms."""
 
 
 @dataclass(slots=True)
@@ -73,7 +74,7 @@ class RtpPort:
         self._format: RtpFormat | None = None
         self._jitter = JitterBuffer(8000)
         self._concealer = Concealer(8000)
-        self._payloads: deque[bytes] = deque(maxlen=3)  # heard since, and not yet told to the concealer
+        self._payloads: list[bytes] = []  # heard last, and not yet told to the concealer
         self._noise: ComfortNoise | None = None
         self._detector: KeyDetector | None = None
         self._due: rtp.Packet | Due | None = None  # taken from the buffer, and no frame of the law
@@ -231,7 +232,10 @@ class RtpPort:
             self._due = due
             return None
         jitter.played(LAW_FRAME)
-        self._payloads.append(payload)
+        payloads = self._payloads
+        payloads.append(payload)
+        if len(payloads) > PAYLOADS:
+            del payloads[0]
         if jitter.unsettled:
             assert self._format is not None
             self._settle(self._format.codec.decode(payload))
@@ -318,8 +322,9 @@ class RtpPort:
 
     def _know_payloads(self, codec: Codec) -> None:
         """Tell the concealer of what was heard without it, in order."""
-        while self._payloads:
-            self._concealer.heard(codec.decode(self._payloads.popleft()))
+        for payload in self._payloads:
+            self._concealer.heard(codec.decode(payload))
+        self._payloads.clear()
 
     def _settle(self, frame: Frame) -> None:
         if self._jitter.waiting:

@@ -125,6 +125,8 @@ class Node:
         self.pace = Pace()
         self.media = MediaClock(clock, self._tick, self.pace)
         self.lanes = Lanes(self._lane_failed)
+        for rate in (DEFAULT_RATE, 24000):
+            self.lanes.prepare(8000, rate)
         self.traces = Traces(clock, self._tell_note)
         self.phones: dict[str, Phone] = {}
         self.find_phone: Callable[[str], Phone | None] = lambda raw_id: None
