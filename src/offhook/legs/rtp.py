@@ -156,6 +156,11 @@ class RtpPort:
         self._quiet = silence(codec.rate)
         self._size, self._step = samples_per_frame(codec.rate), codec.clock // FRAMES_PER_SECOND
 
+    @property
+    def srtp(self) -> Srtp | None:
+        """What encrypts, if anything."""
+        return self._srtp
+
     def secure(self, srtp: Srtp | None) -> None:
         """Encrypt what is sent, and take only what is encrypted; None: plain media."""
         self._srtp = self.sender.srtp = srtp

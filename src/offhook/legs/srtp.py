@@ -20,11 +20,19 @@ PROFILES: Final = {
 
 
 class Srtp:
-    """One stream each way under two keys, each as its a=crypto line has it (`inline:…`). SipError for a bad key."""
+    """One stream each way under two keys, each as its a=crypto line has it (`inline:…`). SipError for a bad key.
 
-    def __init__(self, suite: str, ours: str, theirs: str) -> None:
-        self._out = Session(_policy(suite, ours, Policy.SSRC_ANY_OUTBOUND))
-        self._in = Session(_policy(suite, theirs, Policy.SSRC_ANY_INBOUND))
+    `before`: a direction whose key is as it was goes on where it is: how often its numbers went round, and which packets
+    it has seen, is known to nobody else (RFC 3711 §3.3.1).
+    """
+
+    def __init__(self, suite: str, ours: str, theirs: str, before: Srtp | None = None) -> None:
+        self._keys = (suite, ours), (suite, theirs)
+        same = (
+            (False, False) if before is None else tuple(a == b for a, b in zip(self._keys, before._keys, strict=True))
+        )
+        self._out = before._out if before and same[0] else Session(_policy(suite, ours, Policy.SSRC_ANY_OUTBOUND))
+        self._in = before._in if before and same[1] else Session(_policy(suite, theirs, Policy.SSRC_ANY_INBOUND))
 
     def protect(self, packet: bytes) -> bytes:
         """Encrypt and sign an RTP packet."""
