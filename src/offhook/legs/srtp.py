@@ -28,11 +28,13 @@ class Srtp:
 
     def __init__(self, suite: str, ours: str, theirs: str, before: Srtp | None = None) -> None:
         self._keys = (suite, ours), (suite, theirs)
-        same = (
-            (False, False) if before is None else tuple(a == b for a, b in zip(self._keys, before._keys, strict=True))
-        )
-        self._out = before._out if before and same[0] else Session(_policy(suite, ours, Policy.SSRC_ANY_OUTBOUND))
-        self._in = before._in if before and same[1] else Session(_policy(suite, theirs, Policy.SSRC_ANY_INBOUND))
+        out, into = (None, None) if before is None else before._same(self._keys)
+        self._out: Session = out or Session(_policy(suite, ours, Policy.SSRC_ANY_OUTBOUND))
+        self._in: Session = into or Session(_policy(suite, theirs, Policy.SSRC_ANY_INBOUND))
+
+    def _same(self, keys: tuple[tuple[str, str], tuple[str, str]]) -> tuple[Session | None, Session | None]:
+        """The sessions of the directions that have these keys already."""
+        return self._out if keys[0] == self._keys[0] else None, self._in if keys[1] == self._keys[1] else None
 
     def protect(self, packet: bytes) -> bytes:
         """Encrypt and sign an RTP packet."""
