@@ -78,6 +78,7 @@ class RtpPort:
         self._noise: ComfortNoise | None = None
         self._detector: KeyDetector | None = None
         self._due: rtp.Packet | Due | None = None  # taken from the buffer, and no frame of the law
+        self._made_up = False  # something in this frame is
         self._rest: Frame = np.zeros(0, np.int16)
         self._size, self._step = samples_per_frame(8000), 160
         self._quiet = silence(8000)
@@ -269,8 +270,9 @@ class RtpPort:
             self._jitter.left(len(self._rest) * self._step // size, self._clock())
         if self._jitter.unsettled:
             self._settle(frame)
-        if self._detector is not None and (key := self._detector.hear(frame)):
+        if self._detector is not None and (key := self._detector.hear(frame, real=not self._made_up)):
             self._on_key(key)
+        self._made_up = False
         return frame
 
     # inside -----------------------------------------------------------------------------------------------------
@@ -298,6 +300,7 @@ class RtpPort:
             return self._noise.next(samples)
         if due is Due.NOTHING:
             return self._quiet[:samples]
+        self._made_up = True
         if not fmt.codec.conceals:
             self._know_payloads(fmt.codec)
             return self._concealer.conceal(samples)

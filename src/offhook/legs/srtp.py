@@ -22,8 +22,8 @@ PROFILES: Final = {
 class Srtp:
     """One stream each way under two keys, each as its a=crypto line has it (`inline:…`). SipError for a bad key.
 
-    `before`: a direction whose key is as it was goes on where it is: how often its numbers went round, and which packets
-    it has seen, is known to nobody else (RFC 3711 §3.3.1).
+    `before`: a direction whose key is as it was goes on where it is: how often its numbers went round, and which
+    packets it has seen, is known to nobody else (RFC 3711 §3.3.1).
     """
 
     def __init__(self, suite: str, ours: str, theirs: str, before: Srtp | None = None) -> None:
