@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from offhook.sip.grammar import Uri, parse_address
+from offhook.sip.grammar import Uri, number, parse_address
 from offhook.sip.message import Request, Response, address, call_id, cseq, response
+from offhook.sip.nat import same_host
 from offhook.sip.transaction import Peer
 
 DEFAULT_EXPIRES = 3600
@@ -63,7 +64,7 @@ class Registrar:
     def register(self, user: str, request: Request, peer: Peer, to_tag: str, now: float) -> Response:
         """Do what a REGISTER says, all of it or nothing, and answer with what holds now."""
         known = {binding_key(b.contact): b for b in self.bindings(user, now)}
-        number, call = cseq(request)[0], call_id(request)
+        sequence, call = cseq(request)[0], call_id(request)
         values = request.headers.get("contact")
         if values == ["*"]:
             if request.headers.get_first("expires") != "0":
@@ -80,14 +81,14 @@ class Registrar:
                 return response(request, 423, to_tag=to_tag, headers=headers)
             key = binding_key(contact.uri)
             before = known.get(key)
-            if before is not None and before.call_id == call and number <= before.sequence:
+            if before is not None and before.call_id == call and sequence <= before.sequence:
                 return response(request, 500, to_tag=to_tag, reason="CSeq Out Of Order")
             if seconds == 0:
                 known.pop(key, None)
                 continue
-            nat = contact.uri.host.strip("[]") != peer.host
+            nat = not same_host(contact.uri.host, peer.host)
             until = now + min(seconds, LONGEST)
-            known[key] = Binding(contact.uri, peer, until, call, number, nat or peer.reliable)
+            known[key] = Binding(contact.uri, peer, until, call, sequence, nat or peer.reliable)
         if len(known) > CONTACTS:
             return response(request, 403, to_tag=to_tag, reason=f"More Than {CONTACTS} Contacts")
         if known:
@@ -116,6 +117,6 @@ def binding_key(contact: Uri) -> str:
 def _expires(request: Request, param: str | None) -> int:
     for text in (param, request.headers.get_first("expires")):
         if text is not None:
-            text = text.strip()
-            return min(int(text), 2**31) if text.isascii() and text.isdigit() else DEFAULT_EXPIRES
+            seconds = number(text)
+            return DEFAULT_EXPIRES if seconds is None else seconds
     return DEFAULT_EXPIRES
