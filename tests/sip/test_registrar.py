@@ -81,7 +81,9 @@ def test_too_short_says_how_long() -> None:
     assert Desk().send(NEAR, expires="5").headers.get_first("min-expires") == "30"
 
 
-@pytest.mark.parametrize(("said", "seconds"), [(None, 3600), ("99999999999", LONGEST), ("soon", 3600)])
+@pytest.mark.parametrize(
+    ("said", "seconds"), [(None, 3600), ("99999999999", LONGEST), ("soon", 3600), ("9" * 5000, LONGEST), ("²", 3600)]
+)
 def test_how_long_when_it_is_not_said_or_too_long(said: str | None, seconds: int) -> None:
     answer = Desk().send(NEAR, expires=said)
     assert answer.headers.get("contact") == [f"{NEAR};expires={seconds}"]

@@ -1,4 +1,4 @@
-"""What a message carries: its session description, and whether its body can be read at all (RFC 3261 §7.4, RFC 5621)."""
+"""What a message carries: its session description, and whether its body can be read (RFC 3261 §7.4, RFC 5621)."""
 
 from __future__ import annotations
 
