@@ -1,11 +1,11 @@
 """CPU time of one SIP message from the wire to the endpoint's answer: torture messages, bent ones and stretched ones.
 
 Method: thread CPU time round each call of `received`; the RFC 4475 messages, 50,000 messages bent at random, and a full
-INVITE with each of its lines stretched by long runs of one character and by numbers of 5,000 digits, up to the size of a
-datagram and of a TCP message. The guard reads all that one may read of a call: credentials, identity, custom headers
-and the session description, which is answered. The slowest must stay below 5 ms, so that no message can hold the clock.
-A slow one is tried again at once, three times, and its fastest time counts: what is left is the message's own cost and
-not an interruption.
+INVITE with each of its lines stretched by long runs of one character and by numbers of 5,000 digits, up to the size of
+a TCP message, or crowded with small values. The guard reads all that one may read of a call: credentials, identity,
+custom headers and the session description, which is answered. The slowest must stay below 5 ms, so that no message can
+hold the clock. A slow one is tried again at once, three times, and its fastest time counts: what is left is the
+message's own cost and not an interruption.
 
 usage: python bench/sip_messages.py [--count 50000] [--json]      exit 1 above the gate
 """

@@ -32,6 +32,9 @@ def test_a_description_among_other_parts() -> None:
     (incoming,) = [e for e in desk.events if isinstance(e, Incoming)]
     assert incoming.offer == OFFER
     desk = Desk()
+    desk.get(mixed())
+    assert [e.offer for e in desk.events if isinstance(e, Incoming)] == [SDP.encode().rstrip() + b"\r\n"]
+    desk = Desk()
     tag = answered(desk)
     desk.get_bytes(crlf(mixed(to=tag, cseq=2, branch="z9hG4bKre")))
     (again,) = [e for e in desk.events if isinstance(e, Reoffered)]

@@ -55,6 +55,16 @@ def test_several_contacts_the_newest_first_and_each_with_its_own_time() -> None:
     assert desk.registrar.users(150) == ["bob"] and desk.registrar.users(300) == []
 
 
+def test_who_registered_last_comes_first_whatever_its_time() -> None:
+    """A phone that has moved is rung where it is now."""
+    desk = Desk()
+    desk.send(NEAR, expires="3600", call="old")
+    desk.send("<sip:bob@192.0.2.7:5071>", expires="120", call="new", now=600)
+    assert desk.contacts(601) == ["sip:bob@192.0.2.7:5071", "sip:bob@192.0.2.7:5070"]
+    desk.send(NEAR, expires="60", call="old", now=700)
+    assert desk.contacts(701) == ["sip:bob@192.0.2.7:5070", "sip:bob@192.0.2.7:5071"]
+
+
 def test_refreshed_asked_for_and_removed() -> None:
     desk = Desk()
     desk.send(NEAR, expires="100")

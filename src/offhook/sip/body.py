@@ -58,10 +58,13 @@ def _part(message: Message) -> bytes:
     if not boundary:
         return b""
     for part in message.body.split(b"--" + boundary.encode(), MAX_PARTS)[1:]:
-        head, _, body = part.removeprefix(b"\r\n").partition(b"\r\n\r\n")
-        for line in head.split(b"\r\n"):
+        # Line ends as they should be, and as some write them.
+        head, blank, body = part.removeprefix(b"\r\n").partition(b"\r\n\r\n")
+        if not blank:
+            head, _, body = part.partition(b"\n\n")
+        for line in head.split(b"\n"):
             name, _, kind = line.partition(b":")
             named = name.strip().lower() in (b"content-type", b"c")
             if named and _kind(kind.decode("ascii", "replace")) == KIND:
-                return body.removesuffix(b"\r\n") + b"\r\n"
+                return body.rstrip(b"\r\n") + b"\r\n"
     return b""

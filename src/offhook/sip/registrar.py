@@ -50,7 +50,7 @@ class Registrar:
             del known[contact]
         if not known:
             del self._users[user]
-        return sorted(known.values(), key=lambda binding: -binding.expires_at)
+        return [*known.values()][::-1]
 
     def forget(self, peer: Peer) -> None:
         """A connection is gone, and with it what was reached by it."""
@@ -63,7 +63,7 @@ class Registrar:
 
     def register(self, user: str, request: Request, peer: Peer, to_tag: str, now: float) -> Response:
         """Do what a REGISTER says, all of it or nothing, and answer with what holds now."""
-        known = {binding_key(b.contact): b for b in self.bindings(user, now)}
+        known = {binding_key(b.contact): b for b in reversed(self.bindings(user, now))}
         sequence, call = cseq(request)[0], call_id(request)
         values = request.headers.get("contact")
         if values == ["*"]:
@@ -88,6 +88,7 @@ class Registrar:
                 continue
             nat = not same_host(contact.uri.host, peer.host)
             until = now + min(seconds, LONGEST)
+            known.pop(key, None)  # what is registered anew is the newest
             known[key] = Binding(contact.uri, peer, until, call, sequence, nat or peer.reliable)
         if len(known) > CONTACTS:
             return response(request, 403, to_tag=to_tag, reason=f"More Than {CONTACTS} Contacts")
