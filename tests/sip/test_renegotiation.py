@@ -142,6 +142,16 @@ def test_not_when_the_ack_has_an_answer_to_bring() -> None:
     assert told.body == SDP.encode() and told.first
 
 
+def test_a_body_in_the_ack_of_an_answer_says_nothing() -> None:
+    desk = Desk()
+    desk.get(invite())
+    desk.session.accept(ANSWER, desk.now)
+    tag = our_tag(desk.take())
+    desk.get(head("ACK", to=tag, branch="z9hG4bKa", more="Content-Type: application/sdp\n") + "\n\n" + SDP)
+    (told,) = [e for e in desk.events if isinstance(e, Confirmed)]
+    assert told.body == b"" and told.first
+
+
 def test_a_wish_to_hang_up_counts_when_the_re_invite_is_the_ack() -> None:
     desk = Desk()
     desk.get(invite())
@@ -157,6 +167,7 @@ def test_the_ack_of_a_change_without_an_offer_brings_the_answer() -> None:
     desk = Desk()
     tag = answered(desk)
     session = desk.session
+    assert [e.first for e in desk.events if isinstance(e, Confirmed)] == [True]
     desk.events.clear()
     for number, offer, body in ((2, "", SDP.encode()), (3, SDP, b""), (4, "", b"")):
         kind = "Content-Type: application/sdp\n" if offer else ""

@@ -155,7 +155,9 @@ def test_a_mistake_within_a_call_gets_500_and_leaves_nothing(method: str, monkey
         desk.session.hang_up(desk.now)
     else:
         monkeypatch.setattr("offhook.sip.session.SessionTimer.too_brief", fails)
-        assert statuses(desk.get(invite())) == [100, 500]
+        sent = desk.get(invite())
+        assert statuses(sent) == [100, 500]
+        desk.get(head("ACK", to=our_tag(sent)))
     for _ in range(5):
         desk.wait(40)
     assert desk.endpoint.idle and desk.endpoint.counters.failed == 1
@@ -166,3 +168,15 @@ def test_a_mistake_in_a_response_is_counted(monkeypatch: pytest.MonkeyPatch) -> 
     _, ours = dial(desk)
     monkeypatch.setattr("offhook.sip.endpoint.SipEndpoint._response", lambda *a: response(*a))
     assert desk.get(reply(ours, 180)) == [] and desk.endpoint.counters.failed == 1
+
+
+def test_a_mistake_in_a_timer_keeps_none_of_the_others_from_firing() -> None:
+    def fails(now: float) -> None:
+        raise ValueError("a mistake")
+
+    desk, fired = Desk(), list[float]()
+    for when, what in ((1.0, fails), (2.0, fired.append), (3.0, fails)):
+        desk.endpoint.timers.start(desk.now + when, what)
+    desk.wait(5)
+    assert fired == [desk.now] and desk.endpoint.counters.failed == 2
+    assert desk.endpoint.next_deadline() is None

@@ -156,8 +156,13 @@ class SipEndpoint:
         self._transactions.broken(peer, now)
 
     def advance(self, now: float) -> None:
-        """Let timers fire."""
-        self.timers.advance(now)
+        """Let timers fire. One that fails by a mistake of ours keeps none of the others from it."""
+        while True:
+            try:
+                self.timers.advance(now)
+                return
+            except Exception as error:
+                self._mishap(error)
 
     def next_deadline(self) -> float | None:
         """When `advance` is wanted next."""
