@@ -110,8 +110,11 @@ def test_an_older_request_changes_nothing() -> None:
 def test_contacts_are_bounded() -> None:
     desk = Desk()
     desk.send(*(f"<sip:bob@192.0.2.{n}>" for n in range(CONTACTS)))
-    assert desk.send("<sip:bob@192.0.2.200>").status_code == 403
+    assert desk.send("<sip:bob@192.0.2.200>").status_code == 200
     assert len(desk.contacts(1)) == CONTACTS
+    assert desk.contacts(1)[0] == "sip:bob@192.0.2.200" and "sip:bob@192.0.2.0" not in desk.contacts(1)
+    assert desk.send(*(f"<sip:bob@192.0.3.{n}>" for n in range(CONTACTS + 1))).status_code == 403
+    assert desk.contacts(1)[0] == "sip:bob@192.0.2.200"
 
 
 def test_the_way_back_through_a_nat_and_along_a_connection() -> None:

@@ -46,6 +46,7 @@ def test_an_update_before_the_answer() -> None:
     desk.get(reply(ours, 200, more=CONTACT))
     (told,) = [e for e in desk.events if isinstance(e, Answered)]
     assert told.body == offered.offer and b"4444" in told.body
+    assert session.change.body == ANSWER, "a refresh repeats what holds"
 
 
 def test_an_update_while_our_offer_is_open_is_glare() -> None:

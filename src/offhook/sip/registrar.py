@@ -13,7 +13,8 @@ DEFAULT_EXPIRES = 3600
 SHORTEST = 30
 LONGEST = 7200
 CONTACTS = 10
-"""Contacts of one user; more are refused."""
+"""Contacts of one user: of more, the oldest give way, for a phone that moves about leaves them behind. More in one
+request are refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,8 @@ class Registrar:
                 return response(request, 400, to_tag=to_tag, reason="A Contact of * Needs Expires: 0")
             self._users.pop(user, None)
             return self._answer(user, request, to_tag, now)
+        if len(values) > CONTACTS:
+            return response(request, 403, to_tag=to_tag, reason=f"More Than {CONTACTS} Contacts")
         for value in values:
             if value == "*":
                 return response(request, 400, to_tag=to_tag, reason="A Contact of * Stands Alone")
@@ -90,8 +93,8 @@ class Registrar:
             until = now + min(seconds, LONGEST)
             known.pop(key, None)  # what is registered anew is the newest
             known[key] = Binding(contact.uri, peer, until, call, sequence, nat or peer.reliable)
-        if len(known) > CONTACTS:
-            return response(request, 403, to_tag=to_tag, reason=f"More Than {CONTACTS} Contacts")
+        for oldest in [*known][:-CONTACTS]:
+            del known[oldest]
         if known:
             self._users[user] = known
         else:

@@ -260,7 +260,7 @@ class Session:
         self.acknowledge(dialog, key)
         if self.state == "calling":
             self.state = "up"
-            self.change.body = self.invite.body
+            self.change.body = self.change.body or self.invite.body  # unless an early UPDATE has changed it
             self.timer.accepted(answer, now)
             self.agent.emit(Answered(self, description(answer) or self.forks.answer(key[0])))
         else:  # our CANCEL crossed their answer
