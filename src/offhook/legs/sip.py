@@ -276,7 +276,7 @@ class SipLeg:
         description = sdp.read(offer)
         formats = self._signaller.rules.formats
         capable = replace(self._local, formats=formats, events=EVENTS, direction="sendrecv")
-        ours, agreed = sdp.answer_to(description, capable, self._new_key)
+        ours, agreed = sdp.answer_to(description, capable, self._new_key, self._agreed)
         self._use(agreed)
         self._offer, self._local = description, ours
         return self._write(description)

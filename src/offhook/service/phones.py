@@ -136,9 +136,9 @@ class Phones:
             return Verdict(context=Known(trunk=trunk))
         if not self._plan.users:
             return Verdict(-1)
-        name, stale = self._challenger.check(request, now)
+        name, stale = self._challenger.check(request, now, peer.host)
         if not name:
-            return Verdict(401, headers=tuple(self._challenger.challenge(now, stale=stale)))
+            return Verdict(401, headers=tuple(self._challenger.challenge(now, stale=stale, source=peer.host)))
         return Verdict(context=Known(user=self.table.user_of(name)))
 
     def register(self, request: Request, peer: Peer, now: float) -> Response:
@@ -148,9 +148,9 @@ class Phones:
             if not _loopback(peer.host) or not user:
                 return response(request, 403, to_tag=tag)
         else:
-            name, stale = self._challenger.check(request, now)
+            name, stale = self._challenger.check(request, now, peer.host)
             if not name:
-                headers = self._challenger.challenge(now, stale=stale)
+                headers = self._challenger.challenge(now, stale=stale, source=peer.host)
                 return response(request, 401, to_tag=tag, headers=headers)
             known = self.table.user_of(name)
             if known is None or user.lstrip("+") not in (name.lstrip("+"), known.number.lstrip("+")):
