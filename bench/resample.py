@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from offhook.audio.pcm import RATES, Frame, samples_per_frame
-from offhook.audio.resample import StreamResampler, block_process, delay_seconds, history, matrix
+from offhook.audio.resample import BlockResampler, StreamResampler, delay_seconds
 
 AMPLITUDE = 20_000
 PASS_BAND = np.linspace(0.025, 0.85, 12)
@@ -109,21 +109,16 @@ def decibels(ratio: float) -> float:
 
 def cost(from_rate: int, to_rate: int, rounds: int) -> Cost:
     """Medians of `rounds` interleaved rounds, in CPU time of this process."""
-    size, past = samples_per_frame(from_rate), history(from_rate, to_rate)
+    size = samples_per_frame(from_rate)
     chance = np.random.default_rng(1)
     frame = chance.integers(-9000, 9000, size).astype(np.int16)
-    rows: npt.NDArray[np.float32] = chance.integers(-9000, 9000, (BATCH, past + size)).astype(np.float32)
-    out = np.empty((BATCH, samples_per_frame(to_rate)), np.int16)
-    resampler, weights = StreamResampler(from_rate, to_rate), matrix(from_rate, to_rate)
+    resampler, block = StreamResampler(from_rate, to_rate), BlockResampler(BATCH, from_rate, to_rate)
+    block.inputs[:] = chance.integers(-9000, 9000, (BATCH, size))
 
     def one() -> None:
         resampler.process(frame)
 
-    def batch() -> None:
-        block_process(rows, weights, out)
-        rows[:, :past] = rows[:, -past:]
-
-    pairs = [(_microseconds(one, 400), _microseconds(batch, 12) / BATCH) for _ in range(rounds)]
+    pairs = [(_microseconds(one, 400), _microseconds(block.run, 12) / BATCH) for _ in range(rounds)]
     single, many = zip(*pairs, strict=True)
     ratio = statistics.median(a / b for a, b in pairs)
     return Cost(statistics.median(single), statistics.median(many), ratio)

@@ -16,7 +16,7 @@ from offhook.cli import main
 from offhook.service.node import Node
 
 STAGES = ("RTP in", "stream messages in", "jitter buffers, decoding, resampling", "mixing, playout",
-          "resampling, encoding, RTP out", "stream messages out")  # fmt: skip
+          "resampling, encoding, packets", "RTP out", "stream messages out")  # fmt: skip
 SECONDS = 0.5
 
 
@@ -52,8 +52,8 @@ def timed(watch: Watch) -> Any:
         marks = [now()]
         self._busy = True
         self.batch.stamp = b"2026-01-01T00:00:00.000Z"
-        for receive in self.media_inputs:
-            receive()
+        for network in self.networks:
+            network.receive(self.clock.monotonic())
         marks.append(now())
         self.batch.read()
         marks.append(now())
@@ -63,6 +63,9 @@ def timed(watch: Watch) -> Any:
             live.tick()
         marks.append(now())
         self.lanes.scatter()
+        marks.append(now())
+        for network in self.networks:
+            network.flush()
         marks.append(now())
         self.batch.flush()
         marks.append(now())

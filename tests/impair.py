@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +39,8 @@ class Relay:
         self.weather = weather
         self.targets: list[Address | None] = [None, None]
         self.counts = {"passed": 0, "lost": 0}
+        self.leaves: Callable[[bytes, int], None] = lambda data, by: None
+        """Told of every datagram that leaves, and by which socket."""
         self._chance = random.Random(seed)
         self._sides: list[asyncio.DatagramTransport] = []
 
@@ -67,6 +70,7 @@ class Relay:
         target, side = self.targets[by], self._sides[by]
         if target is not None and not side.is_closing():
             self.counts["passed"] += 1
+            self.leaves(data, by)
             side.sendto(data, target)
 
     def describe(self) -> dict[str, Any]:

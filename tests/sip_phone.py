@@ -132,6 +132,7 @@ class TestPhone:
                     elif line.tone is not None:
                         mix = tones.setdefault((id(line), line.leg.rate), ToneSource(line.tone, line.leg.rate)).next()
                     line.leg.port.write(mix, ())
+            self.trunk.sockets.flush()
 
     def call(
         self,

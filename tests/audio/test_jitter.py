@@ -40,12 +40,13 @@ class Line:
                 due = self.buffer.take(now, FRAME)
                 if isinstance(due, Due):
                     self.heard.append(due)
-                    self._rest += FRAME
+                    self._rest += self.buffer.gap
                 else:
                     self.heard.append(int.from_bytes(due.payload[:4], "big"))
                     self.buffer.played(len(due.payload))
                     self._rest += len(due.payload)
             self._rest -= FRAME
+            self.buffer.left(self._rest, now)
             self.buffer.settle(silent=silent)
 
     @property
@@ -161,19 +162,29 @@ def test_it_comes_closer_again_when_the_network_is_quiet() -> None:
     assert line.buffer.delay < 0.06
 
 
-def test_what_it_says_of_its_delay_is_so() -> None:
-    """The mean time between a packet's arrival and its tick, in the window that is reported."""
-    buffer, waits = JitterBuffer(8000), []
-    arrived: dict[int, float] = {}
-    for tick in range(400):
-        now = 0.013 + tick * 0.02
-        buffer.put(packet(tick), now - 0.008)
-        arrived[tick] = now - 0.008
-        due = buffer.take(now, FRAME)
-        if not isinstance(due, Due):
+@pytest.mark.parametrize("ms", [10, 20, 30, 40, 60])
+@pytest.mark.parametrize("phase", [0.001, 0.010, 0.019])
+def test_what_it_says_of_its_delay_is_so(ms: int, phase: float) -> None:
+    """From a packet's arrival on the wire to the beginning of its sound, though it is read at the next tick only."""
+    buffer, size, waits, rest = JitterBuffer(8000), ms * 8, list[float](), 0
+    sent = 0
+    for tick in range(1, 1000):
+        now = 0.02 * tick
+        while (arrived := sent * ms / 1000 + phase) <= now:
+            buffer.put(packet(sent, timestamp=sent * size, size=size), now)
+            buffer.waited_before += (now - arrived - buffer.waited_before) / 50
+            sent += 1
+        while rest < FRAME:
+            due = buffer.take(now, FRAME)
+            if isinstance(due, Due):
+                rest += buffer.gap
+                continue
             number = int.from_bytes(due.payload[:4], "big")
-            waits.append(now - arrived[number])
-            buffer.played(FRAME)
+            waits.append(now + rest / 8000 - (number * ms / 1000 + phase))
+            buffer.played(size)
+            rest += size
+        rest -= FRAME
+        buffer.left(rest, now)
     assert buffer.delay == pytest.approx(sum(waits[-100:]) / 100, abs=0.010)
 
 
@@ -211,3 +222,109 @@ def test_nothing_breaks_it_and_nothing_is_heard_twice(data: st.DataObject) -> No
     line.play([(at, packet(n)) for at, n in zip(times, numbers, strict=True)], 2.5)
     assert len(line.numbers) == len(set(line.numbers))
     assert line.numbers == sorted(line.numbers)
+
+
+# what real networks and senders do ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pause", [1.0, 10.0])
+def test_time_stamps_that_stand_still_in_a_pause_do_not_make_it_deaf(pause: float) -> None:
+    """A stall of the network, then a pause after which the sender goes on as if there had been none."""
+    first = [(2.6 if 100 <= n < 130 else 0.02 * n, packet(n)) for n in range(200)]
+    second = [(4.0 + pause + 0.02 * n, packet(200 + n)) for n in range(500)]
+    line = Line()
+    line.play([*first, *second], 4.0 + pause + 11)
+    assert len([n for n in line.numbers if n >= 200]) >= 495
+
+
+def test_a_stream_that_falls_behind_is_taken_up_again() -> None:
+    """The time stamps go back by less than a jump, the sequence numbers go on."""
+    first = [(0.02 * n, packet(n, timestamp=10**6 + n * FRAME)) for n in range(100)]
+    second = [(0.02 * n, packet(n, timestamp=10**6 + n * FRAME - 12000)) for n in range(100, 300)]
+    line = Line()
+    line.play([*first, *second], 6.5)
+    assert len([n for n in line.numbers if n >= 100]) >= 190
+    assert line.buffer.delay < 0.1
+
+
+@pytest.mark.parametrize("stray", ["ssrc", "time stamp"])
+def test_one_stray_packet_does_not_begin_another_line(stray: str) -> None:
+    strays = [
+        (0.02 * n + 0.001, packet(7 * n, timestamp=123_456_789, ssrc=99 if stray == "ssrc" else 1))
+        for n in range(10, 200, 3)
+    ]
+    line = Line()
+    line.play([*even(200), *strays], 4.2)
+    assert line.numbers == list(range(200)) and line.buffer.counters.restarts == 0
+
+
+def test_a_new_source_comes_once_though_the_network_mixes_it_with_the_old() -> None:
+    chance = random.Random(3)
+    arrivals = [
+        (0.02 * n + chance.random() * 0.06, packet(n, timestamp=n * FRAME + (n >= 100) * 10**6, ssrc=1 + (n >= 100)))
+        for n in range(200)
+    ]
+    line = Line()
+    line.play(arrivals, 4.5)
+    assert line.buffer.counters.restarts == 1
+    assert len([n for n in line.numbers if n >= 110]) >= 85
+
+
+def test_what_comes_before_anybody_listens_is_bounded_and_does_not_make_it_late() -> None:
+    buffer = JitterBuffer(8000)
+    for number in range(3000):
+        buffer.put(packet(number), 0.02 * number)
+        assert buffer.waiting <= HARD_MS // 20 + 1
+    heard = []
+    for tick in range(3):
+        buffer.put(packet(3000 + tick), 60.0 + 0.02 * tick)
+        due = buffer.take(60.0 + 0.02 * tick, FRAME)
+        if not isinstance(due, Due):
+            heard.append(int.from_bytes(due.payload[:4], "big"))
+            buffer.played(FRAME)
+    assert heard and heard[0] >= 2997
+
+
+def test_copies_that_come_late_do_not_make_the_delay_grow() -> None:
+    line = Line()
+    line.play([*even(300), *[(at + 0.06, one) for at, one in even(300)]], 6.2)
+    assert line.numbers == list(range(300))
+    assert line.buffer.counters.late == line.buffer.counters.grown == 0
+    assert line.buffer.counters.duplicate == 300
+
+
+def test_numbers_of_packets_without_sound_are_not_missing() -> None:
+    """Keys take sequence numbers of the stream (RFC 4733 §2.1)."""
+    line, buffer = Line(), JitterBuffer(8000)
+    line.buffer = buffer
+    line.play(even(50), 1.1)
+    lost = buffer.counters.lost
+    for number in range(50, 60):
+        buffer.other(number)
+    line.play([(0.02 * n, packet(10 + n, timestamp=(50 + n) * FRAME)) for n in range(50, 90)], 2.0)
+    assert buffer.counters.lost == lost and buffer.counters.received == 50 + 10 + 40
+    assert buffer.highest_sequence == 99
+
+
+def test_another_clock_begins_anew_and_goes_on_counting() -> None:
+    line = Line()
+    line.play(even(50), 0.9)
+    line.buffer.change(48000)
+    assert line.buffer.waiting == 0 and line.buffer.source == 1 and line.buffer.first == (0, 0)
+    line.buffer.put(Packet(111, False, 50, 48000, 1, bytes(40)), 1.0)
+    assert line.buffer.first == (0, 0) and line.buffer.counters.received > 40
+
+
+@pytest.mark.parametrize("ms", [10, 20, 30, 40, 60])
+@pytest.mark.parametrize("loss", [0.01, 0.05, 0.2])
+def test_a_gap_is_as_long_as_what_is_missing(ms: int, loss: float) -> None:
+    chance, size = random.Random(ms), ms * 8
+    arrivals = [
+        (ms / 1000 * n, packet(n, timestamp=n * size, size=size))
+        for n in range(30_000 // ms)
+        if n < 10 or chance.random() >= loss
+    ]
+    line = Line()
+    line.play(arrivals, 31)
+    assert line.buffer.delay < 0.09
+    assert len(line.numbers) >= len(arrivals) - 12

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from offhook.audio import resample as module
 from offhook.audio.pcm import RATES, Frame, samples_per_frame
-from offhook.audio.resample import StreamResampler, block_process, delay_seconds, history, matrix, resample
+from offhook.audio.resample import BlockResampler, StreamResampler, delay_seconds, history, matrix, resample
 from offhook.errors import AudioError
 
 FILE_PAIRS = [
@@ -103,18 +103,15 @@ def test_frame_by_frame_is_the_same_as_the_whole_at_once(pair: tuple[int, int]) 
 
 @pytest.mark.parametrize("pair", PAIRS)
 def test_rows_of_a_block_are_what_each_call_alone_would_get(pair: tuple[int, int]) -> None:
-    past, size, frames = history(*pair), samples_per_frame(pair[0]), 4
+    size, frames = samples_per_frame(pair[0]), 4
     calls = [np.roll(noise(size * frames, 32000), shift) for shift in (0, 77, 400)]
     alone = [live(samples, *pair) for samples in calls]
-    inputs = np.zeros((3, past + size), np.float32)
-    out = np.zeros((3, samples_per_frame(pair[1])), np.int16)
-    got = []
+    block, got = BlockResampler(3, *pair), []
     for number in range(frames):
         for row, samples in enumerate(calls):
-            inputs[row, past:] = samples[number * size : (number + 1) * size]
-        block_process(inputs, matrix(*pair), out)
-        inputs[:, :past] = inputs[:, -past:]
-        got.append(out.copy())
+            block.inputs[row] = samples[number * size : (number + 1) * size]
+        block.run()
+        got.append(block.outputs.copy())
     together = np.concatenate(got, axis=1)
     # The product may sum in another order, by processor and number of rows; each is within a hundredth of a step, so
     # that of a hundred results one, which lies at the half of a step, may fall to the other side.
@@ -122,16 +119,16 @@ def test_rows_of_a_block_are_what_each_call_alone_would_get(pair: tuple[int, int
     assert np.mean(together == np.array(alone)) > 0.99
 
 
-def test_a_block_may_be_a_part_of_a_larger_array() -> None:
-    past = history(8000, 16000)
-    large = np.zeros((4, past + 160 + 5), np.float32)
-    large[1, past : past + 160] = noise(160)
-    out = np.zeros((4, 400), np.int16)
-    block_process(large[1:3, : past + 160], matrix(8000, 16000), out[1:3, :320])
-    assert (out[1, :320] == StreamResampler(8000, 16000).process(noise(160))).all()
-    assert not out[2:].any()
-    assert not out[0].any()
-    assert not out[1, 320:].any()
+def test_a_row_that_forgets_starts_after_silence() -> None:
+    block = BlockResampler(2, 8000, 16000)
+    for _ in range(2):
+        block.inputs[:] = noise(160, 32000)
+        block.run()
+    block.forget(0)
+    block.inputs[:] = noise(160)
+    block.run()
+    assert np.abs(block.outputs[0].astype(int) - StreamResampler(8000, 16000).process(noise(160))).max() <= 1
+    assert np.abs(block.outputs[1].astype(int) - block.outputs[0]).max() > 1
 
 
 def test_full_scale_saturates_and_never_wraps() -> None:
@@ -161,9 +158,10 @@ def test_equal_rates_change_nothing(rate: int) -> None:
     assert (StreamResampler(rate, rate).process(frame) == frame).all()
     assert history(rate, rate) == 0
     assert delay_seconds(rate, rate) == 0
-    out = np.empty((2, len(frame)), np.int16)
-    block_process(np.array((frame, -frame), np.float32), matrix(rate, rate), out)
-    assert (out == np.array((frame, -frame))).all()
+    block = BlockResampler(2, rate, rate)
+    block.inputs[:] = np.array((frame, -frame))
+    block.run()
+    assert (block.outputs == np.array((frame, -frame))).all()
 
 
 def test_frames_of_another_length_and_other_rates_are_refused() -> None:

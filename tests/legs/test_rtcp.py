@@ -30,10 +30,10 @@ class Ends:
             port.use(RtpFormat(law, 0, 0), other, (other[0], other[1] + 1))
 
     def _port(self, number: int, latch: bool) -> RtpPort:
-        def media(data: bytes, to: tuple[str, int]) -> None:
+        def media(data: bytes | memoryview, to: tuple[str, int]) -> None:
             self.media += 1
             if self.media not in self.lose:
-                self.flying.append((self.now + 0.02 * self.delay, 1 - number, data, False))
+                self.flying.append((self.now + 0.02 * self.delay, 1 - number, bytes(data), False))
 
         def control(data: bytes, to: tuple[str, int]) -> None:
             self.control.append(data)
@@ -45,17 +45,20 @@ class Ends:
     def run(self, ticks: int) -> None:
         for _ in range(ticks):
             self.now += 0.02
-            due = [one for one in self.flying if one[0] <= self.now + 1e-9]
-            self.flying = [one for one in self.flying if one[0] > self.now + 1e-9]
-            for _, to, data, control in due:
-                source = HERE if to == 1 else THERE
-                if control:
-                    self.ports[to].control(data, (source[0], source[1] + 1), self.now)
-                else:
-                    self.ports[to].datagram(data, source, self.now)
-            for port in self.ports:
-                port.read()
-                port.write(QUIET, ())
+            self.step(QUIET)
+
+    def step(self, frame: Frame) -> None:
+        due = [one for one in self.flying if one[0] <= self.now + 1e-9]
+        self.flying = [one for one in self.flying if one[0] > self.now + 1e-9]
+        for _, to, data, control in due:
+            source = HERE if to == 1 else THERE
+            if control:
+                self.ports[to].control(data, (source[0], source[1] + 1), self.now)
+            else:
+                self.ports[to].datagram(data, source, self.now)
+        for port in self.ports:
+            port.read()
+            port.write(frame, ())
 
 
 @pytest.mark.parametrize("delay", [1, 5, 20])
@@ -146,3 +149,25 @@ def test_behind_a_nat_reports_go_where_they_come_from() -> None:
     port.write(QUIET, ())
     port.farewell()
     assert to == [(THERE[0], 7777)]
+
+
+def test_keys_and_another_codec_are_no_loss() -> None:
+    """Events take numbers of the stream; a stream that changes its codec goes on counting (appendix A.3)."""
+    ends = Ends(1)
+    events = frozenset({101})
+    for number, port in enumerate(ends.ports):
+        other = THERE if number == 0 else HERE
+        port.use(RtpFormat(codec("PCMU", 8000), 0, 0, 101, events), other, (other[0], other[1] + 1))
+    ends.run(100)
+    for key in "123456789":
+        ends.ports[1].press(key)
+    ends.run(500)
+    assert ends.ports[1].reports.figures.lost_there == 0
+    for number, port in enumerate(ends.ports):
+        other = THERE if number == 0 else HERE
+        port.use(RtpFormat(codec("L16", 16000), 96, 96, 101, events), other, (other[0], other[1] + 1))
+    for _ in range(600):
+        ends.now += 0.02
+        ends.step(np.zeros(320, np.int16))
+    blocks = [b for data in ends.control[-4:] for r in (rtcp.parse(data) or ([], False))[0] for b in r.blocks]
+    assert blocks and all(block.lost == 0 and block.lost_in_all <= 5 for block in blocks)

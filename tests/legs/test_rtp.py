@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -9,7 +11,9 @@ import pytest
 
 from offhook.audio import rtp
 from offhook.audio.codecs import codec
+from offhook.audio.lanes import Lanes
 from offhook.audio.pcm import Frame
+from offhook.audio.resample import StreamResampler
 from offhook.audio.tones import dtmf_tone, sine
 from offhook.legs.rtp import RtpFormat, RtpPort
 
@@ -24,7 +28,7 @@ class Wire:
         self.sent: list[tuple[bytes, tuple[str, int]]] = []
         self.keys: list[str] = []
         self.port = RtpPort(
-            lambda data, to: self.sent.append((data, to)),
+            lambda data, to: self.sent.append((bytes(data), to)),
             lambda: self.now,
             ssrc=7,
             sequence=65530,
@@ -263,6 +267,20 @@ def test_keys_are_heard_in_the_sound_if_asked() -> None:
         assert wire.keys == keys
 
 
+@pytest.mark.parametrize("lost", range(12, 28))
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_lost_packets_in_a_tone_make_no_second_key(lost: int, count: int) -> None:
+    law, tone = codec("PCMU", 8000), np.concatenate([dtmf_tone(key, 8000, 400) for key in "5"])
+    wire = Wire(fmt=RtpFormat(law, 0, 0, listens=True))
+    line = np.concatenate([np.zeros(1600, np.int16), tone, np.zeros(3200, np.int16)])
+    for n, at in enumerate(range(0, len(line) - 159, 160)):
+        data = wire.packet(law.encode(line[at : at + 160]))
+        if not lost <= n < lost + count:
+            wire.port.datagram(data, THERE, wire.now)
+        wire.tick()
+    assert wire.keys == ["5"]
+
+
 # who is heard -------------------------------------------------------------------------------------------------------
 
 
@@ -275,47 +293,52 @@ def test_strangers_are_not_heard() -> None:
     assert wire.port.heard_at is None
 
 
+def send(wire: Wire, source: tuple[str, int], count: int = 1) -> None:
+    for _ in range(count):
+        wire.port.datagram(wire.packet(bytes(160)), source, wire.now)
+
+
 def test_another_port_of_the_same_host_is_heard() -> None:
     wire = Wire()
-    wire.port.datagram(wire.packet(bytes(160)), (THERE[0], 5999), wire.now)
-    assert wire.port.counters.received == 1 and wire.port.remote == THERE
+    send(wire, (THERE[0], 5999), 5)
+    assert wire.port.counters.received == 3 and wire.port.remote == THERE
 
 
 def test_behind_a_nat_we_answer_where_it_came_from_and_stay_there() -> None:
     wire = Wire(latch=True)
-    wire.port.datagram(wire.packet(bytes(160)), NAT, wire.now)
+    send(wire, NAT, 3)
     wire.tick()
     assert wire.sent[-1][1] == NAT
-    wire.port.datagram(wire.packet(bytes(160)), ("203.0.113.9", 9), wire.now)
+    send(wire, ("203.0.113.9", 9), 9)
     wire.tick()
-    assert wire.sent[-1][1] == NAT and wire.port.counters.strange == 1
+    assert wire.sent[-1][1] == NAT and wire.port.counters.strange == 2 + 9
 
 
 def test_late_packets_of_the_place_before_do_not_draw_us_back() -> None:
     """Another phone takes over: what the first one still sends is left out, even where we follow packets."""
     wire = Wire(latch=True)
-    wire.port.datagram(wire.packet(bytes(160)), THERE, wire.now)
+    send(wire, THERE)
     wire.port.use(RtpFormat(codec("PCMU", 8000), 0, 0), NAT)
-    wire.port.datagram(wire.packet(bytes(160)), THERE, wire.now)
-    assert wire.port.remote == NAT and wire.port.counters.strange == 1
-    wire.port.datagram(wire.packet(bytes(160)), NAT, wire.now)
+    send(wire, THERE, 9)
+    assert wire.port.remote == NAT and wire.port.counters.strange == 9
+    send(wire, NAT)
     assert wire.port.remote == NAT and wire.port.counters.received == 2
     wire.now += 3.0
-    wire.port.datagram(wire.packet(bytes(160)), THERE, wire.now)
+    send(wire, THERE, 3)
     assert wire.port.remote == THERE, "a phone that only said that it moved"
 
 
 def test_who_was_told_of_comes_before_who_sent_first() -> None:
     wire = Wire(latch=True)
-    wire.port.datagram(wire.packet(bytes(160)), NAT, wire.now)
-    wire.port.datagram(wire.packet(bytes(160)), THERE, wire.now)
+    send(wire, NAT, 3)
+    send(wire, THERE)
     wire.tick()
     assert wire.sent[-1][1] == THERE
 
 
 def test_a_phone_behind_a_nat_stays_where_it_is_through_a_hold() -> None:
     wire = Wire(latch=True)
-    wire.port.datagram(wire.packet(bytes(160)), NAT, wire.now)
+    send(wire, NAT, 3)
     wire.port.use(RtpFormat(codec("PCMU", 8000), 0, 0), THERE)
     wire.tick()
     assert wire.sent[-1][1] == NAT
@@ -330,3 +353,139 @@ def test_a_held_peer_is_sent_nothing() -> None:
     wire.port.use(RtpFormat(law, 0, 0), NAT)
     wire.tick()
     assert wire.sent[-1][1] == NAT
+
+
+def test_time_goes_on_in_a_hold_and_a_new_spurt_begins_after_it() -> None:
+    """RFC 3550 §5.1: the listener can tell that nothing was lost, and how long it was."""
+    wire, law = Wire(), codec("PCMU", 8000)
+    wire.tick(sine(440, 8000, 0.02))
+    wire.port.use(RtpFormat(law, 0, 0, speaks=False), THERE)
+    for _ in range(500):
+        wire.tick()
+    wire.port.use(RtpFormat(law, 0, 0), THERE)
+    wire.tick(sine(440, 8000, 0.02))
+    before, after = wire.packets()
+    assert rtp.later(after.timestamp, before.timestamp, 32) == 501 * 160
+    assert after.marker and after.sequence == (before.sequence + 1) & 0xFFFF
+
+
+@pytest.mark.parametrize("ms", [10, 20, 30, 40, 60])
+def test_loss_does_not_make_the_delay_grow_whatever_the_length_of_packets(ms: int) -> None:
+    """A gap is as long as the packet that is missing."""
+    wire, law, size = Wire(), codec("PCMU", 8000), ms * 8
+    speech = law.encode(sine(200, 8000, ms / 1000))
+    sent = 0
+    for _ in range(3000):
+        while sent * ms < (wire.now - 50.0) * 1000 + 20:
+            data = wire.packet(speech, timestamp=sent * size)
+            sent += 1
+            if sent % 20:
+                wire.port.datagram(data, THERE, wire.now)
+        wire.tick()
+    assert wire.port.jitter.delay < 0.05 and wire.port.jitter.counters.dropped <= 10
+
+
+def test_what_opus_cannot_use_after_a_gap_is_not_the_end_of_the_port() -> None:
+    one, other = (Wire(fmt=RtpFormat(codec("OPUS", 48000), 111, 111)) for _ in range(2))
+    tone, heard = sine(200, 16000, 1.0), []
+    for n in range(50):
+        one.tick(tone[n * 320 : n * 320 + 320])
+        data = one.sent[-1][0]
+        if n % 10 != 5:
+            other.port.datagram(data[:12] + b"\xff\xff\xff" if n % 10 == 6 else data, THERE, other.now)
+        heard.append(other.tick())
+    assert {len(frame) for frame in heard} == {320}
+    assert float(np.abs(heard[-1]).max()) > 5000
+
+
+def test_keys_are_tones_where_the_other_side_knows_no_events() -> None:
+    wire, law = Wire(fmt=RtpFormat(codec("PCMU", 8000), 0, 0)), codec("PCMU", 8000)
+    other = Wire(fmt=RtpFormat(law, 0, 0, listens=True))
+    for key in "1#":
+        assert wire.port.press(key)
+    for _ in range(40):
+        wire.tick(None)
+        other.port.datagram(wire.sent[-1][0], THERE, other.now)
+        other.tick()
+    assert other.keys == ["1", "#"]
+    assert {p.payload_type for p in wire.packets()} == {0}
+
+
+def test_a_key_that_is_being_pressed_when_the_session_changes_is_left() -> None:
+    wire, law = Wire(), codec("PCMU", 8000)
+    wire.port.press("1")
+    wire.port.press("2")
+    wire.tick()
+    wire.port.use(RtpFormat(law, 0, 0), THERE)
+    for _ in range(30):
+        wire.tick()
+    wire.port.press("3")
+    wire.tick()
+    wire.port.use(RtpFormat(law, 0, 0, 101, frozenset({101})), THERE)
+    for _ in range(30):
+        wire.tick()
+    assert len(wire.sent) == 62
+
+
+# in the lanes -------------------------------------------------------------------------------------------------------
+
+
+class Batched(Wire):
+    """The same port in the lanes of a node: decoded and encoded there."""
+
+    def __init__(self, fmt: RtpFormat | None = None) -> None:
+        super().__init__(fmt=fmt)
+        self.failed: list[Exception] = []
+        self.lanes = Lanes(lambda port, error: self.failed.append(error))
+        self.rated = self.lanes.rated(self.port, 8000, 16000)
+
+    def tick(self, mix: Frame | None = None) -> Frame:
+        self.now += 0.02
+        self.lanes.gather()
+        frame = self.rated.read()
+        assert frame is not None
+        frame = np.copy(frame)
+        self.rated.write(None if mix is None else np.repeat(mix, 2), ())
+        self.lanes.scatter()
+        return frame
+
+
+def test_a_port_in_the_lanes_does_as_one_alone() -> None:
+    """Loss, noise, keys, other lengths, a hold and another law, at any time: the same packets and the same sound."""
+    law = codec("PCMU", 8000)
+    fmt = RtpFormat(law, 0, 0, 101, frozenset({101}), comfort=13)
+    alone, batched = Wire(fmt=fmt), Batched(fmt)
+    up, down = StreamResampler(8000, 16000), StreamResampler(16000, 8000)
+    speech, chance = sine(200, 8000, 0.02), random.Random(5)
+    laws = [RtpFormat(codec("PCMA", 8000), 8, 8, 101, frozenset({101})), fmt, replace(fmt, speaks=False), fmt]
+    for n in range(600):
+        kind, payload = 0, law.encode(speech)
+        if n % 50 == 30:
+            kind, payload = 13, bytes([50])
+        elif n % 90 == 45:
+            kind, payload = 101, rtp.build_event("5", 160, end=True)
+        elif n % 70 == 60:
+            payload = payload[:80]
+        data = alone.packet(payload, kind, timestamp=n * 160)
+        if chance.random() > 0.1:
+            for wire in (alone, batched):
+                wire.port.datagram(data, THERE, wire.now)
+        if n % 120 == 100:
+            for wire in (alone, batched):
+                wire.port.press("7")
+        if n % 140 == 139:
+            for wire in (alone, batched):
+                wire.port.use(laws[n // 140 % 4], THERE)
+        mix = None if n % 13 == 0 else speech
+        heard = up.process(alone.tick(None if mix is None else down.process(np.repeat(mix, 2))))
+        if mix is None:
+            down.process(np.zeros(320, np.int16))
+        assert np.abs(heard.astype(int) - batched.tick(mix)).max() <= 1
+    assert not batched.failed
+    assert len(alone.sent) == len(batched.sent)
+    for one, other in zip(alone.packets(), batched.packets(), strict=True):
+        assert one[:5] == other[:5]
+        if one.payload_type in (0, 8):
+            a, b = (codec("PCMA" if one.payload_type else "PCMU", 8000).decode(p.payload) for p in (one, other))
+            assert np.abs(a.astype(int) - b).max() <= 1024, "a step of the law where the sum fell to the other side"
+    assert alone.keys == batched.keys and alone.port.jitter.counters == batched.port.jitter.counters

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import socket
+import sys
+import time
 
 import pytest
 from tests.live import until
@@ -100,15 +102,81 @@ async def test_sending_to_nobody_is_counted_and_harms_nothing(monkeypatch: pytes
     pool, got = RtpSockets("127.0.0.1"), list[bytes]()
     one = pool.open(lambda data, source, now: got.append(data), nothing)
     one.transmit(b"x", ("127.0.0.1", 1))
+    pool.flush()
     pool.receive(0.0)
 
     def refuse(data: bytes, to: tuple[str, int]) -> int:
         raise OSError(errno.EPERM, "no")
 
-    one._sendto = refuse  # type: ignore[assignment]
+    one.sendto = refuse  # type: ignore[assignment]
     one.transmit(b"x", ("127.0.0.1", 1))
-    assert one.unsent == 1
+    assert one.unsent == 0, "nothing leaves before the tick ends"
+    pool.flush()
+    one.transmit(b"x", ("127.0.0.1", 70000))
+    one.transmit_now(b"x", ("127.0.0.1", 1))
+    pool.flush()
+    assert one.unsent == 3
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         sender.sendto(b"y", ("127.0.0.1", one.port))
         await until(lambda: read(pool, 0.0) or got)
     pool.close()
+
+
+async def test_a_packet_that_cannot_be_taken_costs_only_itself(caplog: pytest.LogCaptureFixture) -> None:
+    pool, got = RtpSockets("127.0.0.1"), list[bytes]()
+
+    def take(data: bytes, source: tuple[str, int], now: float) -> None:
+        if data == b"bad":
+            raise RuntimeError("a mistake of ours")
+        got.append(data)
+
+    one = pool.open(take, nothing)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        for data in (b"bad", b"good"):
+            sender.sendto(data, ("127.0.0.1", one.port))
+        await until(lambda: read(pool, 0.0) or got == [b"good"])
+    assert "could not be taken" in caplog.text
+    pool.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other kernels give no time stamps here")
+async def test_how_long_a_packet_waited_for_its_tick_is_known() -> None:
+    pool, waits = RtpSockets("127.0.0.1"), list[float]()
+    one = pool.open(nothing, nothing)
+    one.waited = waits.append
+    pool.receive(0.0)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sent = time.time()
+        sender.sendto(b"x", ("127.0.0.1", one.port))
+        await until(lambda: time.time() - sent > 0.015)
+        await until(lambda: read(pool, 0.0) or waits)
+    assert 0.01 < waits[0] <= time.time() - sent
+    pool.close()
+
+
+def test_what_came_while_the_clock_rested_is_thrown_away() -> None:
+    pool, got = RtpSockets("127.0.0.1"), list[bytes]()
+    one = pool.open(lambda data, source, now: got.append(data), nothing)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        for _ in range(100):
+            sender.sendto(b"old", ("127.0.0.1", one.port))
+        pool.discard()
+        sender.sendto(b"new", ("127.0.0.1", one.port))
+    pool.receive(0.0)
+    assert got == [b"new"]
+    pool.close()
+
+
+def test_no_descriptor_left_is_an_error_with_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool, real, opened = RtpSockets("127.0.0.1"), socket.socket, list[socket.socket]()
+
+    def scarce(family: int, kind: int) -> socket.socket:
+        if opened:
+            raise OSError(errno.EMFILE, "Too many open files")
+        opened.append(real(family, kind))
+        return opened[0]
+
+    monkeypatch.setattr(socket, "socket", scarce)
+    with pytest.raises(LegError, match="Too many open files; raise `ulimit -n`"):
+        pool.open(nothing, nothing)
+    assert opened[0].fileno() == -1, "the first of the pair was given back"

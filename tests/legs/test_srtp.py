@@ -47,3 +47,19 @@ def test_keys_that_are_none(bad: str) -> None:
     suite = "AES_CM_128_HMAC_SHA1_80"
     with pytest.raises(SipError):
         Srtp(suite, key(suite, 1), bad)
+
+
+def test_a_direction_whose_key_stays_goes_on_where_it_is() -> None:
+    """A re-INVITE after the numbers went round: the other side still knows that they did, and what it has sent."""
+    suite = "AES_CM_128_HMAC_SHA1_80"
+    one, two = Srtp(suite, key(suite, 1), key(suite, 2)), Srtp(suite, key(suite, 2), key(suite, 1))
+    for number in range(65000, 66000):
+        hidden = one.protect(rtp.build(0, number, number * 160, 7, bytes(160)))
+        assert two.unprotect(hidden) is not None
+    two = Srtp(suite, key(suite, 3), key(suite, 1), two)
+    assert two.unprotect(hidden) is None, "what was heard is not heard again"
+    packet = rtp.build(0, 66000, 66000 * 160, 7, bytes(160))
+    assert two.unprotect(one.protect(packet)) == packet
+    one = Srtp(suite, key(suite, 1), key(suite, 3), one)
+    back = rtp.build(0, 1, 160, 8, bytes(160))
+    assert one.unprotect(two.protect(back)) == back

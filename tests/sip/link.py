@@ -30,6 +30,11 @@ ANSWER = OFFER.replace(b"4000", b"5000")
 LATENCY = 0.01
 
 
+def shown(host: str) -> str:
+    """A host as it stands in a URI."""
+    return f"[{host}]" if ":" in host else host
+
+
 class Open:
     """A guard that lets everybody in."""
 
@@ -110,11 +115,26 @@ def _text(start: str, lines: list[str], body: bytes) -> bytes:
 class Link:
     """The air. `loses` is asked for each packet by its number; `log` has every message as it was sent."""
 
-    def __init__(self, transport: str = "udp", seed: int = 1, *, proxied: bool = False, forks: bool = False) -> None:
-        """`proxied`: a proxy lies between; `forks`: it calls two phones at once, theirs and the third's."""
+    def __init__(
+        self,
+        transport: str = "udp",
+        seed: int = 1,
+        *,
+        proxied: bool = False,
+        forks: bool = False,
+        hosts: tuple[str, str, str] = ("127.0.0.1", "127.0.0.2", "127.0.0.3"),
+    ) -> None:
+        """`proxied`: a proxy lies between; `forks`: it calls two phones at once, theirs and the third's.
+
+        `hosts`: the addresses of us, them and the third.
+        """
         self.now = 100.0
         self.log: list[tuple[float, str, Message]] = []
         self.loses: Callable[[int, Message], bool] = lambda number, message: False
+        self.bends: Callable[[str, bytes], bytes] = lambda who, data: data
+        """How somebody spells what it sends."""
+        self.answer: Callable[[bytes], bytes] = lambda offer: ANSWER if offer else OFFER
+        """What whoever is called describes, to an offer or to none."""
         self.repeats = 1
         self.account: Account | None = None
         """What we meet challenges with."""
@@ -122,14 +142,14 @@ class Link:
         self._flying: list[tuple[float, int, bytes, str, str]] = []  # when, order, what, to whom, from whom
         self._order = itertools.count()
         chance = random.Random(seed)
-        self.us = self._side("127.0.0.1", transport, chance, "a")
-        self.them = self._side("127.0.0.2", transport, chance, "b")
-        self.third = self._side("127.0.0.3", transport, chance, "c")
+        self.us = self._side(hosts[0], transport, chance, "a")
+        self.them = self._side(hosts[1], transport, chance, "b")
+        self.third = self._side(hosts[2], transport, chance, "c")
         self._proxy = Proxy([self.them.peer.host] + [self.third.peer.host] * forks) if proxied or forks else None
 
     def _side(self, host: str, transport: str, chance: random.Random, letter: str) -> Side:
         guard, words = Open(), (f"{letter}{n}" for n in itertools.count())
-        settings = Settings({transport: (host, 5060)})
+        settings = Settings({transport: (shown(host), 5060)})
         flow = 1 if transport != "udp" else 0
         endpoint = SipEndpoint(settings, guard, lambda: next(words), chance.random)
         return Side(endpoint, Peer(transport, host, 5060, flow), guard)
@@ -143,11 +163,12 @@ class Link:
         """Whether nobody has anything left to do or to remember."""
         return all(side.endpoint.idle and side.endpoint.next_deadline() is None for side in self.sides)
 
-    def call(self, offer: bytes = OFFER, target: str = "sip:bob@127.0.0.2") -> Session:
-        """We call them."""
-        uri = parse_uri(target)
-        caller = Address(Uri("sip", "alice", "127.0.0.1"), "Alice")
-        peer = self.them.peer if self._proxy is None else Peer(self._transport, Proxy.near, 5060)
+    def call(self, offer: bytes = OFFER, target: str = "", name: str = "Alice", to: Side | None = None) -> Session:
+        """We call them, or somebody else."""
+        called = to or self.them
+        uri = parse_uri(target or f"sip:bob@{shown(called.peer.host)}")
+        caller = Address(Uri("sip", "alice", shown(self.us.peer.host)), name)
+        peer = called.peer if self._proxy is None else Peer(self._transport, Proxy.near, 5060)
         session = self.us.endpoint.invite(uri, peer, caller, offer, self.now, account=self.account)
         self.us.sessions.append(session)
         self.flush()
@@ -171,10 +192,14 @@ class Link:
 
     def _post(self, data: bytes, source: str, to: str) -> None:
         """Put a packet into the air, unless it is to be lost."""
+        names = {self.us.peer.host: "us", self.them.peer.host: "them", self.third.peer.host: "third"}
+        if to not in names and self._proxy is None:
+            return  # nobody is there
+        who = names.get(source, "proxy")
+        data = self.bends(who, data)
         message, _ = parse(data)
         number = len(self.log)
-        names = {self.us.peer.host: "us", self.them.peer.host: "them", self.third.peer.host: "third"}
-        self.log.append((self.now, names.get(source, "proxy"), message))
+        self.log.append((self.now, who, message))
         if not self.loses(number, message):
             for _ in range(self.repeats):
                 self._flying.append((self.now + LATENCY, next(self._order), data, to, source))
@@ -194,10 +219,10 @@ class Link:
             side.sessions.append(event.session)
             if side.answers:
                 event.session.ring(self.now)
-                event.session.accept(ANSWER if event.offer else OFFER, self.now)
+                event.session.accept(self.answer(event.offer), self.now)
                 self.flush()
         elif isinstance(event, Reoffered) and side.answers:
-            event.session.reanswer(200, ANSWER, self.now)
+            event.session.reanswer(200, self.answer(event.offer), self.now)
             self.flush()
 
     def run(self, seconds: float) -> None:

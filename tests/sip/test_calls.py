@@ -7,7 +7,7 @@ from tests.sip.link import ANSWER, OFFER, Answered, Link, Over, Told
 
 from offhook.sip.endpoint import Verdict
 from offhook.sip.events import Incoming, Reanswered, Reoffered
-from offhook.sip.message import Message, Response
+from offhook.sip.message import Message, Response, tag
 
 PATIENCE = 32.0
 
@@ -140,7 +140,7 @@ def test_a_refusal_is_acknowledged_by_the_transaction(status: int) -> None:
 
 def test_a_refusal_whose_ack_is_lost_is_repeated() -> None:
     link = Link()
-    link.them.guard.verdict = Verdict(403)
+    link.them.answers = False
     lost = [2]
 
     def loses(number: int, message: Message) -> bool:
@@ -151,10 +151,27 @@ def test_a_refusal_whose_ack_is_lost_is_repeated() -> None:
 
     link.loses = loses
     link.call()
+    link.run(0.1)
+    link.them.sessions[0].refuse(403, link.now)
     link.run(60)
     assert len(link.sent("them", "403 INVITE")) == 3 and len(link.sent("us", "ACK")) == 3
-    assert link.us.story == ["Over 403"] and link.them.story == []
+    assert link.us.story == ["Over 403"] and link.them.story == ["Incoming", "Over 403"]
     assert link.us.endpoint.idle and link.them.endpoint.idle
+
+
+def test_who_is_not_let_in_gets_one_packet_and_leaves_nothing() -> None:
+    """A refusal before it is known who calls is no call (RFC 3261 §8.2.7): no repetition, no state, one tag."""
+    link = Link()
+    link.them.guard.verdict = Verdict(401)
+    link.loses = lambda number, message: isinstance(message, Response)
+    link.call()
+    link.run(3)
+    assert len(link.sent("us", "INVITE")) == len(link.sent("them", "401 INVITE")) == 3
+    assert link.them.endpoint.idle and link.them.endpoint.next_deadline() is None
+    assert len({tag(m, "to") for _, _, m in link.log if isinstance(m, Response)}) == 1
+    link.loses = lambda number, message: False
+    link.run(60)
+    assert link.messages[-1] == "us ACK" and link.us.story == ["Over 401"] and link.us.endpoint.idle
 
 
 def test_a_caller_gives_up() -> None:
@@ -201,6 +218,29 @@ def test_a_cancel_that_crosses_the_200_is_followed_by_a_bye() -> None:
     assert link.us.endpoint.idle and link.them.endpoint.idle
 
 
+def test_a_cancel_that_nobody_confirms_is_given_up_and_a_late_answer_hung_up() -> None:
+    """RFC 3261 §9.1: after 64 T1 the call is gone; who takes it all the same gets ACK and BYE (§13.2.2.4)."""
+    for late in (False, True):
+        link = Link()
+        link.them.answers = False
+        session = link.call()
+        link.run(1)
+        link.them.sessions[0].ring(link.now)
+        link.run(1)
+        link.loses = lambda number, message: not isinstance(message, Response) and message.method == "CANCEL"
+        session.hang_up(link.now)
+        link.run(40)
+        assert link.us.story[-1] == "Over 487" and not link.us.endpoint._sessions
+        if late:
+            link.them.sessions[0].accept(ANSWER, link.now)
+            link.run(1)
+            assert "Answered" not in link.us.story
+            assert link.messages[-4:] == ["them 200 INVITE", "us ACK", "us BYE", "them 200 BYE"]
+        link.run(80)
+        assert link.us.endpoint.idle and link.us.endpoint.next_deadline() is None
+        assert link.them.endpoint.idle is late
+
+
 def test_the_called_side_hangs_up_before_the_ack_has_come() -> None:
     link = Link()
     link.them.answers = False
@@ -222,6 +262,24 @@ def test_an_offer_in_the_answer() -> None:
     link.run(1)
     (answered,) = link.us.named(Answered)
     assert isinstance(answered, Answered) and answered.body == OFFER
+
+
+@pytest.mark.parametrize("reliably", [True, False])
+def test_what_came_with_183_is_the_answer_of_a_200_without_one(reliably: bool) -> None:
+    link = Link()
+    link.them.answers = False
+    link.call()
+    link.run(0.1)
+    theirs = link.them.sessions[0]
+    if not reliably:
+        theirs.invite.headers.remove("Supported")
+    theirs.ring(link.now, 183, ANSWER)
+    link.run(1)
+    theirs.accept(b"", link.now)
+    link.run(1)
+    assert ("us PRACK" in link.messages) is reliably
+    (answered,) = link.us.named(Answered)
+    assert isinstance(answered, Answered) and answered.body == ANSWER
 
 
 def test_early_media_then_the_answer() -> None:

@@ -233,6 +233,35 @@ def test_numbers_in_many_forms(uri: str, user: str) -> None:
     assert parse_uri(desk.session.invite.uri).user == user
 
 
+def test_our_contact_in_a_call_of_sips_is_one_of_sips() -> None:
+    """RFC 3261 §12.1.1; with the port that speaks TLS, where there is one."""
+    for local, contact in (
+        ({"udp": ("192.0.2.1", 5060)}, "<sips:offhook@192.0.2.1:5060>"),
+        ({"udp": ("192.0.2.1", 5060), "tls": ("192.0.2.1", 5061)}, "<sips:offhook@192.0.2.1:5061>"),
+    ):
+        desk = Desk(settings=Settings(local))
+        desk.get(invite(uri="sips:4567@192.0.2.1"))
+        desk.session.accept(ANSWER, desk.now)
+        assert desk.take()[-1].headers.get("contact") == [contact]
+        caller = Address(Uri("sip", "4567", "192.0.2.1"))
+        desk.endpoint.invite(parse_uri("sips:bob@192.0.2.7"), PEER, caller, OFFER, desk.now)
+        assert desk.take()[-1].headers.get("contact") == [contact]
+
+
+def test_ipv6_without_a_nat() -> None:
+    """A Via's brackets are no NAT: a BYE goes to the Contact."""
+    desk = Desk(settings=Settings({"udp": ("[2001:db8::1]", 5060)}))
+    text = invite().replace("192.0.2.7:5070;branch", "[2001:db8::7]:5070;rport;branch")
+    text = text.replace("<sip:bob@192.0.2.7:5070>", "<sip:bob@[2001:db8::9]:5080>")
+    peer = Peer("udp", "2001:db8::7", 5070)
+    desk.get(text, peer)
+    desk.session.accept(ANSWER, desk.now)
+    desk.get(head("ACK", to=our_tag(desk.take()), branch="z9hG4bKack"), peer)
+    desk.session.hang_up(desk.now)
+    desk.take()
+    assert desk.sent[-1][1] == Peer("udp", "2001:db8::9", 5080)
+
+
 # refusals -----------------------------------------------------------------------------------------------------------
 
 
@@ -333,6 +362,19 @@ def test_ack_and_bye_follow_contact_and_two_record_routes() -> None:
     (bye,) = desk.take()
     assert isinstance(bye, Request) and bye.uri == "sip:b2@192.0.2.99"
     assert bye.headers.get("route") == ack.headers.get("route")
+
+
+def test_a_phone_behind_a_nat_that_we_call() -> None:
+    """Its private Contact cannot be reached from here; the place that answers can. A public one is followed."""
+    place = Peer("udp", "198.51.100.9", 40000)
+    for contact, to in (("192.168.1.5:5060", place), ("192.0.2.99:5080", Peer("udp", "192.0.2.99", 5080))):
+        desk = Desk()
+        session, ours = dial(desk, place)
+        desk.get(reply(ours, 200, more=f"Contact: <sip:bob@{contact}>\n", body=ANSWER), place)
+        assert desk.sent[-1][1] == to
+        session.hang_up(desk.now)
+        (bye,) = desk.take()
+        assert isinstance(bye, Request) and bye.uri == f"sip:bob@{contact}" and desk.sent[-1][1] == to
 
 
 def test_a_repeated_200_gets_its_ack_again() -> None:

@@ -56,6 +56,16 @@ def test_several_contacts_the_newest_first_and_each_with_its_own_time() -> None:
     assert desk.registrar.users(150) == ["bob"] and desk.registrar.users(300) == []
 
 
+def test_who_registered_last_comes_first_whatever_its_time() -> None:
+    """A phone that has moved is rung where it is now."""
+    desk = Desk()
+    desk.send(NEAR, expires="3600", call="old")
+    desk.send("<sip:bob@192.0.2.7:5071>", expires="120", call="new", now=600)
+    assert desk.contacts(601) == ["sip:bob@192.0.2.7:5071", "sip:bob@192.0.2.7:5070"]
+    desk.send(NEAR, expires="60", call="old", now=700)
+    assert desk.contacts(701) == ["sip:bob@192.0.2.7:5070", "sip:bob@192.0.2.7:5071"]
+
+
 def test_refreshed_asked_for_and_removed() -> None:
     desk = Desk()
     desk.send(NEAR, expires="100")
@@ -82,7 +92,9 @@ def test_too_short_says_how_long() -> None:
     assert Desk().send(NEAR, expires="5").headers.get_first("min-expires") == "30"
 
 
-@pytest.mark.parametrize(("said", "seconds"), [(None, 3600), ("99999999999", LONGEST), ("soon", 3600)])
+@pytest.mark.parametrize(
+    ("said", "seconds"), [(None, 3600), ("99999999999", LONGEST), ("soon", 3600), ("9" * 5000, LONGEST), ("²", 3600)]
+)
 def test_how_long_when_it_is_not_said_or_too_long(said: str | None, seconds: int) -> None:
     answer = Desk().send(NEAR, expires=said)
     assert answer.headers.get("contact") == [f"{NEAR};expires={seconds}"]
@@ -99,9 +111,11 @@ def test_an_older_request_changes_nothing() -> None:
 def test_contacts_are_bounded() -> None:
     desk = Desk()
     desk.send(*(f"<sip:bob@192.0.2.{n}>" for n in range(CONTACTS)))
-    assert desk.send("<sip:bob@192.0.2.200>", now=1).status_code == 200
+    assert desk.send("<sip:bob@192.0.2.200>").status_code == 200
     assert len(desk.contacts(1)) == CONTACTS
     assert desk.contacts(1)[0] == "sip:bob@192.0.2.200" and "sip:bob@192.0.2.0" not in desk.contacts(1)
+    assert desk.send(*(f"<sip:bob@192.0.3.{n}>" for n in range(CONTACTS + 1))).status_code == 403
+    assert desk.contacts(1)[0] == "sip:bob@192.0.2.200"
 
 
 def test_the_way_back_through_a_nat_and_along_a_connection() -> None:

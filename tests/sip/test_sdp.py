@@ -95,7 +95,15 @@ def test_opus_is_answered_with_our_own_parameters() -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "port", "muxed"), [("a=rtcp:27001", 27001, False), ("a=rtcp-mux", 26000, True), ("a=x", 26001, False)]
+    ("line", "port", "muxed"),
+    [
+        ("a=rtcp:27001", 27001, False),
+        ("a=rtcp-mux", 26000, True),
+        ("a=x", 26001, False),
+        ("a=rtcp:99999", 26001, False),
+        ("a=rtcp:0", 26001, False),
+        ("a=rtcp:²", 26001, False),
+    ],
 )
 def test_where_reports_go(line: str, port: int, muxed: bool) -> None:
     """RFC 3605, RFC 5761 §5.1.1: one port only if they ask for it."""
@@ -103,6 +111,16 @@ def test_where_reports_go(line: str, port: int, muxed: bool) -> None:
     ours, agreed = answer_to(offer, OURS, bytes)
     assert agreed.rtcp_port == port
     assert ("a=rtcp-mux" in write(ours, 7, 1, offer).decode()) is muxed
+
+
+def test_there_is_no_port_above_the_last() -> None:
+    assert settled(BARESIP.replace("m=audio 26000", "m=audio 65535")).rtcp_port == 65535
+
+
+@pytest.mark.parametrize("text", ["m=audio 1 RTP/AVP 0\n" * 33, "m=audio 1 RTP/AVP" + " 0" * 129, "a=x\n" * 5000])
+def test_descriptions_are_bounded(text: str) -> None:
+    with pytest.raises(SipError, match="more than|longer than"):
+        description(STATIC_ONLY + text)
 
 
 def test_dynamic_payload_numbers_are_theirs() -> None:
@@ -206,6 +224,58 @@ def test_encrypted_media_is_answered_with_a_key_of_our_own() -> None:
     text = write(ours, 1, 1, offer).decode()
     assert "m=audio 4000 RTP/SAVP 8 96\r\n" in text
     assert f"a=crypto:3 AES_CM_128_HMAC_SHA1_80 inline:{'A' * 40}\r\n" in text
+
+
+KEY = "inline:d0RmdmcmVCspeEc3QGZiNWpVLFJhQX1cfHAwJSoj"
+SUITE = "AES_CM_128_HMAC_SHA1_80"
+
+
+def secured_by(*lines: str) -> str:
+    return BARESIP.replace("RTP/AVP", "RTP/SAVP") + "".join(f"a=crypto:{line}\n" for line in lines)
+
+
+def offered(*lines: str) -> Description:
+    return description(secured_by(*lines))
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        f"1 {SUITE} {KEY}|2^20|1:4",
+        f"1 {SUITE} {KEY};inline:x",
+        f"1 {SUITE} {KEY} UNENCRYPTED_SRTP",
+        f"1 {SUITE} {KEY}|2^20 KDR=1 WSH=128",
+        f"1 {SUITE} {KEY} FEC_ORDER=FEC_SRTP",
+        f"² {SUITE} {KEY}",
+        f"{'9' * 5000} {SUITE} {KEY}",
+        f"1 {SUITE}",
+    ],
+)
+def test_a_crypto_line_that_asks_for_more_than_we_do_is_passed_over(first: str) -> None:
+    """RFC 4568 §§6.1, 6.3: several keys, and media that is made otherwise; alone it is refused."""
+    _, agreed = answer_to(offered(first, f"2 {SUITE} {KEY}|2^20 WSH=128 -x=1"), OURS, bytes)
+    assert agreed.theirs is not None and (agreed.theirs.tag, agreed.theirs.key) == (2, f"{KEY}|2^20")
+    with pytest.raises(SipError, match="suites"):
+        answer_to(offered(first), OURS, bytes)
+    mine = replace(OURS, profile="RTP/SAVP", cryptos=(new_crypto(1, SUITE, bytes),))
+    with pytest.raises(SipError, match="suite"):
+        agree(mine, offered(first).audio)
+
+
+def test_our_key_is_kept_while_theirs_is() -> None:
+    """Packets go on being counted under it; a new key of theirs, or another line, begins anew on both sides."""
+    keys = iter(range(1, 9))
+
+    def fresh(size: int) -> bytes:
+        return bytes([next(keys)]) * size
+
+    offer = offered(f"2 {SUITE} {KEY}")
+    _, first = answer_to(offer, OURS, fresh)
+    _, held = answer_to(description(secured_by(f"2 {SUITE} {KEY}") + "a=sendonly\n"), OURS, fresh, first)
+    assert held.ours == first.ours and held.theirs == first.theirs
+    for other in (f"2 {SUITE} {KEY[:-4]}AAAA", f"3 {SUITE} {KEY}", f"2 AES_CM_128_HMAC_SHA1_32 {KEY}"):
+        _, changed = answer_to(offered(other), OURS, fresh, held)
+        assert changed.ours is not None and held.ours is not None and changed.ours.key != held.ours.key
 
 
 def test_encryption_that_only_one_side_wants_or_can_do() -> None:

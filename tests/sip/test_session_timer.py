@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tests.sip.link import Link, Over
+from tests.sip.test_endpoint import Desk, invite, statuses
 
 from offhook.sip.message import Request, Response
 
@@ -75,6 +76,16 @@ def test_an_interval_below_the_least_is_refused_with_the_least(method: str) -> N
     final = answers[-1]
     assert final.status_code == 422 and final.headers.get_first("min-se") == "90"
     assert session.state == "up"
+
+
+def test_who_knows_no_timers_gets_no_422() -> None:
+    """A proxy has asked on its behalf (RFC 4028 §9): we refresh, as often as is sensible at the most."""
+    desk = Desk()
+    assert statuses(desk.get(invite(more="Session-Expires: 60\n"))) == [100]
+    desk.session.accept(b"", desk.now)
+    (answer,) = desk.take()
+    assert answer.headers.get_first("session-expires") == "90;refresher=uas"
+    assert statuses(Desk().get(invite(more="Session-Expires: 60\nSupported: timer\n"))) == [100, 422]
 
 
 def test_a_422_is_met_with_a_longer_interval() -> None:

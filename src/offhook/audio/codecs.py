@@ -87,15 +87,20 @@ class _Memoryless:
         raise NotImplementedError
 
 
-class _Law(_Memoryless):
-    """G.711 in one of its two laws."""
+class Law(_Memoryless):
+    """G.711 in one of its two laws: tables, by which the frames of many calls can be coded in one go (lanes.py)."""
 
     rate = clock = 8000
 
     def __init__(self, name: str, decoded: Frame, encoded: npt.NDArray[np.uint8]) -> None:
         self.name = name
         self.decoded = decoded
+        """Samples by code."""
         self.encoded = encoded
+        """Codes by sample, as 16 bits without a sign."""
+        self.floats: npt.NDArray[np.float32] = decoded.astype(np.float32)
+        self.quiet = int(encoded[0])
+        """The code of silence."""
 
     def decode(self, payload: bytes) -> Frame:
         """See `Codec`."""
@@ -126,10 +131,10 @@ class _Linear(_Memoryless):
 
 
 @lru_cache(maxsize=2)
-def _law(name: str) -> _Law:
+def _law(name: str) -> Law:
     if name == "PCMU":
-        return _Law(name, _mulaw_decode(), _mulaw_encode())
-    return _Law(name, _alaw_decode(), _alaw_encode())
+        return Law(name, _mulaw_decode(), _mulaw_encode())
+    return Law(name, _alaw_decode(), _alaw_encode())
 
 
 NAMES: Final = ("PCMU", "PCMA", "G722", "OPUS", "L16")

@@ -18,12 +18,11 @@ _FULL = 32768.0
 
 
 class ComfortNoise:
-    """White noise at `rate` Hz; `on` from when a `level` is told until somebody turns it off."""
+    """White noise at `rate` Hz, none until a `level` is told."""
 
-    __slots__ = ("_at", "_gain", "_table", "on")
+    __slots__ = ("_at", "_gain", "_table")
 
     def __init__(self, rate: int) -> None:
-        self.on = False
         self._table = _noise(rate)
         self._gain = 0.0
         self._at = 0
@@ -32,7 +31,6 @@ class ComfortNoise:
         """Take a packet: its first byte is the level in -dBov, 0 to 127 (§3.1); an empty one changes nothing."""
         if payload:
             self._gain = 10.0 ** (-(payload[0] & 0x7F) / 20)
-        self.on = True
 
     def next(self, samples: int) -> Frame:
         """The next stretch of noise, at most a second."""

@@ -51,13 +51,17 @@ class Concealer:
         good[: self._overlap] = good[: self._overlap] * blend + tail * (1 - blend)
         return np.rint(good).astype(np.int16)
 
-    def conceal(self) -> Frame:
-        """A frame for one that is missing."""
+    @property
+    def running(self) -> bool:
+        """Whether the last that it gave was made up: the next good frame must be `heard` for what it becomes."""
+        return self._period is not None
+
+    def conceal(self, samples: int | None = None) -> Frame:
+        """So many samples for what is missing; a frame when nobody says."""
         if self._period is None:
             self._period = self._pitch()
             self._phase = 0
-        frame = np.rint(self._next(self._frame)).astype(np.int16)
-        return frame
+        return np.rint(self._next(self._frame if samples is None else samples)).astype(np.int16)
 
     def _history(self) -> npt.NDArray[np.float32]:
         """The last 60 ms, zeros where there was nothing yet."""

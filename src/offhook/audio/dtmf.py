@@ -26,7 +26,10 @@ _WINDOWS = 2
 
 
 class KeyDetector:
-    """One stream at `rate` Hz: `hear` every frame; it returns a key when one begins."""
+    """One stream at `rate` Hz: `hear` every frame; it returns a key when one begins.
+
+    A frame that was lost and made up is not `real`: that a key is not in it says nothing.
+    """
 
     def __init__(self, rate: int) -> None:
         size = 2 * samples_per_frame(rate)
@@ -42,13 +45,17 @@ class KeyDetector:
         self._candidate = ""
         self._seen = 0
         self._told = ""
+        self._blind = 0  # windows in which something made up is
 
-    def hear(self, frame: Frame) -> str:
+    def hear(self, frame: Frame, *, real: bool = True) -> str:
         """Take a frame of 20 ms; a key that begins, else nothing."""
+        self._blind = max(self._blind - 1, 0) if real else len(self._recent) // self._frame
         recent = self._recent
         recent[: self._frame] = recent[self._frame :]
         recent[self._frame :] = frame
         key = self._key()
+        if not key and self._blind:
+            return ""
         if key and key == self._candidate:
             self._seen += 1
         else:

@@ -72,14 +72,46 @@ def matrix(from_rate: int, to_rate: int) -> Matrix:
     return weights
 
 
-def block_process(inputs: npt.NDArray[np.float32], weights: Matrix, out: npt.NDArray[np.int16]) -> None:
-    """Resample many calls at once: `inputs` (rows, history + samples in) into `out` (rows, samples out).
+class BlockResampler:
+    """Many calls at once, a row each: put frames into `inputs`, `run`, and read `outputs`. Rows start after silence.
 
-    Each row of `inputs` is the end of that call's earlier input and then its frame; `weights` is what `matrix`
-    gives. Results are rounded and saturate.
+    What is between is allocated once for all blocks alike, which run one after another.
     """
-    pieces = _pieces(np.ascontiguousarray(inputs), weights).reshape(-1, len(weights))
-    out[...] = _limited(pieces @ weights).reshape(out.shape)
+
+    __slots__ = (
+        "_all", "_gathered", "_heads", "_past", "_pieces", "_product", "_tails", "_weights", "inputs", "outputs"
+    )  # fmt: skip
+
+    def __init__(self, rows: int, from_rate: int, to_rate: int) -> None:
+        self._weights = matrix(from_rate, to_rate)
+        self._past = past = history(from_rate, to_rate)
+        self._all: npt.NDArray[np.float32] = np.zeros((rows, past + samples_per_frame(from_rate)), np.float32)
+        self._heads, self._tails = self._all[:, :past], self._all[:, self._all.shape[1] - past :]
+        self.inputs = self._all[:, past:]
+        """(rows, samples in), float32."""
+        self.outputs: npt.NDArray[np.int16] = np.zeros((rows, samples_per_frame(to_rate)), np.int16)
+        """(rows, samples out), rounded and held within 16 bits."""
+        self._pieces = _pieces(self._all, self._weights)
+        self._gathered, self._product = _scratch(rows, from_rate, to_rate)
+
+    def run(self) -> None:
+        """Convert every row's frame and keep its tail for the next."""
+        np.copyto(self._gathered.reshape(self._pieces.shape), self._pieces)
+        np.matmul(self._gathered, self._weights, out=self._product)
+        self.outputs[...] = _limited(self._product).reshape(self.outputs.shape)
+        if self._past:
+            self._heads[...] = self._tails
+
+    def forget(self, row: int) -> None:
+        """A row starts after silence again."""
+        self._all[row] = 0
+
+
+@cache
+def _scratch(rows: int, from_rate: int, to_rate: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """The pieces of a block side by side, and what the weights make of them."""
+    inputs, outputs = matrix(from_rate, to_rate).shape
+    return np.empty((rows * _PIECES, inputs), np.float32), np.empty((rows * _PIECES, outputs), np.float32)
 
 
 class StreamResampler:
@@ -240,5 +272,4 @@ def _pieces(inputs: npt.NDArray[np.float32], weights: Matrix) -> npt.NDArray[np.
 def _limited(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """The same array, rounded and held within 16 bits."""
     np.rint(values, out=values)
-    np.maximum(values, _LOWEST, out=values)
-    return np.minimum(values, _HIGHEST, out=values)
+    return np.clip(values, _LOWEST, _HIGHEST, out=values)

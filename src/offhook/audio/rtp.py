@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 _HEAD = struct.Struct(">BBHII")
 _EVENT = struct.Struct(">BBH")
+HEAD_SIZE = _HEAD.size
 MAX_PACKET = 2048
 
 KEYS: Final = "0123456789*#ABCD"
@@ -53,6 +54,12 @@ def build(kind: int, sequence: int, timestamp: int, ssrc: int, payload: bytes, *
     """A packet of a payload type, without extension and padding; numbers are cut to their width."""
     second = kind | (0x80 if marker else 0)
     return _HEAD.pack(0x80, second, sequence & 0xFFFF, timestamp & 0xFFFFFFFF, ssrc) + payload
+
+
+def put_head(packet: memoryview, kind: int, sequence: int, timestamp: int, ssrc: int, *, marker: bool = False) -> None:
+    """Write the head into a packet whose payload is there already, behind `HEAD_SIZE` bytes; numbers as in `build`."""
+    second = kind | (0x80 if marker else 0)
+    _HEAD.pack_into(packet, 0, 0x80, second, sequence & 0xFFFF, timestamp & 0xFFFFFFFF, ssrc)
 
 
 def later(new: int, old: int, bits: int) -> int:

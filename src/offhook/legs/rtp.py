@@ -2,73 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from offhook.audio import rtcp, rtp
-from offhook.audio.bridge import Member
-from offhook.audio.codecs import Codec
+from offhook.audio.codecs import Codec, Law
 from offhook.audio.comfort import ComfortNoise
 from offhook.audio.conceal import Concealer
 from offhook.audio.dtmf import KeyDetector
 from offhook.audio.jitter import Due, JitterBuffer
 from offhook.audio.pcm import FRAMES_PER_SECOND, Frame, samples_per_frame, silence
 from offhook.errors import AudioError
+from offhook.legs.key_events import KeyReceiver
+from offhook.legs.latch import Address, Latch
 from offhook.legs.rtcp import INTERVAL_FRAMES, RtcpReports
+from offhook.legs.rtp_sender import RtpFormat as RtpFormat
+from offhook.legs.rtp_sender import RtpSender
 from offhook.legs.srtp import Srtp
 
-Address = tuple[str, int]
 QUIET_LEVEL = 200
 """Samples below this are a pause in which a frame may be left out."""
-FORMER_SECONDS = 2.0
-"""How long packets from the place before are left out when the other side has moved."""
-EVENT_MS = 160
-"""How long a key of ours is held."""
-EVENT_ENDS = 3
-"""How often the end of a key is sent (RFC 4733 §2.5.1.4)."""
+LAW_FRAME = 160
+"""Bytes of a frame of G.711."""
+PAYLOADS = 3
+"""What a concealer goes on from: 60 ms."""
 
 
 @dataclass(slots=True)
 class RtpCounters:
-    """What passed; `strange` came from somebody else or was no packet of ours."""
+    """What came; `strange` came from somebody else or was no packet of ours."""
 
-    sent: int = 0
     received: int = 0
     strange: int = 0
-    octets_sent: int = 0
     events: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class RtpFormat:
-    """What was agreed for a stream: payload types each way, those of telephone-event, and whether each side speaks.
-
-    `comfort`: payload type of comfort noise. `listens`: keys are to be heard in the sound too.
-    """
-
-    codec: Codec
-    send: int
-    receive: int
-    send_event: int | None = None
-    receive_events: frozenset[int] = frozenset()
-    speaks: bool = True
-    hears: bool = True
-    comfort: int | None = None
-    listens: bool = False
 
 
 class RtpPort:
     """One stream each way. `transmit` puts a datagram on the wire; `clock` gives monotonic seconds.
 
     `on_key` is called inside a tick for every key that the other side presses. `transmit_control` sends reports (RTCP),
-    from their own socket; `name` is who we are in them.
+    from their own socket; `name` is who we are in them. `latch`: whose packets are heard and where ours go.
     """
 
     def __init__(
         self,
-        transmit: Callable[[bytes, Address], None],
+        transmit: Callable[[bytes | memoryview, Address], None],
         clock: Callable[[], float],
         *,
         ssrc: int,
@@ -80,33 +60,28 @@ class RtpPort:
         name: str = "offhook",
     ) -> None:
         self.rate = 8000
+        self.law: Law | None = None
+        """See `CodedPort`."""
         self.counters = RtpCounters()
-        self.remote: Address | None = None
         self.heard_at: float | None = None
         """When the last packet came."""
-        self.frames = 0
-        """Frames that were sent to the endpoint: what it has heard, on the time line of the call."""
-        self._transmit = transmit
+        self.latch = Latch(anywhere=latch)
+        self.sender = RtpSender(transmit, self.latch, ssrc=ssrc, sequence=sequence, timestamp=timestamp)
+        self.write, self.write_packet = self.sender.write, self.sender.write_packet
+        """See `Port` and `CodedPort`."""
         self._clock = clock
         self._on_key = on_key
-        self._latch = latch
-        self._latched = False
-        self._signalled: Address | None = None
-        self._former: Address | None = None
-        self._former_until = 0.0
         self._format: RtpFormat | None = None
         self._jitter = JitterBuffer(8000)
         self._concealer = Concealer(8000)
+        self._payloads: list[bytes] = []  # heard last, and not yet told to the concealer
         self._noise: ComfortNoise | None = None
         self._detector: KeyDetector | None = None
+        self._due: rtp.Packet | Due | None = None  # taken from the buffer, and no frame of the law
+        self._made_up = False  # something in this frame is
         self._rest: Frame = np.zeros(0, np.int16)
         self._size, self._step = samples_per_frame(8000), 160
         self._quiet = silence(8000)
-        self._quiet_payload = b""
-        self._ssrc = ssrc
-        self._sequence = sequence
-        self._timestamp = timestamp
-        self._talking = False
         self._srtp: Srtp | None = None
         self._transmit_control = transmit_control
         self._reports = RtcpReports(ssrc, name)
@@ -114,9 +89,12 @@ class RtpPort:
         # The first report after 1 to 5 s, by the SSRC: streams that begin together do not report together (§6.2).
         self._report_at = FRAMES_PER_SECOND + ssrc % (INTERVAL_FRAMES - FRAMES_PER_SECOND)
         self._sent_before = 0
-        self._key_seen: tuple[int, str] | None = None
-        self._keys: list[str] = []
-        self._key: tuple[str, int, int, int] | None = None  # key, its time stamp, ticks so far, ends sent
+        self._keys = KeyReceiver()
+
+    @property
+    def remote(self) -> Address | None:
+        """Where packets go."""
+        return self.latch.remote
 
     @property
     def jitter(self) -> JitterBuffer:
@@ -133,7 +111,7 @@ class RtpPort:
         counters, jitter, there = self.counters, self._jitter, self._reports.figures
         return {
             "codec": "" if self._format is None else self._format.codec.name,
-            "sent": counters.sent,
+            "sent": self.sender.sent,
             "received": counters.received,
             "lost": jitter.counters.lost,
             "late": jitter.counters.late,
@@ -144,154 +122,194 @@ class RtpPort:
             "lostTherePercent": None if there.lost_there is None else round(there.lost_there * 100, 1),
         }
 
-    def use(self, fmt: RtpFormat, remote: Address, control: Address | None = None) -> None:
-        """Speak this from now on, to this address; for a changed session too. `control`: where reports go."""
+    def use(self, fmt: RtpFormat, remote: Address, control: Address | None = None, near: str = "") -> None:
+        """Speak this from now on, to this address; for a changed session too. `control`: where reports go.
+
+        `near`: the host that the signalling comes from; a phone behind a NAT speaks from there too.
+        """
         before = self._format
         if before is not None and (before.codec.name, before.codec.clock) == (fmt.codec.name, fmt.codec.clock):
             fmt = replace(fmt, codec=before.codec)  # it goes on with what it remembers
         elif before is None or (before.codec.clock, before.codec.rate) != (fmt.codec.clock, fmt.codec.rate):
             self._begin(fmt.codec)
+        else:
+            self._know_payloads(before.codec)
         self._format = fmt
-        if self._signalled != remote:
-            # What comes from where they were before is late; it must not draw us back.
-            self._former, self._former_until = self.remote, self._clock() + FORMER_SECONDS
-            self.remote, self._signalled, self._latched = remote, remote, False
+        self.law = fmt.codec if isinstance(fmt.codec, Law) else None
+        self.latch.signal(remote, near, self._clock())
         self._control = control
-        self._noise = None
+        if fmt.comfort is None:
+            self._noise = None
         if not fmt.listens:
             self._detector = None
         elif self._detector is None:
             self._detector = KeyDetector(fmt.codec.rate)
-        self._quiet_payload = b"" if fmt.codec.remembers else fmt.codec.encode(self._quiet)
+        self.sender.use(fmt)
 
     def _begin(self, codec: Codec) -> None:
         """Another rate: nothing of what was before can be used."""
         self.rate = codec.rate
-        self._jitter = JitterBuffer(codec.clock)
+        self._jitter.change(codec.clock)
         self._concealer = Concealer(codec.rate)
-        self._detector = None
+        self._payloads.clear()
+        self._detector = self._noise = self._due = None
         self._rest = self._rest[:0]
         self._quiet = silence(codec.rate)
         self._size, self._step = samples_per_frame(codec.rate), codec.clock // FRAMES_PER_SECOND
 
+    @property
+    def srtp(self) -> Srtp | None:
+        """What encrypts, if anything."""
+        return self._srtp
+
     def secure(self, srtp: Srtp | None) -> None:
         """Encrypt what is sent, and take only what is encrypted; None: plain media."""
-        self._srtp = srtp
+        self._srtp = self.sender.srtp = srtp
 
     def datagram(self, data: bytes, source: Address, now: float) -> None:
         """Take one datagram from the network."""
         if self._srtp is not None and not rtcp.is_rtcp(data):
             data = self._srtp.unprotect(data) or b""
         packet, fmt = rtp.parse(data), self._format
-        if packet is None and rtcp.is_rtcp(data):
-            self.control(data, source, now)
+        if packet is None or fmt is None:
+            if rtcp.is_rtcp(data):
+                self.control(data, source, now)
+            else:
+                self.counters.strange += 1
             return
-        if packet is None or fmt is None or not self._trusted(source, now):
+        kind = packet.payload_type
+        sound = kind == fmt.receive
+        if not (sound or kind in fmt.receive_events or kind == fmt.comfort):
             self.counters.strange += 1
             return
-        if packet.payload_type == fmt.receive:
+        if source != self.latch.source and not self.latch.admits(source, packet, now, self.heard_at):
+            self.counters.strange += 1
+            return
+        self.heard_at = now
+        if sound:
             self.counters.received += 1
-            self.heard_at = now
             self._jitter.put(packet, now)
-        elif packet.payload_type in fmt.receive_events:
-            self.heard_at = now
-            self._event(packet)
-        elif packet.payload_type == fmt.comfort:
-            self.heard_at = now
+        elif kind == fmt.comfort:
             self._jitter.put(packet, now)
         else:
-            self.counters.strange += 1
+            self.counters.events += 1
+            self._jitter.other(packet.sequence)
+            if key := self._keys.take(packet):
+                self._on_key(key)
+
+    def waited(self, seconds: float) -> None:
+        """A packet had been there for so long before it was read: part of the delay."""
+        before = self._jitter.waited_before
+        self._jitter.waited_before = before + (seconds - before) / 4 if before else seconds
 
     def control(self, data: bytes, source: Address, now: float) -> None:
         """Take one datagram of reports, from the port beside or from the same (RFC 5761)."""
-        fmt = self._format
+        fmt, latch = self._format, self.latch
         if self._srtp is not None:
             data = self._srtp.unprotect_control(data) or b""
-        known = self.remote is not None and source[0] in (self.remote[0], self._control and self._control[0])
+        known = latch.knows(source[0]) or (self._control is not None and source[0] == self._control[0])
         if fmt is None or not known or not self._reports.take(data, now, fmt.codec.clock):
             self.counters.strange += 1
             return
         self.heard_at = now
-        if self._latch:
+        if latch.anywhere or self._control is None or source[0] != self._control[0]:
             self._control = source
 
     def farewell(self) -> None:
         """Say that we leave (RFC 3550 §6.6)."""
-        if self._format is not None and self.frames:
-            self._report(self._format, bye=True)
+        if self._format is not None and self.sender.frames:
+            self._report(bye=True)
 
-    def press(self, key: str) -> None:
-        """Send a key as a telephone event; keys queue up."""
-        self._keys.append(key)
+    def press(self, key: str) -> bool:
+        """Send a key, as an event or as a tone as the other side knows them; keys queue up. False: too many wait."""
+        return self.sender.keys.press(key)
 
     # Port -------------------------------------------------------------------------------------------------------
+
+    def read_payload(self) -> bytes | None:
+        """See `CodedPort`: what comes of an even stream without loss, as it came."""
+        if self.sender.frames >= self._report_at:
+            self._report()
+        if self._due is not None or self._detector is not None or self._concealer.running or len(self._rest):
+            return None
+        jitter = self._jitter
+        due = jitter.take(self._clock(), LAW_FRAME)
+        if type(due) is not rtp.Packet or len(payload := due.payload) != LAW_FRAME or not self._plain(due):
+            self._due = due
+            return None
+        jitter.played(LAW_FRAME)
+        payloads = self._payloads
+        payloads.append(payload)
+        if len(payloads) > PAYLOADS:
+            del payloads[0]
+        if jitter.unsettled:
+            assert self._format is not None
+            self._settle(self._format.codec.decode(payload))
+        return payload
+
+    def _plain(self, due: rtp.Packet) -> bool:
+        """Whether a packet is of the codec that is spoken, and nothing else is to end before it."""
+        return self._format is not None and due.payload_type == self._format.receive and self._noise is None
 
     def read(self) -> Frame | None:
         """What the endpoint says in this frame; silence when nothing is there, for it has not left."""
         fmt = self._format
         if fmt is None:
             return self._quiet
-        size, jitter, rest = self._size, self._jitter, self._rest
-        if not len(rest) and len(frame := self._part(fmt, self._clock())) == size:
+        if self.sender.frames >= self._report_at:
+            self._report()
+        size, rest = self._size, self._rest
+        if not len(rest) and len(frame := self._part(fmt)) == size:
             pass  # packets of 20 ms, as nearly all send
         else:
             # Packets of another length: what is left over comes first the next time.
             rest = rest if len(rest) else frame
             while len(rest) < size:
-                rest = np.concatenate((rest, self._part(fmt, self._clock())))
+                rest = np.concatenate((rest, self._part(fmt)))
             frame, self._rest = rest[:size], rest[size:]
-        if jitter.unsettled and jitter.waiting:
-            jitter.settle(silent=int(frame.max(initial=0)) < QUIET_LEVEL)
-        if self._detector is not None and (key := self._detector.hear(frame)):
+            self._jitter.left(len(self._rest) * self._step // size, self._clock())
+        if self._jitter.unsettled:
+            self._settle(frame)
+        if self._detector is not None and (key := self._detector.hear(frame, real=not self._made_up)):
             self._on_key(key)
+        self._made_up = False
         return frame
-
-    def write(self, mix: Frame | None, heard: Sequence[Member]) -> None:
-        """Send the endpoint what it hears in this frame."""
-        fmt, remote = self._format, self.remote
-        self.frames += 1
-        if self.frames >= self._report_at and fmt is not None:
-            self._report(fmt)
-        if fmt is None or remote is None or not fmt.speaks:
-            return
-        if self._keys or self._key is not None:
-            self._send_key(fmt, remote, self._step)
-        else:
-            if mix is None:
-                payload = self._quiet_payload or fmt.codec.encode(self._quiet)
-            else:
-                payload = fmt.codec.encode(mix)
-            self._send(fmt.send, payload, self._timestamp, not self._talking, remote)
-            self._talking = True
-        self._timestamp += self._step
 
     # inside -----------------------------------------------------------------------------------------------------
 
-    def _part(self, fmt: RtpFormat, now: float) -> Frame:
-        """What is due: a packet's samples, or a frame in the place of a missing one."""
-        due = self._jitter.take(now, self._step)
+    def _part(self, fmt: RtpFormat) -> Frame:
+        """What is due: a packet's samples, or so much in the place of what is missing."""
+        due, self._due = self._due, None
+        if due is None:
+            due = self._jitter.take(self._clock(), self._step)
         if type(due) is not rtp.Packet:  # the quickest way to ask, fifty times a second
-            return self._absent(fmt, due)
+            return self._absent(fmt, due, self._jitter.gap * self._size // self._step)
         if due.payload_type != fmt.receive:
             self._jitter.played(self._step)
             if due.payload_type == fmt.comfort:
                 return self._begin_noise(due.payload)
-            return self._absent(fmt, Due.LOST)  # of the codec before
-        if self._noise is not None:
-            self._noise.on = False
+            return self._absent(fmt, Due.LOST, self._size)  # of the codec before
+        self._noise = None
         samples = self._decode(fmt, due.payload)
         self._jitter.played(len(samples) * self._step // self._size)
         return samples
 
-    def _absent(self, fmt: RtpFormat, due: object) -> Frame:
-        """A frame for a packet that is missing, and for one that was never sent."""
-        if self._noise is not None and self._noise.on:
-            return self._noise.next(self._size)
+    def _absent(self, fmt: RtpFormat, due: object, samples: int) -> Frame:
+        """So much for a packet that is missing, and for one that was never sent."""
+        if self._noise is not None:
+            return self._noise.next(samples)
         if due is Due.NOTHING:
-            return self._quiet
-        if fmt.codec.conceals:
-            return fmt.codec.conceal(self._size, self._jitter.following())
-        return self._concealer.conceal()
+            return self._quiet[:samples]
+        self._made_up = True
+        if not fmt.codec.conceals:
+            self._know_payloads(fmt.codec)
+            return self._concealer.conceal(samples)
+        for following in (self._jitter.following(), None):
+            try:
+                return fmt.codec.conceal(samples, following)
+            except AudioError:
+                continue  # what follows is no packet of the codec, or the gap is of no length that it knows
+        return self._quiet[:samples]
 
     def _begin_noise(self, payload: bytes) -> Frame:
         """The endpoint is silent from here on, with this much noise (RFC 3389)."""
@@ -304,69 +322,32 @@ class RtpPort:
         try:
             samples = fmt.codec.decode(payload)
         except AudioError:
-            return self._absent(fmt, Due.LOST)
-        return self._concealer.heard(samples) if len(samples) and not fmt.codec.conceals else samples
+            return self._absent(fmt, Due.LOST, self._size)
+        if fmt.codec.conceals or not len(samples):
+            return samples
+        self._know_payloads(fmt.codec)
+        return self._concealer.heard(samples)
 
-    def _report(self, fmt: RtpFormat, *, bye: bool = False) -> None:
+    def _know_payloads(self, codec: Codec) -> None:
+        """Tell the concealer of what was heard without it, in order."""
+        for payload in self._payloads:
+            self._concealer.heard(codec.decode(payload))
+        self._payloads.clear()
+
+    def _settle(self, frame: Frame) -> None:
+        if self._jitter.waiting:
+            self._jitter.settle(silent=int(frame.max(initial=0)) < QUIET_LEVEL)
+
+    def _report(self, *, bye: bool = False) -> None:
         """Send a report, on time or as good-bye."""
-        self._report_at = self.frames + INTERVAL_FRAMES
-        counters, sent, now = self.counters, None, self._clock()
-        if counters.sent != self._sent_before:
-            self._sent_before = counters.sent
-            # The moment of the report on the line of the time stamps: the next packet's.
-            sent = rtcp.Sent(rtcp.middle(now), self._timestamp, counters.sent, counters.octets_sent)
+        sender, sent, now = self.sender, None, self._clock()
+        self._report_at = sender.frames + INTERVAL_FRAMES
+        if sender.sent != self._sent_before:
+            self._sent_before = sender.sent
+            # The moment of the report on the line of the time stamps: this frame's.
+            sent = rtcp.Sent(rtcp.middle(now), sender.timestamp, sender.sent, sender.octets)
         to = self._control
-        if to is None or self._transmit_control is None:
+        if self._format is None or to is None or self._transmit_control is None:
             return
         data = self._reports.report(now, sent, self._jitter, bye=bye)
         self._transmit_control(data if self._srtp is None else self._srtp.protect_control(data), to)
-
-    def _trusted(self, source: Address, now: float) -> bool:
-        """Whether a packet is of the signalled peer, or of whom that turned out to be (symmetric RTP, RFC 4961)."""
-        remote = self.remote
-        if source == remote:
-            return True
-        if remote is None or (source == self._former and now < self._former_until):
-            return False
-        if source == self._signalled:
-            self.remote, self._latched = source, False  # who was told of is right before any other
-            return True
-        if not self._latch or self._latched:
-            # Another port of the same host is common; what is sent still goes where it was told to go.
-            return source[0] == remote[0] and not self._latched
-        self.remote, self._latched = source, True
-        return True
-
-    def _event(self, packet: rtp.Packet) -> None:
-        """Report each key once, when its first packet comes: the rest repeat it (RFC 4733 §2.5.2.2)."""
-        event = rtp.parse_event(packet.payload)
-        if event is None:
-            return
-        self.counters.events += 1
-        mark = (packet.timestamp, event.key)
-        if mark != self._key_seen:
-            self._key_seen = mark
-            self._on_key(event.key)
-
-    def _send_key(self, fmt: RtpFormat, remote: Address, step: int) -> None:
-        """One packet of the key that is pressed: it grows until its end, which is sent three times."""
-        if self._key is None:
-            self._key = (self._keys.pop(0), self._timestamp, 0, 0)
-        key, began, ticks, ends = self._key
-        ticks += 1
-        last = ticks * 1000 // FRAMES_PER_SECOND >= EVENT_MS
-        if fmt.send_event is not None:
-            payload = rtp.build_event(key, ticks * step, end=last)
-            self._send(fmt.send_event, payload, began, ticks == 1, remote)
-        if last:
-            ticks -= 1  # the duration stays, the end is said again
-            ends += 1
-        self._key = None if ends >= EVENT_ENDS else (key, began, ticks, ends)
-        self._talking = False
-
-    def _send(self, kind: int, payload: bytes, timestamp: int, marker: bool, remote: Address) -> None:
-        data = rtp.build(kind, self._sequence, timestamp, self._ssrc, payload, marker=marker)
-        self._transmit(data if self._srtp is None else self._srtp.protect(data), remote)
-        self._sequence += 1
-        self.counters.sent += 1
-        self.counters.octets_sent += len(payload)

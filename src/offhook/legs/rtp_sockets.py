@@ -1,7 +1,8 @@
 """UDP sockets for RTP, a pair of ports for each stream, all read by one loop at the beginning of a tick.
 
-Packets that come between ticks wait in the kernel, where they cost nothing: no wake-up, no callback. Sending is done
-at once, within the tick.
+Packets that come between ticks wait in the kernel, where they cost nothing: no wake-up, no callback. How long they wait
+there is sampled, a socket a tick, by the kernel's time stamps where it has them. What is sent within a tick is put on
+the wire together at its end: the kernel's work and ours are kept apart because each runs faster with its caches warm.
 """
 
 from __future__ import annotations
@@ -13,15 +14,22 @@ import random
 import select
 import selectors
 import socket
-from collections.abc import Callable
+import struct
+import sys
+import time
+from collections.abc import Callable, Iterator
 
+from offhook.audio.rtp import MAX_PACKET
 from offhook.errors import LegError
-from offhook.legs.rtp import Address
+from offhook.legs.latch import Address
 
 log = logging.getLogger("offhook.rtp")
 
 RECEIVE_BUFFER = 256 * 1024
 AT_MOST = 64  # datagrams of one socket a tick: a flood costs itself alone
+MOST_WAITING = 1024  # datagrams of one socket that its buffer can hold, roughly
+MOST_WAITED = 0.1  # seconds: a packet that was there before the clock ran tells nothing
+_STAMPS = 35 if sys.platform == "linux" else 0  # SO_TIMESTAMPNS, which `socket` does not name
 Take = Callable[[bytes, Address, float], None]
 
 
@@ -30,41 +38,57 @@ def nobody(data: bytes, source: Address, now: float) -> None:
 
 
 class RtpSocket:
-    """One bound socket. `transmit` never raises; what cannot be sent is counted. `beside` is the one for RTCP."""
+    """One bound socket. Nothing here raises; what cannot be sent is counted. `beside` is the one for RTCP."""
 
     def __init__(self, pool: RtpSockets, bound: socket.socket, take: Take) -> None:
         self.port: int = bound.getsockname()[1]
         self.beside: RtpSocket | None = None
         self.unsent = 0
         self.take = take
+        self.waited: Callable[[float], None] | None = None
+        """Told now and then how long a packet had waited in the kernel, in seconds."""
+        self.sendto = bound.sendto
+        self.recvfrom = bound.recvfrom
         self._pool = pool
         self._socket = bound
-        self._sendto = bound.sendto
-        self._recvfrom = bound.recvfrom
+        self._stamped = False
 
-    def transmit(self, data: bytes, to: Address) -> None:
-        """Send a datagram."""
+    def transmit(self, data: bytes | memoryview, to: Address) -> None:
+        """Send a datagram when the tick ends; `data` stays as it is until then."""
+        self._pool.going.append((self, data, to))
+
+    def transmit_now(self, data: bytes, to: Address) -> None:
+        """Send a datagram at once: what is not of a tick."""
         try:
-            self._sendto(data, to)
-        except OSError:
+            self.sendto(data, to)
+        except (OSError, OverflowError):
             self.unsent += 1
 
     def fileno(self) -> int:
         """The descriptor, for selectors."""
         return self._socket.fileno()
 
-    def receive(self, now: float) -> None:
-        """Take one datagram, if there is one."""
+    def receive_stamped(self) -> tuple[bytes, Address] | None:
+        """One datagram, if there is one; `waited` is told of it."""
+        if not self._stamped:
+            self._stamped = True
+            with contextlib.suppress(OSError):
+                self._socket.setsockopt(socket.SOL_SOCKET, _STAMPS, 1)
         try:
-            data, source = self._recvfrom(2048)
+            data, notes, _, source = self._socket.recvmsg(MAX_PACKET, 64)
         except OSError:
-            return  # nothing, or an ICMP error of something sent before
-        self.take(data, source if len(source) == 2 else source[:2], now)
+            return None
+        for level, kind, stamp in notes:
+            if (level, kind) == (socket.SOL_SOCKET, _STAMPS) and self.waited is not None and len(stamp) == 16:
+                seconds, nanoseconds = struct.unpack("@qq", stamp)
+                self.waited(min(max(time.time() - seconds - nanoseconds / 1e9, 0.0), MOST_WAITED))
+        return data, source[:2]
 
     def close(self) -> None:
         """Give the port back, and the one beside it."""
         self._pool.release(self)
         self._socket.close()
+        self.take, self.waited = nobody, None
         if self.beside is not None:
             self.beside.close()
 
@@ -75,10 +99,12 @@ class RtpSockets:
     def __init__(self, host: str, first: int = 0, last: int = 0) -> None:
         """`first` 0: any free port of the system."""
         self.host = host
+        self.going: list[tuple[RtpSocket, bytes | memoryview, Address]] = []
         self._first, self._last = first + first % 2, last
         self._poll = _Poll()
-        self._open: set[RtpSocket] = set()
+        self._open: dict[RtpSocket, None] = {}
         self._next = self._first
+        self._sample: Iterator[RtpSocket] = iter(())
 
     def __len__(self) -> int:
         return len(self._open)
@@ -95,23 +121,64 @@ class RtpSockets:
         made.beside = beside
         for each in (made, beside):
             self._poll.add(each)
-        self._open.add(made)
+        self._open[made] = None
         return made
 
     def receive(self, now: float) -> None:
-        """Read every socket that has something, in rounds of one datagram each."""
+        """Read every socket that has something, in rounds of one datagram each, and hand out what came."""
         if not self._open:
             return
+        came: list[tuple[Take, bytes, Address]] = []
+        if _STAMPS:
+            self._look_at_one(came)
         for _ in range(AT_MOST):
+            ready = self._poll.ready()
+            if not ready:
+                break
+            for one in ready:
+                try:
+                    data, source = one.recvfrom(MAX_PACKET)
+                except OSError:
+                    continue  # nothing, or an ICMP error of something sent before
+                came.append((one.take, data, source if len(source) == 2 else source[:2]))
+        for take, data, source in came:
+            try:
+                take(data, source, now)
+            except Exception:
+                # A mistake of ours over one packet must not cost the tick of all calls.
+                log.exception("a packet from %s could not be taken", source[0])
+
+    def flush(self) -> None:
+        """Put on the wire what the tick has for it."""
+        for one, data, to in self.going:
+            try:
+                one.sendto(data, to)
+            except (OSError, OverflowError):
+                one.unsent += 1
+        self.going.clear()
+
+    def discard(self) -> None:
+        """Throw away what waits in every socket."""
+        for _ in range(MOST_WAITING):
             ready = self._poll.ready()
             if not ready:
                 return
             for one in ready:
-                one.receive(now)
+                with contextlib.suppress(OSError):
+                    one.recvfrom(MAX_PACKET)
+
+    def _look_at_one(self, came: list[tuple[Take, bytes, Address]]) -> None:
+        """Read a socket with its time stamp, another one each tick."""
+        one = next(self._sample, None)
+        if one is None:
+            self._sample = iter(list(self._open))
+            one = next(self._sample)
+        if one in self._open and one.waited is not None and (found := one.receive_stamped()):
+            came.append((one.take, *found))
 
     def release(self, closing: RtpSocket) -> None:
         """Forget a socket that is being closed."""
-        self._open.discard(closing)
+        self._open.pop(closing, None)
         self._poll.remove(closing)
 
     def close(self) -> None:
@@ -126,7 +193,11 @@ class RtpSockets:
             if first is None:
                 continue
             number = first.getsockname()[1]
-            second = self._bound(number + 1) if number % 2 == 0 else None
+            try:
+                second = self._bound(number + 1) if number % 2 == 0 else None
+            except LegError:
+                first.close()
+                raise
             if second is not None:
                 return first, second
             first.close()
@@ -135,7 +206,10 @@ class RtpSockets:
 
     def _bound(self, port: int) -> socket.socket | None:
         """A socket on a port; None when somebody else has it."""
-        made = socket.socket(socket.AF_INET6 if ":" in self.host else socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            made = socket.socket(socket.AF_INET6 if ":" in self.host else socket.AF_INET, socket.SOCK_DGRAM)
+        except OSError as error:
+            raise LegError("leg_failed", f"no socket for RTP: {error.strerror or error}; raise `ulimit -n`") from None
         made.setblocking(False)
         try:
             made.bind((self.host, port))

@@ -134,6 +134,7 @@ class SipLeg:
         self._local = Audio(signaller.media_host, media.port, (), EVENTS, ptime=20)
         self._lines: Description | None = None  # what decides the m= lines of the session
         self._open = False  # an offer of ours waits for its answer
+        self._agreed: Agreed | None = None
         self._keys: tuple[Crypto | None, Crypto | None] = (None, None)
         self._new_key = new_key
         self._answer = b""
@@ -359,7 +360,7 @@ class SipLeg:
             self._check(description.audio)
         formats = self._signaller.rules.formats
         capable = replace(self._local, formats=formats, events=EVENTS, direction="sendrecv")
-        ours, agreed = sdp.answer_to(description, capable, self._new_key)
+        ours, agreed = sdp.answer_to(description, capable, self._new_key, self._agreed)
         self._use(agreed)
         self._lines, self._local, self._open = description, ours, False
         return self._write(description)
@@ -392,6 +393,7 @@ class SipLeg:
         chosen = codec(agreed.send.name, agreed.send.clock)
         changed = self._up and chosen.rate != self.rate
         self.rate = chosen.rate
+        self._agreed = agreed
         keys = (agreed.ours, agreed.theirs)
         if keys != self._keys:
             ours, theirs = keys

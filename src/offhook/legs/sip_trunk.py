@@ -7,13 +7,13 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from offhook.errors import AudioError, LegError, OffhookError, SipError
+from offhook.legs.latch import Address as RtpAddress
 from offhook.legs.leg import LegEvent
-from offhook.legs.rtp import Address as RtpAddress
 from offhook.legs.rtp import RtpPort
-from offhook.legs.rtp_sockets import RtpSocket, RtpSockets, Take
+from offhook.legs.rtp_sockets import RtpSockets, Take
 from offhook.legs.sip import MediaRules, SipLeg
 from offhook.legs.sip_sockets import Contexts, Place, SipSockets, mapped, place_of, unmapped
 from offhook.sip import events
@@ -26,6 +26,7 @@ from offhook.sip.transaction import Peer
 log = logging.getLogger("offhook.sip")
 
 Listener = Callable[[str, LegEvent], None]
+Data = TypeVar("Data", bound=bytes | memoryview)
 
 
 class TrunkOwner(Protocol):
@@ -198,16 +199,17 @@ class SipTrunk:
         assert media.beside is not None
         dual = self.sockets.host == "::"
         port = RtpPort(
-            _transmit(media, dual=dual),
+            _send(media.transmit, dual=dual),
             time.monotonic,
             ssrc=self._bits(32),
             sequence=self._bits(15),
             timestamp=self._bits(31),
             on_key=lambda key: made[0].pressed(key),
             latch=self.rules.latch,
-            transmit_control=_transmit(media.beside, dual=dual),
+            transmit_control=_send(media.beside.transmit_now, dual=dual),
             name=f"{self._bits(64):016x}",  # a new one for each call: it tells nobody who calls again (RFC 7022 §4.2)
         )
+        media.waited = port.waited
         media.take, media.beside.take = _take(port.datagram, dual=dual), _take(port.control, dual=dual)
         made.append(SipLeg(leg_id, self, port, media, event, self._bits(31), self._bytes, srtp))
         return made[0]
@@ -360,11 +362,9 @@ class SipTrunk:
                 leg.media_lost()
 
 
-def _transmit(media: RtpSocket, *, dual: bool) -> Callable[[bytes, RtpAddress], None]:
+def _send(send: Callable[[Data, RtpAddress], None], *, dual: bool) -> Callable[[Data, RtpAddress], None]:
     """How a socket sends; one of both families wants IPv4 addresses mapped."""
-    if not dual:
-        return media.transmit
-    return lambda data, to: media.transmit(data, mapped(to))
+    return (lambda data, to: send(data, mapped(to))) if dual else send
 
 
 def _take(take: Take, *, dual: bool) -> Take:

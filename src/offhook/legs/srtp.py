@@ -20,11 +20,21 @@ PROFILES: Final = {
 
 
 class Srtp:
-    """One stream each way under two keys, each as its a=crypto line has it (`inline:…`). SipError for a bad key."""
+    """One stream each way under two keys, each as its a=crypto line has it (`inline:…`). SipError for a bad key.
 
-    def __init__(self, suite: str, ours: str, theirs: str) -> None:
-        self._out = Session(_policy(suite, ours, Policy.SSRC_ANY_OUTBOUND))
-        self._in = Session(_policy(suite, theirs, Policy.SSRC_ANY_INBOUND))
+    `before`: a direction whose key is as it was goes on where it is: how often its numbers went round, and which
+    packets it has seen, is known to nobody else (RFC 3711 §3.3.1).
+    """
+
+    def __init__(self, suite: str, ours: str, theirs: str, before: Srtp | None = None) -> None:
+        self._keys = (suite, ours), (suite, theirs)
+        out, into = (None, None) if before is None else before._same(self._keys)
+        self._out: Session = out or Session(_policy(suite, ours, Policy.SSRC_ANY_OUTBOUND))
+        self._in: Session = into or Session(_policy(suite, theirs, Policy.SSRC_ANY_INBOUND))
+
+    def _same(self, keys: tuple[tuple[str, str], tuple[str, str]]) -> tuple[Session | None, Session | None]:
+        """The sessions of the directions that have these keys already."""
+        return self._out if keys[0] == self._keys[0] else None, self._in if keys[1] == self._keys[1] else None
 
     def protect(self, packet: bytes) -> bytes:
         """Encrypt and sign an RTP packet."""

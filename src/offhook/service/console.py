@@ -119,7 +119,7 @@ class Console:
                 if isinstance(leg, SipLeg) and leg.port.remote is not None and len(found) < 100:
                     host, port = leg.port.remote
                     where = {"callId": live.call.call_id, "leg": leg.leg_id, "host": host, "port": port}
-                    found.append({**where, "held": leg.held, "frames": leg.port.frames, **leg.port.describe()})
+                    found.append({**where, "held": leg.held, "frames": leg.port.sender.frames, **leg.port.describe()})
         return found
 
     async def _show_calls(self, request: web.Request) -> web.StreamResponse:

@@ -376,6 +376,14 @@ class LiveCall:
             detail["outcome"] = event.outcome
         return detail
 
+    def lane_failed(self, port: Port, error: Exception) -> bool:
+        """A port raised in its lane, if it is one of ours: it comes off the bridge."""
+        if not any(port is ours for ours in self._ports.values()):
+            return False
+        self.bridge.remove(port)
+        self._port_failed(port, error)
+        return True
+
     def _port_failed(self, port: Port, error: Exception) -> None:
         """A port raised inside a tick: it is off the bridge; say so, and keep the call."""
         log.error("a port of call %s failed and was taken off", self.call.call_id, exc_info=error)

@@ -90,6 +90,19 @@ class NodeIdentity:
         )
 
 
+class MediaNetwork(Protocol):
+    """Sockets of legs' audio, read and written by the tick."""
+
+    def receive(self, now: float) -> None:
+        """Hand out what came since the last tick; never raises."""
+
+    def flush(self) -> None:
+        """Send what this tick has for it; never raises."""
+
+    def discard(self) -> None:
+        """Throw away what came while the clock rested: nobody was to hear it."""
+
+
 class Node:
     """All live calls of a process. Everything runs on one loop; `tick` never awaits."""
 
@@ -112,13 +125,15 @@ class Node:
         self.pace = Pace()
         self.media = MediaClock(clock, self._tick, self.pace)
         self.lanes = Lanes(self._lane_failed)
+        for rate in (DEFAULT_RATE, 24000):
+            self.lanes.prepare(8000, rate)
         self.traces = Traces(clock, self._tell_note)
         self.phones: dict[str, Phone] = {}
         self.find_phone: Callable[[str], Phone | None] = lambda raw_id: None
         self.announces: Callable[[str], bool] = lambda raw_id: False
         """Whether a call that is redirected to an identifier is announced to apps, and nobody is rung."""
-        self.media_inputs: list[Callable[[], None]] = []
-        """What is read from the network at the beginning of every tick."""
+        self.networks: list[MediaNetwork] = []
+        """Where legs' audio comes and goes, beside the legs of this process."""
         self.calls: dict[str, LiveCall] = {}
         self.stopping = False
         self.draining = False
@@ -143,13 +158,15 @@ class Node:
         self._busy = True
         self.batch.stamp = timestamp(self.clock.wall())
         lanes = self.lanes
-        for receive in self.media_inputs:
-            receive()
+        for network in self.networks:
+            network.receive(began)
         self.batch.read()
         lanes.gather()
         for live in self._bridged:
             live.tick()
         lanes.scatter()
+        for network in self.networks:
+            network.flush()
         self.batch.flush()
         self._busy = False
         self._tick_mean += 0.05 * (self.clock.monotonic() - began - self._tick_mean)
@@ -351,7 +368,10 @@ class Node:
         """Tick this call from now on."""
         if live not in self._bridged:
             self._bridged = [*self._bridged, live]
-        self.media.start()
+        if not self.media.running:
+            for network in self.networks:
+                network.discard()
+            self.media.start()
 
     def call_over(self, live: LiveCall) -> None:
         """Forget a call; without any the clock rests."""
@@ -519,7 +539,11 @@ class Node:
         return live
 
     def _lane_failed(self, port: Port, error: Exception) -> None:
-        log.error("a port failed in its lane and was taken out", exc_info=error)
+        """A port raised in a lane: whoever has it on its bridge takes it off."""
+        for live in self._bridged:
+            if live.lane_failed(port, error):
+                return
+        log.error("a port of no call failed in its lane and was taken out", exc_info=error)
 
     def _tell_note(self, trace: CallTrace, kind: str, name: str, detail: dict[str, Any]) -> None:
         if kind != "stopAudio":

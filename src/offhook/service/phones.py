@@ -96,7 +96,7 @@ class Phones:
     async def start(self, tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
         """Listen. `tls`: contexts for connections that come, and for ours."""
         await self.trunk.start(self._plan.host, self._plan.port, tls)
-        self._node.media_inputs.append(lambda: self.trunk.sockets.receive(self.trunk.now()))
+        self._node.networks.append(self.trunk.sockets)
         self._node.find_phone, self._node.announces = self.find, self.announces
         self.gateways.start()
 
@@ -154,7 +154,7 @@ class Phones:
 
     def _user(self, request: Request, peer: Peer, now: float) -> tuple[str, tuple[tuple[str, str], ...]]:
         """The user that a request proves to be from; empty without, and the challenge that it is to meet then."""
-        name, stale = self._challenger.check(request, now)
+        name, stale = self._challenger.check(request, now, peer.host)
         if name:
             return name, ()
         if not request.headers.get_first("authorization"):
@@ -164,7 +164,7 @@ class Phones:
         elif not stale:
             what = f"failed password for {request.method}, request"
             self._refusals.note(what, peer.host, now, again=FAILED_LOGIN)
-        return "", tuple(self._challenger.challenge(now, stale=stale))
+        return "", tuple(self._challenger.challenge(now, stale=stale, source=peer.host))
 
     def register(self, request: Request, peer: Peer, now: float) -> Response:
         """See `Guard`: in `serve` the password decides, and a user registers nobody but itself."""

@@ -17,6 +17,7 @@ from offhook.sip.message import (
     tag,
     tokens,
 )
+from offhook.sip.nat import hidden
 from offhook.sip.transaction import Peer
 
 DialogId = tuple[str, str, str]
@@ -41,6 +42,12 @@ class Dialog:
     supported: set[str] = field(default_factory=set)
     allowed: set[str] = field(default_factory=set)
     """Methods in lower case that they say they know."""
+
+    def __post_init__(self) -> None:
+        self._look()
+
+    def _look(self) -> None:
+        self.behind_nat = self.behind_nat or hidden(self.next_hop().host, self.peer.host)
 
     @classmethod
     def of_request(cls, invite: Request, local_tag: str, peer: Peer, *, behind_nat: bool) -> Dialog:
@@ -85,6 +92,7 @@ class Dialog:
         contacts = addresses(message, "contact")
         if contacts:
             self.target = contacts[0].uri
+            self._look()
         self.allowed |= tokens(message, "allow")
 
     def follow(self, answer: Response) -> None:

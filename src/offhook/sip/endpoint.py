@@ -6,13 +6,16 @@ becomes one. It opens no socket: `drain_packets` are put on the network by whoev
 
 from __future__ import annotations
 
-import ipaddress
+import hashlib
+import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from offhook.errors import SipError
+from offhook.sip.agent import Headers
 from offhook.sip.auth import Account, credentials_for
+from offhook.sip.body import unreadable
 from offhook.sip.capabilities import ALLOW, EXTENSIONS, SUPPORTED
 from offhook.sip.dialog import Dialog, DialogId, dialog_id
 from offhook.sip.events import Event
@@ -20,27 +23,30 @@ from offhook.sip.grammar import Address, Uri, Via, parse_params
 from offhook.sip.message import (
     BRANCH,
     Fault,
+    Message,
     Request,
     Response,
     call_id,
     encode,
     parse,
+    reason_phrase,
     request,
     response,
     tag,
     tokens,
     vias,
 )
+from offhook.sip.nat import hidden, literal, same_host
 from offhook.sip.registration import Registration, RegistrationState
 from offhook.sip.sdp import KIND
-from offhook.sip.session import Headers, Session
+from offhook.sip.session import Session
 from offhook.sip.session_timer import INTERVAL, MIN_SE
 from offhook.sip.timers import Timers
-from offhook.sip.transaction import Peer, Transaction, Transactions, stamp
+from offhook.sip.transaction import DEFAULT_PORTS, Peer, Transaction, Transactions, stamp, void
 
 KNOWN_METHODS = {"INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "REGISTER", "INFO", "UPDATE", "PRACK", "SUBSCRIBE"}
 KNOWN_METHODS |= {"NOTIFY", "REFER", "MESSAGE", "PUBLISH"}
-DEFAULT_PORTS = {"udp": 5060, "tcp": 5060, "tls": 5061}
+log = logging.getLogger("offhook.sip")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +94,8 @@ class Counters:
     refused: int = 0
     stray: int = 0
     unheard: int = 0
+    failed: int = 0
+    """Messages that a mistake of ours kept from being served."""
 
 
 class SipEndpoint:
@@ -107,6 +115,7 @@ class SipEndpoint:
         self.counters = Counters()
         self._mint = mint
         self._chance = chance
+        self._word = mint()
         self._packets: list[tuple[bytes, Peer]] = []
         self._events: list[Event] = []
         self._transactions = Transactions(self.send, self.timers)
@@ -123,22 +132,37 @@ class SipEndpoint:
         if not self.guard.hears(peer, now):
             self.counters.unheard += 1
             return
+        message: Message | None = None
         try:
             message, fault = parse(data)
             if isinstance(message, Response):
                 self._response(message, now)
             else:
                 self._request(message, fault, peer, now)
-        except SipError:
-            self.counters.garbage += 1
+        except Exception as error:
+            if isinstance(message, Request):
+                self._once(message, self._mishap(error), stamp(message, peer))
+            elif isinstance(error, SipError):
+                self.counters.garbage += 1
+            else:
+                self._mishap(error)
 
     def broken(self, peer: Peer, now: float) -> None:
-        """A connection is gone, or a datagram could not be sent."""
+        """A connection is gone or cannot be made, or a datagram could not be sent."""
+        for session in {*self._sessions.values(), *self._early.values()} if peer.flow else ():
+            for dialog in session.dialogs:
+                if dialog.peer.flow == peer.flow:
+                    dialog.peer = self._without_connection(dialog)
         self._transactions.broken(peer, now)
 
     def advance(self, now: float) -> None:
-        """Let timers fire."""
-        self.timers.advance(now)
+        """Let timers fire. One that fails by a mistake of ours keeps none of the others from it."""
+        while True:
+            try:
+                self.timers.advance(now)
+                return
+            except Exception as error:
+                self._mishap(error)
 
     def next_deadline(self) -> float | None:
         """When `advance` is wanted next."""
@@ -186,7 +210,7 @@ class SipEndpoint:
             ("To", str(callee or Address(Uri(target.scheme, target.user, target.host)))),
             ("Call-ID", call),
             ("CSeq", "1 INVITE"),
-            ("Contact", self.contact(peer)),
+            ("Contact", self.contact(peer, secure=target.scheme == "sips")),
             ("Allow", ALLOW),
             ("Supported", SUPPORTED),
             ("Session-Expires", str(INTERVAL)),
@@ -228,23 +252,37 @@ class SipEndpoint:
         host, port = self.settings.local[peer.transport]
         return str(Via(peer.transport.upper(), host, port, {"rport": None, "branch": f"{BRANCH}{self._mint()}"}))
 
-    def contact(self, peer: Peer, user: str | None = None) -> str:
+    def contact(self, peer: Peer, user: str | None = None, *, secure: bool = False) -> str:
         """See `Agent`; `user`: another than the settings'."""
         host, port = self.settings.local[peer.transport]
+        user = user or self.settings.user
+        if secure:
+            host, port = self.settings.local.get("tls", (host, port))
+            return f"<{Uri('sips', user, host, port)}>"
         params: dict[str, str | None] = {} if peer.transport == "udp" else {"transport": peer.transport}
-        return f"<{Uri('sip', user or self.settings.user, host, port, params)}>"
+        return f"<{Uri('sip', user, host, port, params)}>"
 
     def route(self, dialog: Dialog) -> Peer:
         """See `Agent`: by the route set or the target when that names an address, else the way its packets come."""
+        named = self._named(dialog)
+        # A connection that is there is used on (RFC 5923).
+        stays = dialog.behind_nat or named is None or (named.reliable and named.transport == dialog.peer.transport)
+        return dialog.peer if stays or named is None else named
+
+    def _named(self, dialog: Dialog) -> Peer | None:
+        """The place that the next hop names; None when that is no address, or by a transport that we do not speak."""
         hop, peer = dialog.next_hop(), dialog.peer
         transport = "tls" if hop.scheme == "sips" else hop.transport or ("udp" if not peer.reliable else peer.transport)
-        host = hop.host.strip("[]")
-        if dialog.behind_nat or transport not in self.settings.local or not _literal(host):
-            return peer
-        port = hop.port or DEFAULT_PORTS[transport]
-        if transport != "udp" and transport == peer.transport:
-            return peer  # the connection that is there (RFC 5923)
-        return Peer(transport, host, port)
+        if transport not in self.settings.local or literal(hop.host) is None:
+            return None
+        return Peer(transport, hop.host.strip("[]"), hop.port or DEFAULT_PORTS[transport], name=peer.name)
+
+    def _without_connection(self, dialog: Dialog) -> Peer:
+        """Where a dialog goes on when its connection is gone: where its next hop says; behind a NAT there is nothing
+        but the place where it was."""
+        named = self._named(dialog)
+        lost = replace(dialog.peer, flow=0)
+        return lost if named is None or hidden(named.host, lost.host) else named
 
     def begin(self, request: Request, peer: Peer) -> Transaction:
         """See `Agent`."""
@@ -284,108 +322,126 @@ class SipEndpoint:
         self.counters.requests += 1
         back = stamp(request, peer)
         if fault is not None:
-            self.counters.refused += 1
-            if request.method != "ACK":
-                status, reason = fault
-                self.send(encode(response(request, status, to_tag=self._mint(), reason=reason)), back)
+            status, reason = fault
+            self._once(request, Verdict(status, reason), back)
+        elif self._transactions.repeated(request, now):
             return
-        transaction = self._transactions.server(request, back, now)
-        if transaction is None:
-            return
-        if request.method == "ACK":
+        elif request.method == "ACK":
             session = self._sessions.get(dialog_id(request, theirs=True))
             if session is not None:
                 session.acknowledged(request, now)
-            return
-        if request.method == "CANCEL":
-            self._cancel(request, transaction, now)
-            return
-        refusal = self._refusal(request, transaction)
-        if refusal is not None:
-            self.counters.refused += 1
-            transaction.respond(refusal, now)
+        elif request.method == "CANCEL":
+            self._cancel(request, back, now)
+        elif (refusal := self._refusal(request)).status:
+            self._once(request, refusal, back)
         elif tag(request, "to"):
-            self._in_dialog(request, transaction, now)
+            self._in_dialog(request, back, now)
         else:
-            self._new(request, transaction, peer, now)
+            self._new(request, peer, back, now)
 
-    def _refusal(self, request: Request, transaction: Transaction) -> Response | None:
-        """What every request is looked at for (§8.2.1 to §8.2.2)."""
+    def _once(self, request: Request, verdict: Verdict, back: Peer) -> None:
+        """Answer, and keep nothing: whoever sends one packet under another's address brings that one packet
+        (RFC 3261 §8.2.7). A repetition gets the same answer, under the same tag; an ACK of it is of nothing here."""
+        self.counters.refused += verdict.status >= 300 or verdict.status < 0
+        if request.method != "ACK" and verdict.status > 0:
+            named = f"{self._word} {call_id(request)} {request.headers.get_first('cseq')}"
+            to_tag = hashlib.sha256(named.encode("utf-8", "replace")).hexdigest()[:16]
+            answer = response(request, verdict.status, to_tag=to_tag, headers=verdict.headers, reason=verdict.reason)
+            self.send(encode(answer), back)
+
+    def _refusal(self, request: Request) -> Verdict:
+        """What every request is looked at for (§8.2.1 to §8.2.2); an INVITE's requirements wait for the guard."""
         if request.method not in KNOWN_METHODS:
-            return response(request, 501, to_tag=self._mint(), headers=[("Allow", ALLOW)])
-        if self._transactions.merged(transaction):
-            return response(request, 482, to_tag=self._mint())
-        unknown = tokens(request, "require") - {*EXTENSIONS}
-        if unknown:
-            headers = [("Unsupported", ", ".join(sorted(unknown)))]
-            return response(request, 420, to_tag=self._mint(), headers=headers)
-        return None
+            return Verdict(501, headers=(("Allow", ALLOW),))
+        if self._transactions.merged(request):
+            return Verdict(482)
+        return Verdict() if request.method == "INVITE" and not tag(request, "to") else _required(request)
 
-    def _cancel(self, cancel: Request, transaction: Transaction, now: float) -> None:
+    def _serve(self, request: Request, back: Peer, now: float, serve: Callable[[Transaction], None]) -> None:
+        """Do what a request asks for, within its transaction, which gets an answer whatever happens."""
+        transaction = self._transactions.server(request, back, now)
+        try:
+            serve(transaction)
+        except Exception as error:
+            verdict, session = self._mishap(error), self._invites.get(transaction.key)
+            if session is not None:
+                session.refuse(verdict.status, now)
+            elif not transaction.respond(
+                response(request, verdict.status, to_tag=self._mint(), reason=verdict.reason), now
+            ):
+                self._transactions.drop(transaction)
+
+    def _mishap(self, error: Exception) -> Verdict:
+        """What a request gets that could not be served. A mistake of ours in one must not stop the signalling of all
+        others, nor fill the log."""
+        if isinstance(error, SipError):
+            return Verdict(400, reason_phrase(error))
+        self.counters.failed += 1
+        if self.counters.failed in (1, 10, 100, 1000):
+            log.error("a message could not be served (%d so far)", self.counters.failed, exc_info=error)
+        return Verdict(500)
+
+    def _cancel(self, cancel: Request, back: Peer, now: float) -> None:
         invite = self._transactions.invite_of(cancel)
         if invite is None:
-            transaction.respond(response(cancel, 481, to_tag=self._mint()), now)
+            self._once(cancel, Verdict(481), back)
             return
         session = self._invites.get(invite.key)
-        transaction.respond(response(cancel, 200, to_tag=session.local_tag if session else self._mint()), now)
-        if session is not None:
-            session.cancelled(now)
 
-    def _in_dialog(self, request: Request, transaction: Transaction, now: float) -> None:
+        def serve(transaction: Transaction) -> None:
+            transaction.respond(response(cancel, 200, to_tag=session.local_tag if session else self._mint()), now)
+            if session is not None:
+                session.cancelled(now)
+
+        self._serve(cancel, back, now, serve)
+
+    def _in_dialog(self, request: Request, back: Peer, now: float) -> None:
         session = self._sessions.get(dialog_id(request, theirs=True))
         if session is None:
-            transaction.respond(response(request, 481), now)
+            self._once(request, Verdict(481), back)
         else:
-            session.received(request, transaction, now)
+            self._serve(request, back, now, lambda transaction: session.received(request, transaction, now))
 
-    def _new(self, request: Request, transaction: Transaction, peer: Peer, now: float) -> None:
+    def _new(self, request: Request, peer: Peer, back: Peer, now: float) -> None:
         match request.method:
             case "INVITE":
-                self._invited(request, transaction, peer, now)
-            case "OPTIONS" if self.guard.admit(request, peer, now).status:
-                self.counters.refused += 1
-                self._transactions.drop(transaction)
-            case "OPTIONS":
-                headers = [("Allow", ALLOW), ("Accept", KIND), ("Supported", SUPPORTED)]
-                transaction.respond(response(request, 200, to_tag=self._mint(), headers=headers), now)
+                verdict = self.guard.admit(request, peer, now)
+                if verdict.status:
+                    self._once(request, verdict, back)
+                else:
+                    self._serve(request, back, now, lambda own: self._invited(request, own, verdict, peer, now))
             case "REGISTER":
-                transaction.respond(self.guard.register(request, peer, now), now)
+                answer = self.guard.register(request, peer, now)
+                if answer.status_code < 300:
+                    self._serve(request, back, now, lambda own: void(own.respond(answer, now)))
+                else:
+                    self.counters.refused += 1
+                    self.send(encode(answer), back)
+            case "OPTIONS" if self.guard.admit(request, peer, now).status:
+                self._once(request, Verdict(-1), back)
+            case "OPTIONS":
+                headers = (("Allow", ALLOW), ("Accept", KIND), ("Supported", SUPPORTED))
+                self._once(request, Verdict(200, headers=headers), back)
             case "SUBSCRIBE" | "NOTIFY" | "PUBLISH":
-                transaction.respond(response(request, 489, to_tag=self._mint()), now)
+                self._once(request, Verdict(489), back)
             case "BYE" | "INFO" | "UPDATE" | "PRACK" | "REFER":
-                transaction.respond(response(request, 481, to_tag=self._mint()), now)
+                self._once(request, Verdict(481), back)
             case _:
-                transaction.respond(response(request, 405, to_tag=self._mint(), headers=[("Allow", ALLOW)]), now)
+                self._once(request, Verdict(405, headers=(("Allow", ALLOW),)), back)
 
-    def _invited(self, invite: Request, transaction: Transaction, peer: Peer, now: float) -> None:
-        kind = invite.headers.get_first("content-type")
-        if invite.body and kind and kind.partition(";")[0].strip().lower() != KIND:
-            headers = [("Accept", KIND)]
-            transaction.respond(response(invite, 415, to_tag=self._mint(), headers=headers), now)
-            return
-        wanted = {value.partition(";")[0].strip() for value in tokens(invite, "accept")}
-        if wanted and not wanted & {KIND, "application/*", "*/*"}:
-            transaction.respond(response(invite, 406, to_tag=self._mint()), now)
-            return
-        verdict = self.guard.admit(invite, peer, now)
+    def _invited(self, invite: Request, transaction: Transaction, verdict: Verdict, peer: Peer, now: float) -> None:
+        """An INVITE that the guard has let in becomes a session, unless it asks for what nobody here can do."""
         replaced, status = self._replaced(invite)
-        if status and not verdict.status:
-            verdict = Verdict(status)
-        if verdict.status:
+        wrong = next((v for v in (_required(invite), _unacceptable(invite), Verdict(status)) if v.status), None)
+        if wrong is not None:
             self.counters.refused += 1
-            if verdict.status < 0:
-                self._transactions.drop(transaction)
-            else:
-                answer = response(
-                    invite, verdict.status, to_tag=self._mint(), headers=verdict.headers, reason=verdict.reason
-                )
-                transaction.respond(answer, now)
+            transaction.respond(response(invite, wrong.status, to_tag=self._mint(), headers=wrong.headers), now)
             return
         local_tag = self._mint()
         session = Session(self, invite, transaction.peer, local_tag, inbound=True)
         session.context = verdict.context
         top = vias(invite)[0]
-        behind_nat = "received" in top.params and top.params["received"] != top.host
+        behind_nat = "received" in top.params and not same_host(top.params["received"] or "", top.host)
         dialog = Dialog.of_request(invite, local_tag, peer, behind_nat=behind_nat)
         self._invites[transaction.key] = session
         over = transaction.on_over
@@ -416,9 +472,13 @@ class SipEndpoint:
         return (session, 0) if session.state == "up" else (None, 481)
 
 
-def _literal(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return False
-    return True
+def _required(request: Request) -> Verdict:
+    unknown = tokens(request, "require") - {*EXTENSIONS}
+    return Verdict(420, headers=(("Unsupported", ", ".join(sorted(unknown))),)) if unknown else Verdict()
+
+
+def _unacceptable(invite: Request) -> Verdict:
+    if headers := unreadable(invite):
+        return Verdict(415, headers=tuple(headers))
+    wanted = {value.partition(";")[0].strip() for value in tokens(invite, "accept")}
+    return Verdict(406) if wanted and not wanted & {KIND, "application/*", "*/*"} else Verdict()

@@ -33,7 +33,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The called side took our call; `body` is its answer."""
+    """The called side took our call; `body` is its answer, whether that came now or with an earlier 18x."""
 
     session: Session
     body: bytes
@@ -41,10 +41,14 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Confirmed:
-    """Our answer has arrived; `body` is their description when the offer was ours."""
+    """Our 2xx has arrived. `body` is their answer when that 2xx made the offer, and empty otherwise.
+
+    `first`: it is the one that took the call; else one to a re-INVITE without an offer, and told for those alone.
+    """
 
     session: Session
     body: bytes
+    first: bool = True
 
 
 @dataclass(frozen=True, slots=True)

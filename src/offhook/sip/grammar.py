@@ -14,10 +14,17 @@ from offhook.errors import SipError
 Params = dict[str, str | None]
 
 MAX_CSEQ = 2**31 - 1
+MAX_VALUE = 2048
+"""Characters of one address, URI or Via; a longer one is refused, for several readers go through each."""
+MAX_PARAMS = 64
+"""Parameters of one value."""
+HUGE = 10**18
+"""What a number of more digits than any header has counts as."""
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 _HOST = re.compile(r"\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]|[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
-_VIA = re.compile(r"\s*SIP\s*/\s*\d+\.\d+\s*/\s*([A-Za-z0-9.!%*_+`'~-]+)\s+([^;,\s][^;,]*?)\s*(;.*)?", re.DOTALL)
-_CSEQ = re.compile(r"\s*(\d{1,10})\s+([A-Za-z0-9.!%*_+`'~-]+)\s*")
+_PROTOCOL = re.compile(r"\s*SIP\s*/\s*[0-9]{1,3}\.[0-9]{1,3}\s*/\s*([A-Za-z0-9.!%*_+`'~-]+)\s+")
+_CSEQ = re.compile(r"\s*([0-9]{1,10})\s+([A-Za-z0-9.!%*_+`'~-]+)\s*")
+_DIGITS = re.compile(r"[0-9]+")
 _USER_SAFE = "-_.!~*'()&=+$,;?/#"
 _TOKEN_SAFE = re.compile(r"[A-Za-z0-9.!%*_+`'~:\[\]@/-]+")
 
@@ -108,6 +115,17 @@ def _params(params: Params) -> str:
     return "".join(f";{key}" if value is None else f";{key}={value}" for key, value in params.items())
 
 
+def number(text: str | None) -> int | None:
+    """An unsigned decimal number, `HUGE` when it is longer than that; None for anything else.
+
+    `str.isdigit` and `int` know more digits than SIP does, and `int` fails at thousands of them.
+    """
+    text = (text or "").strip()
+    if not _DIGITS.fullmatch(text):
+        return None
+    return int(text) if len(text) <= 18 else HUGE
+
+
 def unquoted(value: str) -> str:
     """A quoted-string without its quotes and escapes; anything else as it is."""
     if len(value) >= 2 and value[0] == value[-1] == '"':
@@ -117,6 +135,8 @@ def unquoted(value: str) -> str:
 
 def split_outside(text: str, separator: str) -> list[str]:
     """Split at a character that stands outside quotes and angle brackets; parts stripped, empty ones left out."""
+    if '"' not in text and "<" not in text:
+        return [part for part in map(str.strip, text.split(separator)) if part]
     parts, start, quoted, deep, skip = [], 0, False, False, False
     for index, character in enumerate(text):
         if skip:
@@ -138,9 +158,12 @@ def split_outside(text: str, separator: str) -> list[str]:
 
 
 def parse_params(text: str) -> Params:
-    """`;a=b;c` to a dict with names in lower case; a repeated name keeps its first value."""
+    """`;a=b;c` to a dict with names in lower case; a repeated name keeps its first value. SipError for too many."""
     params: Params = {}
-    for part in split_outside(text, ";"):
+    parts = split_outside(text, ";")
+    if len(parts) > MAX_PARAMS:
+        raise SipError(f"{len(parts)} parameters are more than {MAX_PARAMS}: {text[:40]!r}")
+    for part in parts:
         name, equals, value = part.partition("=")
         params.setdefault(name.strip().lower(), value.strip() if equals else None)
     return params
@@ -155,15 +178,21 @@ def parse_host_port(text: str) -> tuple[str, int | None]:
     rest = text[found.end() :].strip()
     if not rest:
         return found.group(), None
-    digits = rest[1:].strip()
-    if rest[0] != ":" or not digits.isascii() or not digits.isdigit() or len(digits) > 5 or int(digits) > 65535:
+    port = number(rest[1:])
+    if rest[0] != ":" or port is None or port > 65535:
         raise SipError(f"no port in {text[:80]!r}")
-    return found.group(), int(digits)
+    return found.group(), port
+
+
+def _bounded(text: str) -> str:
+    if len(text) > MAX_VALUE:
+        raise SipError(f"a value of {len(text)} characters is longer than {MAX_VALUE}: {text[:40]!r}")
+    return text.strip()
 
 
 def parse_uri(text: str) -> Uri:
     """A URI by its scheme; SipError when a sip, sips or tel URI is broken."""
-    text = text.strip()
+    text = _bounded(text)
     scheme, colon, rest = text.partition(":")
     if not colon or not _SCHEME.fullmatch(scheme):
         raise SipError(f"no URI: {text[:80]!r}")
@@ -191,7 +220,7 @@ def parse_uri(text: str) -> Uri:
 
 def parse_address(text: str) -> Address:
     """A name-addr or addr-spec; without brackets every parameter is the header's (RFC 3261 §20.10)."""
-    text = text.strip()
+    text = _bounded(text)
     display = ""
     if text.startswith('"'):
         end = _closing_quote(text)
@@ -228,11 +257,13 @@ def _closing_quote(text: str) -> int:
 
 def parse_via(text: str) -> Via:
     """One Via value, with blanks round its slashes and its colon if need be."""
-    found = _VIA.fullmatch(text)
+    text = _bounded(text)
+    found = _PROTOCOL.match(text)
     if found is None:
         raise SipError(f"no Via: {text[:80]!r}")
-    host, port = parse_host_port(found.group(2))
-    return Via(found.group(1).upper(), host, port, parse_params(found.group(3) or ""))
+    sent_by, _, params = text[found.end() :].partition(";")
+    host, port = parse_host_port(sent_by)
+    return Via(found.group(1).upper(), host, port, parse_params(params))
 
 
 def parse_cseq(text: str) -> tuple[int, str]:

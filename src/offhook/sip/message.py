@@ -17,6 +17,7 @@ from offhook.sip.grammar import (
     Address,
     Uri,
     Via,
+    number,
     parse_address,
     parse_cseq,
     parse_uri,
@@ -29,6 +30,10 @@ Response: TypeAlias = SipResponse
 Message: TypeAlias = SipRequest | SipResponse
 
 MAX_MESSAGE = 64 * 1024
+MAX_HEAD = 16 * 1024
+MAX_LINE = 8 * 1024
+MAX_VALUES = 256
+"""Bytes of a message, of all its header, and of one header line; values of all header lines."""
 BRANCH = "z9hG4bK"
 
 # The parser complains of bodies that are longer than they say; what to do about one is decided here.
@@ -47,6 +52,8 @@ _COMPACT = {
     "y": "Identity",
 }
 
+_ANSWERED = {b"via", b"v", b"from", b"f", b"to", b"t", b"call-id", b"i", b"cseq"}
+_LISTS = ("via", "contact", "route", "record-route")
 _ONCE = ("from", "to", "call-id", "cseq", "max-forwards", "content-length")
 
 REASONS = {
@@ -74,21 +81,20 @@ def parse(data: bytes) -> tuple[Message, Fault]:
     """One whole message. SipError when it cannot even be answered, or is a response that breaks the rules."""
     if len(data) > MAX_MESSAGE:
         raise SipError(f"{len(data)} bytes are more than {MAX_MESSAGE}")
-    start, _, _ = data.lstrip(b"\r\n").partition(b"\r\n")
-    words = start.split()
+    data = data.lstrip(b"\r\n")
+    start, _, _ = data.partition(b"\r\n")
+    words = start[:MAX_LINE].split(None, 8)
     if len(words) < 3 and not (len(words) == 2 and words[0] == b"SIP/2.0"):
         raise SipError(f"no SIP message: {start[:60]!r}")
-    try:
-        message = SipMessage.parse(data.lstrip(b"\r\n"))
-    except (ValueError, IndexError, KeyError) as error:
-        raise SipError(f"no SIP message: {error}") from None
-    for short, name in _COMPACT.items():
-        if short in message.headers:
-            values = list(message.headers.get(short))
-            message.headers.remove(short)
-            for value in values:
-                message.headers.append(name, value)
+    head = _head(data)
+    lines = head.split(b"\n")
+    large = len(head) > MAX_HEAD or len(lines) > MAX_VALUES or max(map(len, lines)) > MAX_LINE
+    message = _read(_outline(lines) if large else data)
+    if not large and sum(len(values) for _, values in message.headers.items()) > MAX_VALUES:
+        large, message = True, _read(_outline(lines))
     if isinstance(message, SipResponse):
+        if large:
+            raise SipError(f"a response whose header is too large: {len(head)} bytes")
         if words[0].upper() != b"SIP/2.0" or not 100 <= message.status_code <= 699:
             raise SipError(f"no response of SIP/2.0: {start[:60]!r}")
         _check(message)
@@ -97,7 +103,45 @@ def parse(data: bytes) -> tuple[Message, Fault]:
         raise SipError(f"no request of SIP: {start[:60]!r}")
     # Without this nothing can be sent back (RFC 3261 §8.2.6).
     parse_via(message.headers.get_first("via") or "")
-    return message, _fault(message, words, data)
+    return message, (513, REASONS[513]) if large else _fault(message, words, data)
+
+
+def _head(data: bytes) -> bytes:
+    """All before the body, cut as the parser cuts it."""
+    for end in (b"\r\n\r\n", b"\n\n"):
+        if end in data:
+            return data.partition(end)[0]
+    return data
+
+
+def _outline(lines: list[bytes]) -> bytes:
+    """Of a request that is too large to be read, as much as an answer needs (RFC 3261 §8.2.6.2)."""
+    kept = [line for line in lines[1:] if line.partition(b":")[0].strip().lower() in _ANSWERED and len(line) <= 1024]
+    return b"\n".join([lines[0][:1024], *kept[:16]])
+
+
+def _read(data: bytes) -> Message:
+    """By the parser underneath, and mended where it is known to go wrong."""
+    try:
+        message = SipMessage.parse(data)
+    except (ValueError, IndexError, KeyError) as error:
+        raise SipError(f"no SIP message: {error}") from None
+    headers = message.headers
+    for short, name in _COMPACT.items():
+        if short in headers:
+            values = list(headers.get(short))
+            headers.remove(short)
+            for value in values:
+                headers.append(name, value)
+    for name in _LISTS:
+        values = headers.get(name)
+        if any("\\" in value for value in values):
+            # It takes an escaped quote for the end of the quotes, and cuts at the next comma.
+            values = split_outside(", ".join(values), ",")
+            headers.remove(name)
+            for value in values:
+                headers.append(name.title(), value)
+    return message
 
 
 def _fault(request: Request, words: list[bytes], data: bytes) -> Fault:
@@ -115,7 +159,7 @@ def _fault(request: Request, words: list[bytes], data: bytes) -> Fault:
         _check(request)
         scheme = parse_uri(request.uri).scheme
     except SipError as error:
-        return 400, _words(error)
+        return 400, reason_phrase(error)
     if scheme not in ("sip", "sips", "tel"):
         return 416, REASONS[416]
     if cseq(request)[1] != request.method:
@@ -123,7 +167,8 @@ def _fault(request: Request, words: list[bytes], data: bytes) -> Fault:
     if not _fits(data):
         return 400, "Content-Length Does Not Fit"
     hops = request.headers.get_first("max-forwards")
-    if hops is not None and not (hops.strip().isascii() and hops.strip().isdigit() and int(hops) <= 255):
+    left = number(hops)
+    if hops is not None and (left is None or left > 255):
         return 400, "Bad Max-Forwards"
     return None
 
@@ -136,15 +181,11 @@ def _check(message: Message) -> None:
     if not message.headers.get_first("call-id"):
         raise SipError("no Call-ID")
     cseq(message)
-    for value in message.headers.get("contact"):
-        if value != "*":
-            parse_address(value)
-    for name in ("record-route", "route"):
-        for value in message.headers.get(name):
-            parse_address(value)
+    for name in ("contact", "record-route", "route"):
+        addresses(message, name)
 
 
-def _words(error: SipError) -> str:
+def reason_phrase(error: SipError) -> str:
     """An error as a reason phrase: one line of plain characters."""
     text = "".join(c if " " <= c <= "~" else "?" for c in str(error))
     return f"Bad Request: {text}"[:120]
@@ -152,7 +193,7 @@ def _words(error: SipError) -> str:
 
 def _fits(data: bytes) -> bool:
     """Whether the body is as long as its Content-Length says, or longer, which is cut (RFC 3261 §18.3)."""
-    head, _, body = data.lstrip(b"\r\n").partition(b"\r\n\r\n")
+    head, _, body = data.partition(b"\r\n\r\n")
     for line in head.split(b"\r\n")[1:]:
         name, _, value = line.partition(b":")
         if name.strip().lower() in (b"content-length", b"l"):
@@ -205,16 +246,6 @@ def tag(message: Message, name: str) -> str:
 def tokens(message: Message, name: str) -> set[str]:
     """The words of a list header such as Supported, Require or Allow, in lower case."""
     return {part.lower() for value in message.headers.get(name) for part in split_outside(value, ",")}
-
-
-def content_type(message: Message) -> str:
-    """The media type in lower case without its parameters; empty without a body's header."""
-    return (message.headers.get_first("content-type") or "").partition(";")[0].strip().lower()
-
-
-def description(message: Message) -> bytes:
-    """The session description of a message; empty without one."""
-    return message.body if message.body and content_type(message) in ("application/sdp", "") else b""
 
 
 # building -----------------------------------------------------------------------------------------------------------

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from offhook.sip.grammar import Uri, parse_address
+from offhook.sip.grammar import Uri, number, parse_address
 from offhook.sip.message import Request, Response, address, call_id, cseq, response
+from offhook.sip.nat import same_host
 from offhook.sip.transaction import Peer
 
 DEFAULT_EXPIRES = 3600
 SHORTEST = 30
 LONGEST = 7200
 CONTACTS = 10
-"""Contacts of one user; the one that registered longest ago gives way to one more."""
+"""Contacts of one user: of more, the oldest give way, for a phone that moves about leaves them behind. More in one
+request are refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +27,6 @@ class Binding:
     call_id: str
     sequence: int
     behind_nat: bool
-    since: float = 0.0
-    """When it was registered last."""
 
 
 class Registrar:
@@ -51,7 +51,7 @@ class Registrar:
             del known[contact]
         if not known:
             del self._users[user]
-        return sorted(known.values(), key=lambda binding: -binding.since)
+        return [*known.values()][::-1]
 
     def peers(self) -> list[Peer]:
         """Where everybody registered from."""
@@ -72,14 +72,16 @@ class Registrar:
 
     def register(self, user: str, request: Request, peer: Peer, to_tag: str, now: float) -> Response:
         """Do what a REGISTER says, all of it or nothing, and answer with what holds now."""
-        known = {binding_key(b.contact): b for b in self.bindings(user, now)}
-        number, call = cseq(request)[0], call_id(request)
+        known = {binding_key(b.contact): b for b in reversed(self.bindings(user, now))}
+        sequence, call = cseq(request)[0], call_id(request)
         values = request.headers.get("contact")
         if values == ["*"]:
             if request.headers.get_first("expires") != "0":
                 return response(request, 400, to_tag=to_tag, reason="A Contact of * Needs Expires: 0")
             self._users.pop(user, None)
             return self._answer(user, request, to_tag, now)
+        if len(values) > CONTACTS:
+            return response(request, 403, to_tag=to_tag, reason=f"More Than {CONTACTS} Contacts")
         for value in values:
             if value == "*":
                 return response(request, 400, to_tag=to_tag, reason="A Contact of * Stands Alone")
@@ -90,16 +92,17 @@ class Registrar:
                 return response(request, 423, to_tag=to_tag, headers=headers)
             key = binding_key(contact.uri)
             before = known.get(key)
-            if before is not None and before.call_id == call and number <= before.sequence:
+            if before is not None and before.call_id == call and sequence <= before.sequence:
                 return response(request, 500, to_tag=to_tag, reason="CSeq Out Of Order")
             if seconds == 0:
                 known.pop(key, None)
                 continue
-            nat = contact.uri.host.strip("[]") != peer.host
+            nat = not same_host(contact.uri.host, peer.host)
             until = now + min(seconds, LONGEST)
-            known[key] = Binding(contact.uri, peer, until, call, number, nat or peer.reliable, now)
-        for key in sorted(known, key=lambda key: known[key].since)[: max(len(known) - CONTACTS, 0)]:
-            del known[key]
+            known.pop(key, None)  # what is registered anew is the newest
+            known[key] = Binding(contact.uri, peer, until, call, sequence, nat or peer.reliable)
+        for oldest in [*known][:-CONTACTS]:
+            del known[oldest]
         if known:
             self._users[user] = known
         else:
@@ -126,6 +129,6 @@ def binding_key(contact: Uri) -> str:
 def _expires(request: Request, param: str | None) -> int:
     for text in (param, request.headers.get_first("expires")):
         if text is not None:
-            text = text.strip()
-            return min(int(text), 2**31) if text.isascii() and text.isdigit() else DEFAULT_EXPIRES
+            seconds = number(text)
+            return DEFAULT_EXPIRES if seconds is None else seconds
     return DEFAULT_EXPIRES

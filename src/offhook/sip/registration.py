@@ -8,7 +8,7 @@ from typing import Protocol
 
 from offhook.errors import SipError
 from offhook.sip.auth import Account
-from offhook.sip.grammar import Address, Uri
+from offhook.sip.grammar import Address, Uri, number
 from offhook.sip.message import Request, Response, addresses, request
 from offhook.sip.timers import Timer, Timers
 from offhook.sip.transaction import Peer, Transaction
@@ -159,10 +159,10 @@ class Registration:
         except SipError:
             contacts = []
         for contact in contacts:
-            value = contact.params.get("expires") or ""
+            value = number(contact.params.get("expires"))
             same = str(Uri(contact.uri.scheme, contact.uri.user, contact.uri.host, contact.uri.port)) == mine
-            if (same or len(contacts) == 1) and value.isascii() and value.isdigit():
-                return max(1, min(int(value), 86400))
+            if (same or len(contacts) == 1) and value is not None:
+                return max(1, min(value, 86400))
         return max(1, min(_number(answer, "expires") or asked, 86400))
 
     def _failed(self, status: int, reason: str, now: float, wait: int | None) -> None:
@@ -186,5 +186,4 @@ class Registration:
 
 
 def _number(answer: Response, name: str) -> int | None:
-    text = (answer.headers.get_first(name) or "").partition(";")[0].partition("(")[0].strip()
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 10 else None
+    return number((answer.headers.get_first(name) or "").partition(";")[0].partition("(")[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from offhook.sip.grammar import number
 from offhook.sip.message import Request, Response, cseq, encode, tokens
 from offhook.sip.timers import Timer, Timers
 from offhook.sip.transaction import PATIENCE, T1, Peer, Transaction
@@ -29,6 +30,8 @@ class ReliableProvisionals:
         self._waiting: list[Response] = []
         self._pending: Response | None = None
         self._last: str = ""
+        self.settled = False
+        """Whether a description of ours is confirmed: offer and answer are complete."""
         self._timer: Timer | None = None
         self._give_up: Timer | None = None
 
@@ -53,7 +56,7 @@ class ReliableProvisionals:
         self._pending = answer
         self._last = f"{self._number} {cseq(answer)[0]} invite"
         transaction.respond(answer, now)
-        self._repeat(encode(answer), transaction.peer, now, T1)
+        self._repeat(encode(answer), transaction, now, T1)
         self._give_up = self._timers.start(now + PATIENCE, self._never)
 
     def confirmed(self, prack: Request, transaction: Transaction, now: float) -> bool:
@@ -62,6 +65,7 @@ class ReliableProvisionals:
         if not self._last or said != self._last:
             return False
         self._stop()
+        self.settled = self.settled or bool(self._pending and self._pending.body)
         self._pending = None
         if self._waiting:
             self.send(self._waiting.pop(0), transaction, now)
@@ -78,10 +82,10 @@ class ReliableProvisionals:
             if timer is not None:
                 timer.cancel()
 
-    def _repeat(self, data: bytes, peer: Peer, now: float, pause: float) -> None:
+    def _repeat(self, data: bytes, transaction: Transaction, now: float, pause: float) -> None:
         def again(at: float) -> None:
-            self._send(data, peer)
-            self._repeat(data, peer, at, 2 * pause)
+            self._send(data, transaction.peer)
+            self._repeat(data, transaction, at, 2 * pause)
 
         self._timer = self._timers.start(now + pause, again)
 
@@ -94,10 +98,9 @@ class Acknowledger:
 
     def due(self, answer: Response, tag: str) -> str | None:
         """The RAck for an answer; "" when none is wanted; None when it is a repetition or comes before its turn."""
-        number = answer.headers.get_first("rseq") or ""
-        if EXTENSION not in tokens(answer, "require") or not (number.isascii() and number.strip().isdigit()):
+        value, last = number(answer.headers.get_first("rseq")), self._last.get(tag)
+        if EXTENSION not in tokens(answer, "require") or value is None or value >= 2**32:
             return ""
-        value, last = int(number), self._last.get(tag)
         if last is not None and value != last + 1:
             return None
         self._last[tag] = value

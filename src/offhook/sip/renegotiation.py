@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from offhook.sip.body import description, unreadable
 from offhook.sip.capabilities import ALLOW, SUPPORTED
 from offhook.sip.events import Reanswered, Reoffered
-from offhook.sip.message import Request, Response, cseq, description, response, tag
+from offhook.sip.message import Request, Response, cseq, response, tag
 from offhook.sip.sdp import KIND
 from offhook.sip.session_timer import MIN_SE
 from offhook.sip.timers import Timer
@@ -134,40 +135,58 @@ class Renegotiation:
     def invited(self, request: Request, transaction: Transaction, now: float) -> None:
         """A re-INVITE."""
         session = self._session
+        if session.unacked is not None and not session.offered and session.state in ("answered", "up"):
+            # Whoever changes a call has our answer: its ACK was lost. An offer of ours would still want the ACK's body.
+            session.arrived_there(b"", now)
         waiting = self._invite is not None or self._update is not None or session.unacked is not None
-        if self._asking:
+        if session.state == "over":
+            transaction.respond(response(request, 481), now)
+        elif self._asking:
             transaction.respond(response(request, 491), now)
         elif waiting or session.state in ("incoming", "calling", "cancelling"):
             wait = str(int(session.agent.chance() * 10))
             transaction.respond(response(request, 500, headers=[("Retry-After", wait)]), now)
-        elif session.timer.too_brief(request):
-            transaction.respond(response(request, 422, headers=[("Min-SE", str(MIN_SE))]), now)
-        else:
-            assert session.dialog is not None
-            session.dialog.refresh(request)
+        elif not self._unfit(request, transaction, now):
             self._invite = transaction
             transaction.on_acknowledged = session.acknowledged
             transaction.respond(response(request, 100), now)
-            session.agent.emit(Reoffered(session, description(request)))
+            self._offered(request)
 
     def updated(self, request: Request, transaction: Transaction, now: float) -> None:
         """An UPDATE: the same without ACK; without a description it only refreshes."""
         session = self._session
-        if session.timer.too_brief(request):
-            transaction.respond(response(request, 422, headers=[("Min-SE", str(MIN_SE))]), now)
-        elif not description(request):
-            assert session.dialog is not None
-            session.dialog.refresh(request)
+        status = session.may_be_offered(request)
+        if self._unfit(request, transaction, now):
+            return
+        if not description(request):
+            self._refresh_target(request)
             transaction.respond(session.answer(request, 200, b"", session.timer.accept(request, now)), now)
-        elif self._asking or self._invite is not None:
+        elif status == 491 or self._asking or self._invite is not None:
             transaction.respond(response(request, 491), now)
-        elif self._update is not None or session.state in ("incoming", "calling"):
+        elif status or self._update is not None:
             transaction.respond(response(request, 500, headers=[("Retry-After", "1")]), now)
         else:
-            assert session.dialog is not None
-            session.dialog.refresh(request)
             self._update = transaction
-            session.agent.emit(Reoffered(session, description(request)))
+            self._offered(request)
+
+    def _unfit(self, request: Request, transaction: Transaction, now: float) -> bool:
+        """Whether it is refused for what it says: a body that we cannot read, or refreshes that are too frequent."""
+        wrong = [(415, unreadable(request))]
+        if self._session.timer.too_brief(request):
+            wrong.append((422, [("Min-SE", str(MIN_SE))]))
+        status, headers = next(((s, h) for s, h in wrong if h), (0, []))
+        if status:
+            transaction.respond(response(request, status, headers=headers), now)
+        return bool(status)
+
+    def _offered(self, request: Request) -> None:
+        self._refresh_target(request)
+        self._session.agent.emit(Reoffered(self._session, description(request)))
+
+    def _refresh_target(self, request: Request) -> None:
+        dialog = self._session.dialog_of(request)
+        if dialog is not None:
+            dialog.refresh(request)
 
     def reanswer(self, status: int, body: bytes, now: float, headers: Iterable[tuple[str, str]] = ()) -> None:
         """Our answer to what they offered."""
@@ -181,6 +200,7 @@ class Renegotiation:
         if status < 300:
             self.body = body
             extra += session.timer.accept(taken.request, now)
+            session.agreed_to(taken.request)
         answer = session.answer(taken.request, status, body if status < 300 else b"", extra)
         if taken is pending and status < 300:
             session.send_2xx(pending, answer, now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
@@ -10,12 +11,19 @@ from typing import Final
 from aiosipua.sdp import MediaDescription, SdpMessage, parse_sdp
 
 from offhook.errors import SipError
+from offhook.sip.grammar import number
 
 KIND = "application/sdp"
 TELEPHONE_EVENT = "telephone-event"
 COMFORT_NOISE = "CN"
 
+MAX_BODY = 16 * 1024
+MAX_MEDIA = 32
+MAX_FORMATS = 128
+"""Bytes of a description, its m= lines, and the payload types of each, of which RTP has no more."""
+
 Direction = str
+_WINDOW: Final = re.compile(r"WSH\s*=", re.IGNORECASE)
 _FLIPPED: Final = {"sendrecv": "sendrecv", "sendonly": "recvonly", "recvonly": "sendonly", "inactive": "inactive"}
 
 
@@ -40,7 +48,15 @@ class Crypto:
 
     tag: int
     suite: str
-    key: str  # inline:… with whatever follows
+    key: str  # inline:… with its lifetime and MKI
+    params: tuple[str, ...] = ()
+
+    @property
+    def usable(self) -> bool:
+        """Whether we can do all that it asks for: a suite of ours, one key without an MKI, no parameter that changes
+        how packets are made. A window size is only a hint, and one with a dash may be passed over (§6.3)."""
+        plain = ";" not in self.key and not any(":" in part for part in self.key.split("|")[1:])
+        return self.suite in SUITES and plain and all(p.startswith("-") or _WINDOW.match(p) for p in self.params)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +116,8 @@ _STATIC: Final = {
 
 def read(body: bytes) -> Description:
     """A description; SipError when it is none."""
+    if len(body) > MAX_BODY:
+        raise SipError(f"a session description of {len(body)} bytes is longer than {MAX_BODY}")
     text = body.decode("utf-8", "replace")
     if not text.lstrip().startswith("v="):
         raise SipError("the body is no session description: no v= line")
@@ -107,6 +125,8 @@ def read(body: bytes) -> Description:
         parsed = parse_sdp(text)
     except (ValueError, IndexError, TypeError) as error:
         raise SipError(f"the body is no session description: {error}") from None
+    if len(parsed.media) > MAX_MEDIA or any(len(m.formats) > MAX_FORMATS for m in parsed.media):
+        raise SipError(f"the description has more than {MAX_MEDIA} m= lines, or than {MAX_FORMATS} formats in one")
     media = tuple((m.media, m.proto, tuple(m.formats)) for m in parsed.media)
     audio = None
     for index, line in enumerate(parsed.media):
@@ -145,7 +165,7 @@ def _audio(parsed: SdpMessage, line: MediaDescription, index: int) -> Audio:
         _number(line.attributes.get("ptime")),
         line.proto.upper(),
         tuple(crypto for value in line.attributes.get("crypto", ()) if (crypto := _crypto(value)) is not None),
-        _number(line.attributes.get("rtcp")),
+        _number(line.attributes.get("rtcp")) or None,
         index,
         "rtcp-mux" in line.attributes,
     )
@@ -161,14 +181,16 @@ def _direction(parsed: SdpMessage, line: MediaDescription) -> Direction:
 
 def _number(values: list[str] | None) -> int | None:
     word = values[0].split()[0] if values and values[0].split() else ""
-    return int(word) if word.isascii() and word.isdigit() and len(word) <= 5 else None
+    value = number(word)
+    return value if value is not None and value <= 65535 else None
 
 
 def _crypto(value: str) -> Crypto | None:
-    words = value.split(None, 2)
-    if len(words) < 3 or not words[0].isdigit() or not words[2].startswith("inline:"):
+    words = value.split()
+    tag = number(words[0]) if len(words) >= 3 else None
+    if tag is None or tag >= 10**9 or not words[2].startswith("inline:"):
         return None
-    return Crypto(int(words[0]), words[1].upper(), words[2])
+    return Crypto(tag, words[1].upper(), words[2], tuple(words[3:]))
 
 
 # answering ----------------------------------------------------------------------------------------------------------
@@ -216,7 +238,7 @@ def _keys(local: Audio, remote: Audio) -> tuple[Crypto | None, Crypto | None]:
         return None, None
     for theirs in remote.cryptos:
         for ours in local.cryptos:
-            if (ours.tag, ours.suite) == (theirs.tag, theirs.suite):
+            if (ours.tag, ours.suite) == (theirs.tag, theirs.suite) and theirs.usable:
                 return ours, theirs
     raise SipError("no crypto suite in common")
 
@@ -244,7 +266,8 @@ def agree(local: Audio, remote: Audio | None) -> Agreed:
             {payload: rate for rate, payload in local.events.items()},
             remote.host,
             remote.port,
-            remote.port if remote.rtcp_mux and local.rtcp_mux else remote.rtcp_port or remote.port + 1,
+            # The last port has none above it.
+            remote.port if remote.rtcp_mux and local.rtcp_mux else remote.rtcp_port or min(remote.port + 1, 65535),
             remote.ptime or 20,
             hears and local.direction in ("sendrecv", "sendonly"),
             speaks and local.direction in ("sendrecv", "recvonly"),
@@ -256,18 +279,20 @@ def agree(local: Audio, remote: Audio | None) -> Agreed:
     raise SipError(f"no codec in common: they have {theirs_named}, we {ours_named}")
 
 
-def answer_to(offer: Description, local: Audio, new_key: NewKey) -> tuple[Audio, Agreed]:
+def answer_to(offer: Description, local: Audio, new_key: NewKey, former: Agreed | None = None) -> tuple[Audio, Agreed]:
     """Our side of the answer and what is agreed: their payload numbers, one codec, direction turned (RFC 3264 §6).
 
-    Encrypted media is answered with a key of our own for the first suite that we speak (RFC 4568 §7.1.1).
+    Encrypted media is answered with a key of our own for the first line that we can use (RFC 4568 §7.1.1); the key of
+    `former`, what held before a change, is kept while theirs is: another one would begin to count packets anew.
     """
     if offer.audio is not None:
         local = replace(local, profile=offer.audio.profile, cryptos=(), rtcp_mux=offer.audio.rtcp_mux)
         if encrypted(offer.audio):
-            suite = next((c for c in offer.audio.cryptos if c.suite in SUITES), None)
-            if suite is None:
-                raise SipError("encrypted media without a key, or of a suite that we do not speak")
-            local = replace(local, cryptos=(new_crypto(suite.tag, suite.suite, new_key),))
+            line = next((c for c in offer.audio.cryptos if c.usable), None)
+            if line is None:
+                raise SipError("encrypted media without a key, or of suites and parameters that we do not speak")
+            kept = former.ours if former is not None and former.theirs == line else None
+            local = replace(local, cryptos=(kept or new_crypto(line.tag, line.suite, new_key),))
     agreed = agree(local, offer.audio)
     assert offer.audio is not None
     theirs = offer.audio

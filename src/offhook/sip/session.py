@@ -6,22 +6,22 @@ events below, in order, through the endpoint.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Protocol
+from collections.abc import Callable
 
 from offhook.errors import SipError
+from offhook.sip.agent import Agent, Headers
 from offhook.sip.auth import Account
+from offhook.sip.body import content_type, description
 from offhook.sip.capabilities import ALLOW, SUPPORTED
 from offhook.sip.dialog import Dialog, DialogId
-from offhook.sip.events import Answered, Confirmed, Event, Incoming, Over, Progress, Told
+from offhook.sip.events import Answered, Confirmed, Incoming, Over, Progress, Told
+from offhook.sip.forks import Forks
 from offhook.sip.grammar import Address, Uri
 from offhook.sip.message import (
     Request,
     Response,
     addresses,
-    content_type,
     cseq,
-    description,
     encode,
     response,
     tag,
@@ -31,49 +31,9 @@ from offhook.sip.reliable import Acknowledger, ReliableProvisionals
 from offhook.sip.renegotiation import Renegotiation
 from offhook.sip.sdp import KIND
 from offhook.sip.session_timer import MIN_SE, SessionTimer
-from offhook.sip.timers import Timer, Timers
+from offhook.sip.timers import Timer
 from offhook.sip.transaction import PATIENCE, T1, T2, Peer, Transaction
 from offhook.sip.transfer import Transfer
-
-Headers = Iterable[tuple[str, str]]
-
-
-class Agent(Protocol):
-    """What a session needs of its endpoint."""
-
-    timers: Timers
-
-    def emit(self, event: Event) -> None:
-        """Tell what happened."""
-
-    def send(self, data: bytes, peer: Peer) -> None:
-        """Put a message on its way."""
-
-    def via(self, peer: Peer) -> str:
-        """A Via with a fresh branch."""
-
-    def contact(self, peer: Peer) -> str:
-        """Our Contact as that peer can reach it."""
-
-    def route(self, dialog: Dialog) -> Peer:
-        """Where a request of a dialog goes."""
-
-    def begin(self, request: Request, peer: Peer) -> Transaction:
-        """A client transaction."""
-
-    def credentials(
-        self, request: Request, answer: Response, attempt: int, account: Account | None
-    ) -> tuple[str, str] | None:
-        """A header that meets a challenge; None when there is none to give, or it was refused already."""
-
-    def known(self, session: Session, dialog: DialogId) -> None:
-        """The session is to be found by this dialog id."""
-
-    def forget(self, session: Session) -> None:
-        """Nothing of it is left."""
-
-    def chance(self) -> float:
-        """From 0 to 1."""
 
 
 class Session:
@@ -96,13 +56,14 @@ class Session:
         self.change = Renegotiation(self)
         self.transfer = Transfer(self)
         self.unacked: int | None = None  # CSeq of the 2xx that waits for its ACK
+        self.offered = False  # whether that 2xx made an offer, which the ACK answers
         self.acks: dict[tuple[str, int], tuple[bytes, Peer]] = {}
         self._transaction: Transaction | None = None
         self._repeat: Timer | None = None
         self._give_up: Timer | None = None
         self._bye_wanted = False
         self._attempts = 0
-        self._early: dict[str, Dialog] = {}  # by the tag of each side that has answered provisionally
+        self.forks = Forks()
         self._acknowledger = Acknowledger()
         self._reliable = ReliableProvisionals(
             agent.timers, agent.send, self._never_confirmed, int(agent.chance() * 10000)
@@ -145,7 +106,9 @@ class Session:
         self.state = "answered"
         self.dialog.confirmed = True
         self.dialog.supported = tokens(self.invite, "supported")
-        self.change.body = body
+        if self.change.body:
+            body = b""  # an UPDATE has changed already what our first answer said (RFC 3311 §5.2)
+        self.change.body = self.change.body or body
         more = [*headers, *self.timer.accept(self.invite, now)]
         self.send_2xx(self._transaction, self.answer(self.invite, 200, body, more), now)
 
@@ -162,9 +125,12 @@ class Session:
             self._end(487, "the caller gave up", theirs=True)
 
     def acknowledged(self, ack: Request, now: float) -> None:
-        """The ACK of a 2xx of ours."""
-        if self.unacked is None or cseq(ack)[0] != self.unacked:
-            return
+        """The ACK of a 2xx of ours. Its body counts when that 2xx made the offer."""
+        if self.unacked is not None and cseq(ack)[0] == self.unacked:
+            self.arrived_there(description(ack) if self.offered else b"", now)
+
+    def arrived_there(self, body: bytes, now: float) -> None:
+        """Our 2xx has arrived, as its ACK or a later request says."""
         self._stop_repeating()
         first = self.state == "answered"
         if first:
@@ -172,8 +138,8 @@ class Session:
         if self._bye_wanted:
             self.hang_up(now)
             return
-        if first or description(ack):
-            self.agent.emit(Confirmed(self, description(ack)))
+        if first or self.offered:
+            self.agent.emit(Confirmed(self, body, first))
 
     def _never_confirmed(self, now: float) -> None:
         """A provisional answer that must arrive did not (RFC 3262 §3)."""
@@ -188,14 +154,15 @@ class Session:
         """Send the answer to an INVITE, and again until its ACK comes."""
         self._stop_repeating()
         self.unacked = cseq(answer)[0]
+        self.offered = not description(transaction.request)
         transaction.respond(answer, now)
-        self._plan_repeat(encode(answer), transaction.peer, now, T1)
+        self._plan_repeat(encode(answer), transaction, now, T1)
         self._give_up = self.agent.timers.start(now + PATIENCE, self._never_acknowledged)
 
-    def _plan_repeat(self, data: bytes, peer: Peer, now: float, pause: float) -> None:
+    def _plan_repeat(self, data: bytes, transaction: Transaction, now: float, pause: float) -> None:
         def again(at: float) -> None:
-            self.agent.send(data, peer)
-            self._plan_repeat(data, peer, at, min(2 * pause, T2))
+            self.agent.send(data, transaction.peer)
+            self._plan_repeat(data, transaction, at, min(2 * pause, T2))
 
         self._repeat = self.agent.timers.start(now + pause, again)
 
@@ -242,18 +209,19 @@ class Session:
         if self.state == "cancelling":
             self._send_cancel(now)
         elif answer.status_code > 100 and self.state == "calling":
+            early, body = self.forks.heard(self.invite, answer, self.peer), description(answer)
+            if early is not None and early.id not in self.dialog_ids:
+                self.dialog = self.dialog or early
+                self.agent.known(self, early.id)
             theirs = tag(answer, "to")
-            if theirs and theirs not in self._early:
-                self._early[theirs] = Dialog.of_response(self.invite, answer, self.peer)
-            if theirs and self.dialog is None:
-                self.dialog = self._early[theirs]
-                self.agent.known(self, self.dialog.id)
-            confirm = self._acknowledger.due(answer, theirs) if theirs else ""
+            confirm = self._acknowledger.due(answer, theirs) if early is not None else ""
             if confirm is None:
                 return
             if confirm:
-                self.ask("PRACK", now, [("RAck", confirm)], dialog=self._early[theirs])
-            self.agent.emit(Progress(self, answer.status_code, description(answer)))
+                self.ask("PRACK", now, [("RAck", confirm)], dialog=early)
+            if early is not None:
+                self.forks.described(theirs, body, settled=bool(confirm))
+            self.agent.emit(Progress(self, answer.status_code, body))
 
     def _try_again(self, answer: Response, now: float) -> bool:
         """Answer a challenge, or a wish for longer refreshes, with the same call once more (§22.2, RFC 4028 §7.3)."""
@@ -270,8 +238,7 @@ class Session:
             return False
         self.invite.headers.set_single("CSeq", f"{cseq(self.invite)[0] + 1} INVITE")
         self.invite.headers.set_single("Via", self.agent.via(self.peer))
-        self.dialog = None
-        self._early.clear()
+        self.dialog, self.forks = None, Forks()
         self.call(now)
         return True
 
@@ -281,15 +248,10 @@ class Session:
         if key in self.acks:
             self.agent.send(*self.acks[key])
             return
-        dialog = self.dialog
-        if dialog is not None and not dialog.confirmed and dialog.remote.tag == key[0]:
-            dialog.follow(answer)
-        elif dialog is None or not dialog.confirmed:
-            dialog = self._of(answer)
-        else:
-            other = self._of(answer)
-            self.acknowledge(other, key)
-            self._bye_of(other, now)
+        dialog = self._of(answer)
+        if self.state == "over" or (self.dialog is not None and self.dialog.confirmed):
+            self.acknowledge(dialog, key)
+            self._bye_of(dialog, now)
             return
         self.dialog = dialog
         dialog.confirmed = True
@@ -298,16 +260,16 @@ class Session:
         self.acknowledge(dialog, key)
         if self.state == "calling":
             self.state = "up"
-            self.change.body = self.invite.body
+            self.change.body = self.change.body or self.invite.body  # unless an early UPDATE has changed it
             self.timer.accepted(answer, now)
-            self.agent.emit(Answered(self, description(answer)))
-        else:  # our CANCEL crossed their answer, or we have left already
+            self.agent.emit(Answered(self, description(answer) or self.forks.answer(key[0])))
+        else:  # our CANCEL crossed their answer
             self._bye(now)
             self._end(487, "cancelled as it was answered", theirs=False)
 
     def _of(self, answer: Response) -> Dialog:
-        """The dialog of a 2xx from another side than the first that was heard of."""
-        dialog = self._early.get(tag(answer, "to"))
+        """The dialog of a 2xx, which an earlier answer may have begun."""
+        dialog = self.forks.get(tag(answer, "to"))
         if dialog is None:
             return Dialog.of_response(self.invite, answer, self.peer)
         dialog.follow(answer)
@@ -339,7 +301,8 @@ class Session:
             self._give_up = self.agent.timers.start(now + PATIENCE, self._cancel_ignored)
 
     def _cancel_ignored(self, now: float) -> None:
-        if self.state == "cancelling":
+        if self.state == "cancelling" and self._transaction is not None:
+            self._transaction.put("abandon", now)
             self._end(487, "the called side never confirmed the cancellation", theirs=False)
 
     # both sides -------------------------------------------------------------------------------------------------
@@ -433,10 +396,26 @@ class Session:
         if self.state == "up":
             self.ask("INFO", now, (), body, kind)
 
+    @property
+    def dialogs(self) -> list[Dialog]:
+        """All of its dialogs: that of the call, and early ones."""
+        early = self.forks.dialogs
+        return early if self.dialog is None or self.dialog in early else [self.dialog, *early]
+
+    def dialog_of(self, request: Request) -> Dialog | None:
+        """The dialog that a request of theirs is in: that of the call, or an early one while none is taken."""
+        theirs = tag(request, "from")
+        if self.dialog is not None and (self.dialog.remote.tag or "") == theirs:
+            return self.dialog
+        return self.forks.get(theirs) if self.state in ("calling", "cancelling") else None
+
     def received(self, request: Request, transaction: Transaction, now: float) -> None:
-        """A request within the dialog, with its transaction; everything gets an answer."""
-        dialog = self.dialog
-        if dialog is None or not dialog.in_order(request):
+        """A request within a dialog, with its transaction; everything gets an answer."""
+        dialog = self.dialog_of(request)
+        if dialog is None:
+            transaction.respond(response(request, 481), now)
+            return
+        if not dialog.in_order(request):
             transaction.respond(response(request, 500, reason="CSeq Out Of Order"), now)
             return
         dialog.peer = transaction.peer if dialog.behind_nat or transaction.peer.reliable else dialog.peer
@@ -448,12 +427,28 @@ class Session:
 
     def _got_bye(self, request: Request, transaction: Transaction, now: float) -> None:
         transaction.respond(response(request, 200), now)
+        if self.dialog_of(request) is not self.dialog:
+            return  # one side of a forked call leaves; the others may still take it
         if self.state == "incoming" and self._transaction is not None:
             self._transaction.respond(self.answer(self.invite, 487, b"", ()), now)
+        elif self.state in ("calling", "cancelling") and self._transaction is not None:
+            self._transaction.put("abandon", now)
         self._end(0, _reason(request), theirs=True)
 
     def _got_invite(self, request: Request, transaction: Transaction, now: float) -> None:
         self.change.invited(request, transaction, now)
+
+    def may_be_offered(self, request: Request) -> int:
+        """0 when an offer of theirs may come, else the status that it gets: 491 while one of ours is open, 500 while
+        one of theirs is (RFC 3311 §5.2)."""
+        if self.state in ("calling", "cancelling"):
+            return 0 if self.forks.settled(tag(request, "from")) else 491
+        return 500 if self.state == "incoming" and not self._reliable.settled else 0
+
+    def agreed_to(self, request: Request) -> None:
+        """An offer of theirs is accepted: before the call is up, it takes the place of their answer."""
+        if self.state == "calling" and description(request):
+            self.forks.changed(tag(request, "from"), description(request))
 
     def _got_update(self, request: Request, transaction: Transaction, now: float) -> None:
         self.change.updated(request, transaction, now)
@@ -491,7 +486,7 @@ class Session:
 
     def contact(self) -> str:
         """Our Contact, as the other side can reach it."""
-        return self.agent.contact(self.peer)
+        return self.agent.contact(self.peer, secure=secure(self.invite))
 
     def answer(self, request: Request, status: int, body: bytes, headers: Headers) -> Response:
         """An answer within the dialog."""
@@ -524,6 +519,12 @@ _IN_DIALOG: dict[str, _Handler] = {
     "INFO": Session._got_info,
     "OPTIONS": Session._got_options,
 }
+
+
+def secure(invite: Request) -> bool:
+    """Whether a call is to go by TLS at each hop: it asks for sips, or came by such a route (§12.1.1)."""
+    routes = addresses(invite, "record-route")
+    return invite.uri[:5].lower() == "sips:" or bool(routes and routes[0].uri.scheme == "sips")
 
 
 def _contacts(answer: Response) -> list[Address]:

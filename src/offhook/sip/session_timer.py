@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from offhook.sip.grammar import number
 from offhook.sip.message import Message, Request, Response, tokens
 from offhook.sip.timers import Timer, Timers
 
@@ -65,9 +66,12 @@ class SessionTimer:
         return [("Session-Expires", f"{self.interval};refresher={role}"), ("Min-SE", str(self._floor))]
 
     def too_brief(self, request: Request) -> bool:
-        """Whether their interval is below what we agree to: 422 with Min-SE follows (§9)."""
+        """Whether their interval is below what we agree to: 422 with Min-SE follows (§9).
+
+        Only for who knows of timers: a proxy may have asked on behalf of a side that could do nothing with a 422.
+        """
         asked = terms(request)
-        return asked is not None and asked.interval < MIN_SE
+        return asked is not None and asked.interval < MIN_SE and _knows(request)
 
     def accept(self, request: Request, now: float) -> Headers:
         """Headers of our 2xx to their INVITE or UPDATE; starts the timer (§9)."""
@@ -77,10 +81,9 @@ class SessionTimer:
                 self.stop()
                 return []
             asked = Terms(self.interval, "uas" if self.ours else "uac")
-        able = "timer" in tokens(request, "supported") or "timer" in tokens(request, "require")
         # A proxy may have asked for it on behalf of a side that cannot refresh.
-        role = (asked.refresher or "uac") if able else "uas"
-        self._start(min(asked.interval, LONGEST), role == "uas", now)
+        role = (asked.refresher or "uac") if _knows(request) else "uas"
+        self._start(min(max(asked.interval, MIN_SE), LONGEST), role == "uas", now)
         required = [("Require", "timer")] if role == "uac" else []
         return [("Session-Expires", f"{self.interval};refresher={role}"), *required]
 
@@ -122,6 +125,9 @@ class SessionTimer:
             self._waits.append(self._timers.start(now + interval / 2, self._refresh))
 
 
+def _knows(request: Request) -> bool:
+    return "timer" in tokens(request, "supported") or "timer" in tokens(request, "require")
+
+
 def _seconds(text: str) -> int | None:
-    digits = text.partition(";")[0].strip()
-    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= 10 else None
+    return number(text.partition(";")[0])

@@ -24,8 +24,10 @@ from offhook.sip.message import (
     tag,
     vias,
 )
+from offhook.sip.nat import same_host
 from offhook.sip.timers import Timer, Timers
 
+DEFAULT_PORTS: Final = {"udp": 5060, "tcp": 5060, "tls": 5061}
 T1 = 0.5  # seconds: round-trip estimate
 T2 = 4.0  # longest pause between repetitions
 T4 = 5.0  # how long a message may stay in the network
@@ -48,6 +50,12 @@ CLIENT_INVITE: Final[Table] = {
     ("proceeding", "2xx"): ("accepted", ("up", "patience")),
     ("proceeding", "final"): ("completed", ("ack", "up", "linger")),
     ("proceeding", "broken"): ("over", ("fail",)),
+    # §9.1: a CANCEL that nobody confirmed; an answer that comes all the same is taken, so that it can be hung up.
+    ("proceeding", "abandon"): ("abandoned", ("patience",)),
+    ("abandoned", "2xx"): ("accepted", ("up", "patience")),
+    ("abandoned", "final"): ("completed", ("ack", "linger")),
+    ("abandoned", "patience"): ("over", ()),
+    ("abandoned", "broken"): ("over", ()),
     ("completed", "final"): ("", ("ack",)),
     ("completed", "linger"): ("over", ()),
     ("completed", "broken"): ("over", ()),
@@ -118,6 +126,13 @@ class Peer:
     def reliable(self) -> bool:
         """Whether the transport repeats by itself."""
         return self.transport != "udp"
+
+    def rides_on(self, connection: Peer) -> bool:
+        """Whether what goes here goes by that connection: by its number, or by its place when no number is known."""
+        if not self.reliable:
+            return self == connection
+        there = (self.transport, self.host, self.port) == (connection.transport, connection.host, connection.port)
+        return there and self.flow in (0, connection.flow)
 
     def __str__(self) -> str:
         return f"{self.transport}:{self.host}:{self.port}"
@@ -309,18 +324,18 @@ class Transactions:
             return False
         return transaction is not None and transaction.put(_kind(response.status_code), now, response)
 
-    def server(self, request: Request, peer: Peer, now: float) -> Transaction | None:
-        """A transaction for a new request. None for a repetition, which is answered here, and for an ACK taken."""
-        top = vias(request)[0]
-        key = _server_key(request, top)
-        known = self._servers.get(key)
+    def repeated(self, request: Request, now: float) -> bool:
+        """Whether a request is one that is here already, or the ACK of a refusal; what that asks for is done."""
+        known = self._servers.get(_server_key(request, vias(request)[0]))
         if known is not None:
             known.put("ack" if request.method == "ACK" else "again", now, request)
-            return None
+        return known is not None
+
+    def server(self, request: Request, peer: Peer, now: float) -> Transaction:
+        """A transaction for a new request, which is to be answered."""
+        key = _server_key(request, vias(request)[0])
         table = SERVER_INVITE if request.method == "INVITE" else SERVER
         transaction = Transaction(table, key, request, peer, self._send, self._timers)
-        if request.method == "ACK":
-            return transaction  # of a 2xx: nothing answers it, and nothing is kept
         self._servers[key] = transaction
         merged = _merge_key(request)
         self._merged.setdefault(merged, transaction)
@@ -334,13 +349,12 @@ class Transactions:
         transaction.start(now)
         return transaction
 
-    def merged(self, transaction: Transaction) -> bool:
-        """Whether the same request is here already by another way (RFC 3261 §8.2.2.2)."""
-        request = transaction.request
-        return not tag(request, "to") and self._merged.get(_merge_key(request)) is not transaction
+    def merged(self, request: Request) -> bool:
+        """Whether a new request is here already by another way (RFC 3261 §8.2.2.2)."""
+        return not tag(request, "to") and _merge_key(request) in self._merged
 
     def drop(self, transaction: Transaction) -> None:
-        """Keep nothing of a request that gets no answer at all."""
+        """Keep nothing more of a request."""
         transaction.state = "over"
         if transaction.on_over is not None:
             transaction.on_over(transaction)
@@ -351,9 +365,16 @@ class Transactions:
         return self._servers.get(key)
 
     def broken(self, peer: Peer, now: float) -> None:
-        """A connection failed, or a datagram was refused: its transactions fail (RFC 3261 §17.1.4)."""
+        """A connection is gone or could not be made. What was asked by it has failed (RFC 3261 §17.1.4); what is to
+        be answered is answered by a connection to the sender's own port, and fails with that one (§18.2.2)."""
         for transaction in [*self._clients.values(), *self._servers.values()]:
-            if transaction.peer == peer:
+            if not transaction.peer.rides_on(peer):
+                continue
+            if transaction.key in self._servers and transaction.peer.flow:
+                via = vias(transaction.request)[0]
+                port = via.port or DEFAULT_PORTS[transaction.peer.transport]
+                transaction.peer = Peer(transaction.peer.transport, transaction.peer.host, port)
+            else:
                 transaction.put("broken", now)
 
 
@@ -374,12 +395,12 @@ def reply_to(via: Via, peer: Peer) -> tuple[Via, Peer]:
     params = dict(via.params)
     if "rport" in params:
         params["rport"] = str(peer.port)
-    if via.host.strip("[]").lower() != peer.host.strip("[]").lower() or "rport" in params:
+    if not same_host(via.host, peer.host) or "rport" in params:
         params["received"] = peer.host
     stamped = Via(via.transport, via.host, via.port, params)
     if peer.reliable:
         return stamped, peer
-    port = peer.port if "rport" in params else via.port or 5060
+    port = peer.port if "rport" in params else via.port or DEFAULT_PORTS["udp"]
     return stamped, Peer(peer.transport, peer.host, port, peer.flow)
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from offhook.errors import SipError
+from offhook.sip.body import content_type
 from offhook.sip.dialog import DialogId
 from offhook.sip.events import TransferAsked, Transferred
 from offhook.sip.grammar import Address, Uri
-from offhook.sip.message import REASONS, Request, Response, address, content_type, response
+from offhook.sip.message import REASONS, Request, Response, address, response
 from offhook.sip.timers import Timer
 from offhook.sip.transaction import Transaction
 
