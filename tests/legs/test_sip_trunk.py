@@ -77,6 +77,22 @@ async def test_a_call_that_cannot_be_agreed_to_keeps_nothing(bent: Callable[[byt
         await until(lambda: quiet(other.trunk), "nothing is kept")
 
 
+async def test_a_mistake_as_one_call_replaces_another_leaves_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*args: Any) -> bytes:
+        raise KeyError("a mistake of ours")
+
+    caller, other = TestPhone(), TestPhone("2")
+    async with caller.running(), other.running():
+        line = caller.call(other.trunk.ports["udp"])
+        await caller.answered(line)
+        monkeypatch.setattr(other.lines[0].leg, "replace", broken)
+        call_id, ours, theirs = line.leg.session.dialog.id  # type: ignore[union-attr]
+        headers = [("Replaces", f"{call_id};to-tag={theirs};from-tag={ours}")]
+        taking = caller.call(other.trunk.ports["udp"], headers=headers)
+        await until(lambda: taking.over, "a refusal")
+        assert not line.over and not other.lines[0].over
+
+
 async def test_a_mistake_as_a_call_goes_out_keeps_no_socket(monkeypatch: pytest.MonkeyPatch) -> None:
     phone = TestPhone()
     async with phone.running():

@@ -203,7 +203,8 @@ class SipSockets:
                     ssl=tls,
                     server_hostname=(peer.name or peer.host) if tls is not None else None,
                 )
-        except (OSError, TimeoutError, ValueError, OverflowError, SipError) as error:
+        except Exception as error:
+            # Whatever it is, nobody may go on waiting for this connection.
             del self._waiting[key]
             self._owner.broken(peer, _reason(error))
         else:
@@ -333,6 +334,10 @@ class _Datagrams(asyncio.DatagramProtocol):
 
     def error_received(self, error: Exception) -> None:
         self._sockets.unsent(error)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if error is not None:
+            log.critical("SIP over UDP has stopped, restart the node: %s", error, exc_info=error)
 
 
 class _Connection(asyncio.Protocol):

@@ -296,6 +296,10 @@ class SipTrunk:
             log.info("a call that was to replace another was refused with 488: %s", error)
             new.refuse(488, now)
             return
+        except Exception:
+            log.exception("a call that was to replace another was refused with 500")
+            new.refuse(500, now)
+            return
         del self._legs[old]
         self._legs[new] = leg
         new.context, old.context = old.context, None

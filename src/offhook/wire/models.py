@@ -154,9 +154,7 @@ def _sip_headers(context: Fields) -> tuple[tuple[str, str], ...]:
         elif bare != name and _CUSTOM_NAME.fullmatch(bare):
             sent = _CUSTOM + bare
         else:
-            raise wrong(
-                given.at(name[:80]), f"must be User-To-User, or {_CUSTOM} and a word of at most 64 letters"
-            )
+            raise wrong(given.at(name[:80]), f"must be User-To-User, or {_CUSTOM} and a word of at most 64 letters")
         if value is None or len(value) > _LONGEST_CUSTOM or not value.isprintable():
             raise wrong(given.at(name[:80]), f"must be one line of at most {_LONGEST_CUSTOM} characters")
         made.append((sent, value))
