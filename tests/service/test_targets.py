@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from offhook.service.targets import TargetRefused, Targets, networks
+from offhook.service.targets import TargetRefused, Targets, is_public, networks
 
 STRICT = Targets()
 
@@ -18,7 +18,8 @@ STRICT = Targets()
     [
         "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "0.0.0.0", "100.64.0.1", "224.0.0.1",
         "255.255.255.255", "::1", "::", "fe80::1%eth0", "fc00::1", "ff02::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1",
-        "64:ff9b::7f00:1", "2002:7f00:1::", "192.0.2.1",
+        "64:ff9b::7f00:1", "2002:7f00:1::", "192.0.2.1", "64:ff9b:1::7f00:1", "fec0::1", "::7f00:1", "::ffff:0:7f00:1",
+        "3fff::1", "2001:db8::1", "2001::1", "100::1", "5f00::1", "192.0.0.8", "192.88.99.1", "198.18.0.1", "240.0.0.1",
     ],
 )  # fmt: skip
 def test_what_is_not_public_is_refused_with_the_setting(host: str) -> None:
@@ -27,9 +28,17 @@ def test_what_is_not_public_is_refused_with_the_setting(host: str) -> None:
     Targets(private=True).check(host)
 
 
-@pytest.mark.parametrize("host", ["8.8.8.8", "2001:4860:4860::8888", "::ffff:8.8.8.8"])
+@pytest.mark.parametrize("host", ["8.8.8.8", "2001:4860:4860::8888", "::ffff:8.8.8.8", "2620:fe::fe"])
 def test_what_is_public_is_allowed(host: str) -> None:
     STRICT.check(host)
+
+
+@pytest.mark.parametrize(
+    ("host", "public"),
+    [("127.0.0.1", False), ("[::1]", False), ("8.8.8.8", True), ("app.example.com", True), ("LocalHost.", False)],
+)
+def test_what_can_be_told_of_a_host_before_it_is_looked_up(host: str, public: bool) -> None:
+    assert is_public(host) is public
 
 
 def test_networks_that_are_allowed() -> None:
