@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import socket
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
+from offhook.service.posting import DeliveryReport, Post, Poster
 from offhook.service.targets import TargetRefused, Targets, is_public, networks
 
 STRICT = Targets()
@@ -48,6 +50,34 @@ def test_networks_that_are_allowed() -> None:
     targets.check("::ffff:10.20.3.4")
     with pytest.raises(TargetRefused):
         targets.check("10.21.3.4")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1", "2130706433", "0", "0x7f.1", "0x7f000001", "017700000001", "127.1", "0177.0.0.1",
+        "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[::1]", "[::]", "localhost", "localhost.", "LOCALHOST", "[::127.0.0.1]", "127。0。0。1",
+        "①②⑦.⓪.⓪.①", "user:pw@127.0.0.1", "8.8.8.8@127.0.0.1", "127.0.0.1%00.example.com", "[::1%25lo]",
+    ],
+)  # fmt: skip
+async def test_no_spelling_of_this_machine_is_connected_to(host: str) -> None:
+    reached: list[str] = []
+
+    def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        reached.append(host)
+        writer.close()
+
+    async with await asyncio.start_server(take, "127.0.0.1", 0) as server:
+        url = f"http://{host}:{server.sockets[0].getsockname()[1]}/x"
+        reports: list[DeliveryReport] = []
+        poster = Poster(None, targets=STRICT)
+        await poster.send(Post("s", url, b"{}", "T", "id", dict), reports.append, tries=1)
+        await poster.close()
+        with pytest.raises((OSError, ValueError)):
+            parts = urlsplit(url)
+            await STRICT.connected(parts.hostname or "", parts.port or 0)
+    assert reports[-1].status is None and reports[-1].error
+    assert not reached
 
 
 async def test_a_name_that_means_a_private_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
