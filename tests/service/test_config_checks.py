@@ -74,6 +74,7 @@ def test_ports_that_meet(tmp_path: Path, node: str, sip: str, clash: bool) -> No
             ["[[trunk]] 2 allow", "[[trunk]] 1"],
         ),
         ('[sip]\nadvertise = "127.0.0.1"\n', ["[sip] advertise", "this machine only"]),
+        (SIP + 'codecs = ["L16"]\n', ["[sip] codecs", "nothing to offer"]),
         (WEBHOOK.format(name="", url="http://127.0.0.1:8000/x"), ["[[webhook]] 1 url", "allow_targets"]),
         (WEBHOOK.format(name="", url="http://localhost:8000/x"), ["[[webhook]] 1 url", "allow_targets"]),
         (
@@ -101,3 +102,9 @@ def test_what_can_hardly_be_meant_is_hinted_at(tmp_path: Path, text: str, words:
 )
 def test_what_can_be_met_is_not(tmp_path: Path, text: str) -> None:
     assert said(tmp_path, HEAD + text) == []
+
+
+def test_codecs_whose_library_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("offhook.legs.sip.is_there", lambda name, clock: name != "OPUS")
+    assert "offhook[opus]" in one(tmp_path, HEAD + SIP + 'codecs = ["opus"]\n')
+    assert said(tmp_path, HEAD + SIP + 'codecs = ["opus", "PCMU"]\n') == []

@@ -55,9 +55,10 @@ def test_networks_that_are_allowed() -> None:
 @pytest.mark.parametrize(
     "host",
     [
-        "127.0.0.1", "2130706433", "0", "0x7f.1", "0x7f000001", "017700000001", "127.1", "0177.0.0.1",
-        "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[::1]", "[::]", "localhost", "localhost.", "LOCALHOST", "[::127.0.0.1]", "127。0。0。1",
-        "①②⑦.⓪.⓪.①", "user:pw@127.0.0.1", "8.8.8.8@127.0.0.1", "127.0.0.1%00.example.com", "[::1%25lo]",
+        "127.0.0.1", "2130706433", "0", "0x7f.1", "0x7f000001", "017700000001", "127.1",
+        "0177.0.0.1", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[::1]", "[::]", "localhost",
+        "localhost.", "LOCALHOST", "[::127.0.0.1]", "127。0。0。1", "①②⑦.⓪.⓪.①", "user:pw@127.0.0.1",
+        "8.8.8.8@127.0.0.1", "127.0.0.1%00.example.com", "[::1%25lo]",
     ],
 )  # fmt: skip
 async def test_no_spelling_of_this_machine_is_connected_to(host: str) -> None:

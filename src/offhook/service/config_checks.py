@@ -40,6 +40,7 @@ def together(file: File, plan: NodePlan) -> Iterator[Problem]:
     if plan.sip is not None:
         yield from _ports(plan, plan.sip)
         yield from _identities(file)
+        yield from _codecs(plan.sip)
         yield from _calls_out(plan.sip)
         yield from _calls_in(plan.sip)
 
@@ -95,6 +96,16 @@ def _identities(file: File) -> Iterator[Problem]:
         if owner != n:
             what = f"{user.number!r} is the number of [[user]] {owner}"
             yield Problem(f"[[user]] {n} number", what, "give each user a number of its own")
+
+
+def _codecs(sip: SipPlan) -> Iterator[Problem]:
+    where = "[sip] codecs"
+    if sip.media.codecs and not sip.media.formats:
+        what = f"nothing of {', '.join(sip.media.codecs)} can be spoken here"
+        yield Problem(where, what, "add PCMU, or run  pip install 'offhook[opus]'")
+    elif sip.media.codecs and not sip.media.offered:
+        what = "L16 is only taken when asked for: a call of ours has nothing to offer"
+        yield Problem(where, what, "add another one", fatal=False)
 
 
 def _ports(plan: NodePlan, sip: SipPlan) -> Iterator[Problem]:
