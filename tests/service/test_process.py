@@ -294,7 +294,7 @@ async def test_keys_are_read_anew_and_a_file_with_mistakes_changes_nothing(
         await node.stop()
 
 
-async def test_a_port_of_sip_that_is_taken_is_named_with_the_fix(tmp_path: Path) -> None:
+async def test_a_port_of_sip_that_is_taken_is_named_as_in_the_file(tmp_path: Path) -> None:
     loop = asyncio.get_running_loop()
     taken, _ = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, ("127.0.0.1", 0))
     port = taken.get_extra_info("sockname")[1]
@@ -308,4 +308,4 @@ async def test_a_port_of_sip_that_is_taken_is_named_with_the_fix(tmp_path: Path)
     await node.stop()
     taken.close()
     told = config.said(str(caught.value))
-    assert f"port {port}" in told and "[sip] port" in told and "taken" in told and "--" not in told
+    assert str(port) in told and "[sip] port" in told and "--" not in told

@@ -7,7 +7,6 @@ import contextlib
 import errno
 import itertools
 import logging
-import os
 import socket
 import ssl
 import time
@@ -108,7 +107,7 @@ class SipTrunk:
                     self._udp.close()
                 if error.errno == errno.EADDRINUSE and last + 1 < tries:
                     continue
-                raise ConfigError(_not_bound(host, port, "SIP", error)) from None
+                raise ConfigError(f"--sip-port {port}: cannot listen on {host} ({error.strerror or error})") from None
             self.ports = {"udp": bound, "tcp": bound}
             if tls is not None:
                 self.ports["tls"] = await self._start_tls(host, port and port + 1, tls)
@@ -127,7 +126,7 @@ class SipTrunk:
                 lambda: _Connection(self, "tls"), host, port, ssl=taking, ssl_handshake_timeout=10
             )
         except OSError as error:
-            raise ConfigError(_not_bound(host, port, "SIP over TLS, the one after --sip-port,", error)) from None
+            raise ConfigError(f"--sip-port: cannot listen for TLS on port {port} ({error.strerror or error})") from None
         number: int = self._tls_server.sockets[0].getsockname()[1]
         return number
 
@@ -383,16 +382,6 @@ class SipTrunk:
         self.endpoint.broken(peer, self.now())
         self._owner.connection_lost(peer)
         self.pump()
-
-
-def _not_bound(host: str, port: int, what: str, error: OSError) -> str:
-    code = error.errno or getattr(error.__cause__, "errno", None)  # uvloop tells of UDP by a cause alone
-    if code == errno.EADDRINUSE:
-        return f"port {port} of {host} for {what} is taken; stop the program that has it, or give another --sip-port"
-    if code in (errno.EACCES, errno.EPERM):
-        return f"port {port} of {host} for {what} is not permitted; give a --sip-port of 1024 or above"
-    reason = os.strerror(code) if code else str(error)
-    return f"port {port} of {host} for {what} cannot be had ({reason}); give an address of this machine"
 
 
 class _Datagrams(asyncio.DatagramProtocol):
