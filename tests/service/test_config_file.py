@@ -59,6 +59,8 @@ def test_a_wrong_shape_is_told_in_words_of_the_file(tmp_path: Path, text: str, w
         (SIP + TRUNK + "port = 99999\n", ["[[trunk]] 1 port"]),
         (SIP + TRUNK + "strip = -1\n", ["[[trunk]] 1 strip"]),
         (SIP + TRUNK + 'transport = "sctp"\n', ["transport", "udp, tcp, tls or auto"]),
+        (SIP + TRUNK + 'srtp = "yes"\n', ["[[trunk]] 1 srtp", "off, optional or required"]),
+        (SIP + TRUNK + 'from_domain = "a@b"\n', ["[[trunk]] 1 from_domain"]),
         (SIP + TRUNK + 'add = "abc"\n', ["[[trunk]] 1 add"]),
         (SIP + TRUNK + 'caller_id = "1>;x"\n', ["[[trunk]] 1 caller_id"]),
         (SIP + TRUNK + 'username = "u\\"\\r\\nX: y"\n', ["[[trunk]] 1 username"]),

@@ -148,7 +148,9 @@ class TrunkSection(Section):
     add: Annotated[str, Like(r"\+?[0-9*#]{0,20}", "give digits, with + before them if it is wanted")] = ""
     plus: bool = True
     caller_id: Annotated[str, Like(r"[A-Za-z0-9+._-]{0,64}", "give a number such as +15550100000")] = ""
+    from_domain: OptionalHost = ""
     trusted: bool = True
+    srtp: Annotated[str, Like("off|optional|required", "give off, optional or required")] = "optional"
     calls: Count = 0
     calls_per_second: PerSecond = 0.0
 

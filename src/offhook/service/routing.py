@@ -36,7 +36,8 @@ class TrunkRule:
     """A carrier or exchange. `allow`: where its calls come from; `prefixes`: patterns of the numbers that go out by it.
 
     `strip` digits are taken from the front of a number (after its +), then `add` is put before it. `caller_id`: the
-    number that it wants to see; empty passes ours on. `calls` at once and `rate` a second: 0 is no limit.
+    number that it wants to see; empty passes ours on. `from_domain`: the domain of From and P-Asserted-Identity; empty
+    is our own address. `srtp`: see `legs.sip.SRTP`. `calls` at once and `rate` a second: 0 is no limit.
     """
 
     name: str
@@ -55,6 +56,8 @@ class TrunkRule:
     trusted: bool = False
     calls: int = 0
     rate: float = 0.0
+    from_domain: str = ""
+    srtp: str = "optional"
 
     def number(self, wanted: str) -> str:
         """A number as this trunk wants it dialled."""

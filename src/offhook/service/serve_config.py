@@ -256,6 +256,8 @@ class _Reader:
                     trusted=trunk.trusted,
                     calls=trunk.calls,
                     rate=trunk.calls_per_second,
+                    from_domain=trunk.from_domain,
+                    srtp=trunk.srtp,
                 )
             )
         return tuple(made)
