@@ -78,6 +78,10 @@ class TestPhone:
         self.lines: list[Line] = []
         self.answers: int | None = 200
         """Status of its answer to a call; None lets it ring."""
+        self.registers = 403
+        """Status of its answer to a registration."""
+        self.contacts: list[str] = []
+        """What has registered with it."""
         self.moved_to = ""
         """Where it says that it has moved to, if anywhere."""
         chance = random.Random(user)
@@ -136,16 +140,25 @@ class TestPhone:
         transport: str = "udp",
         change: Callable[[bytes], bytes] = bytes,
         headers: Iterable[tuple[str, str]] = (),
+        uri: str = "",
+        caller: str = "",
     ) -> Line:
-        """Call a user of a node by its SIP port; `change` may bend our offer."""
+        """Call a user of a node by its SIP port; `change` may bend our offer, `uri` be another than To's."""
         line = self._line("call")
         leg = line.leg
         offer = change(leg.offer(encrypted=transport == "tls"))
         peer = Peer(transport, self._node, node, 0)
-        caller = Address(Uri("sip", self.user, self._shown), "Test Phone")
-        uri = parse_uri(f"sip:{to}@{self._shown}:{node}")
+        source = Address(Uri("sip", caller or self.user, self._shown), "Test Phone")
+        callee = parse_uri(f"sip:{to}@{self._shown}:{node}")
         leg.session = self.trunk.endpoint.invite(
-            uri, peer, caller, offer, time.monotonic(), headers, account=self.account
+            parse_uri(uri) if uri else callee,
+            peer,
+            source,
+            offer,
+            time.monotonic(),
+            headers,
+            Address(Uri("sip", callee.user, callee.host)),
+            self.account,
         )
         self.trunk._legs[leg.session] = leg
         self.trunk.pump()
@@ -209,7 +222,9 @@ class TestPhone:
         return Verdict()
 
     def register(self, request: Request, peer: Peer, now: float) -> Response:
-        return response(request, 403, to_tag="no")
+        self.contacts = request.headers.get("contact")
+        headers = [("Contact", f"{contact};expires=60") for contact in self.contacts]
+        return response(request, self.registers, to_tag="r", headers=headers if self.registers == 200 else [])
 
     def incoming(self, trunk: SipTrunk, session: Session, make_leg: Callable[..., SipLeg]) -> int:
         if self.moved_to:
@@ -226,6 +241,9 @@ class TestPhone:
 
     def connection_lost(self, peer: Peer) -> None:
         pass
+
+    def registered(self) -> Iterable[Peer]:
+        return ()
 
     def _line(self, leg_id: str) -> Line:
         line = Line(None)  # type: ignore[arg-type]

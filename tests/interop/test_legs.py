@@ -54,10 +54,10 @@ async def test_a_phone_is_sent_to_somebody_else_and_tells_how_that_goes(
         line = await called(ours, sip, phone)
         took = line.leg.took
 
-        def listen(event: Event) -> None:
+        def listen(event: Event, detail: str = "") -> None:
             if isinstance(event, Transferred):
                 told.append(event)
-            took(event)
+            took(event, detail)
 
         line.leg.took = listen  # type: ignore[method-assign]
         assert line.leg.session is not None

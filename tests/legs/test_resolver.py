@@ -23,6 +23,12 @@ ZONE = {
         '5 50 "s" "SIP+D2S" "" _sip._sctp.carrier.example.',
     ],
     ("_sips._tcp.carrier.example.", "SRV"): ["10 0 5071 one.carrier.example."],
+    ("pointing.example.", "NAPTR"): [
+        '10 50 "s" "SIP+D2T" "" _sip._tcp.farm.example.',
+        '5 1 "a" "SIP+D2U" "" x.example.',
+    ],
+    ("_sip._tcp.farm.example.", "SRV"): ["10 0 5075 two.carrier.example."],
+    ("_sip._tcp.pointing.example.", "SRV"): ["10 0 5099 gone.carrier.example."],
     ("_sip._udp.carrier.example.", "SRV"): [
         "20 0 5062 two.carrier.example.",
         "10 0 5061 one.carrier.example.",
@@ -72,6 +78,24 @@ async def test_services_come_in_their_order_with_all_their_addresses(resolver: R
 async def test_the_domain_says_which_transport_it_prefers(resolver: Resolver) -> None:
     first, *_ = await resolver.locate("carrier.example")
     assert first == Peer("tls", "192.0.2.1", 5071)
+
+
+async def test_the_domain_says_where_its_services_are(resolver: Resolver) -> None:
+    """RFC 3263 §4.1: the replacement of the NAPTR record is the name to look up; the domain stays the TLS name."""
+    found = await resolver.locate("pointing.example")
+    assert {*found} == {Peer("tcp", "192.0.2.2", 5075), Peer("tcp", "192.0.2.3", 5075)}
+    assert {peer.name for peer in found} == {"pointing.example"}
+
+
+@pytest.mark.parametrize("host", ["sip..x", "x" * 70 + ".example", "\udcff.example"])
+@pytest.mark.parametrize(("port", "transport"), [(0, ""), (0, "tls"), (5060, "udp")])
+@pytest.mark.parametrize("system", [True, False])
+async def test_a_name_that_can_be_none_is_not_found(
+    resolver: Resolver, host: str, port: int, transport: str, system: bool
+) -> None:
+    resolver._system = system
+    with pytest.raises(LegError, match="has no address"):
+        await resolver.locate(host, port, transport)
 
 
 @pytest.mark.parametrize(("transport", "port"), [("udp", 5060), ("tcp", 5060), ("tls", 5061)])

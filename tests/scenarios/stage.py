@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from offhook.audio.pcm import Frame, samples_per_frame
-from offhook.calls.actions import OpenStream
+from offhook.calls.actions import DialLeg, OpenStream
 from offhook.errors import LegError
 from offhook.legs.leg import Answered, LegEnd, LegEvent, Refused, Ringing
 from offhook.legs.simulated import Figures, Hooks, Script, SimulatedLeg
@@ -138,8 +138,8 @@ class Phone:
     script: Script = field(default_factory=Script)
     parties: list[Party] = field(default_factory=list)
 
-    def ring(self, leg_id: str, caller: Identifier | None, call_id: str) -> SimulatedLeg:
-        stage = self.stage
+    def ring(self, action: DialLeg, call_id: str) -> SimulatedLeg:
+        stage, leg_id = self.stage, action.leg_id
         if self.refuses == "busy":
             raise LegError("busy", "in another call")
         party = stage.party(stage.node.calls[call_id], leg_id, self.script)

@@ -16,7 +16,6 @@ from tests.live import Stream, TestApp, audio_text, until
 from tests.sip_phone import BYE, Line, TestPhone
 
 from offhook.audio.tones import dtmf_tone
-from offhook.legs import sip_trunk
 from offhook.legs.leg import Ended, Refused
 from offhook.legs.sip import MediaRules, SipLeg
 from offhook.service.certificates import client_context, server_context
@@ -154,18 +153,22 @@ async def test_each_codec_carries_the_call(world: World, name: str) -> None:
 
 
 class Six:
-    """A plan like that of `offhook dev`, with SIP on the loopback address of IPv6."""
+    """A plan like that of `offhook dev`, with SIP on an address of IPv6; `::` takes both families."""
 
-    def __init__(self, config: DevConfig) -> None:
+    def __init__(self, config: DevConfig, host: str, advertise: str) -> None:
         self._config = config
+        self._sip = SipPlan(host=host, port=0, advertise=advertise)
 
     def plan(self) -> NodePlan:
-        return replace(self._config.plan(), sip=SipPlan(host="::1", port=0))
+        return replace(self._config.plan(), sip=self._sip)
 
 
-@pytest.mark.parametrize("transport", ["udp", "tls"])
-async def test_over_ipv6_both_ways(tmp_path: Path, transport: str) -> None:
-    app, phone = TestApp(), TestPhone(host="::1")
+@pytest.mark.parametrize(
+    ("host", "phone_at", "transport"),
+    [("::1", "::1", "udp"), ("::1", "::1", "tls"), ("::", "127.0.0.1", "udp"), ("::", "127.0.0.1", "tcp")],
+)
+async def test_on_ipv6_and_on_both_families_both_ways(tmp_path: Path, host: str, phone_at: str, transport: str) -> None:
+    app, phone = TestApp(), TestPhone(host=phone_at)
 
     async def echo(stream: Stream, message: dict[str, Any]) -> None:
         if message["kind"] == "AudioData":
@@ -173,13 +176,16 @@ async def test_over_ipv6_both_ways(tmp_path: Path, transport: str) -> None:
 
     app.on_message = echo
     async with app.running():
-        node = LiveNode(Six(DevConfig(port=0, state_dir=tmp_path, incoming=[app.webhook])), lambda event: None)
+        plan = Six(DevConfig(port=0, state_dir=tmp_path, incoming=[app.webhook]), host, phone_at)
+        node = LiveNode(plan, lambda event: None)
         await node.start()
         try:
             async with phone.running((server_context(node.state), client_context(node.state))):
                 world = World(node, app, phone)
                 line, connection = await world.talking(16000, transport)
-                assert line.leg.session is not None and b"IN IP6 ::1" in line.leg.session.invite.body
+                family = b"IP6" if ":" in phone_at else b"IP4"
+                assert line.leg.session is not None
+                assert b"IN %s %s" % (family, phone_at.encode()) in line.leg.session.invite.body
                 await until(lambda: len(line.heard) > 110 and line.peak()[1] > 5000, "the echo")
                 assert abs(line.peak()[0] - 440) <= 1
                 node.node.hang_up(connection)
@@ -203,7 +209,7 @@ async def test_the_codec_changes_in_the_call(world: World) -> None:
     await until(lambda: len(line.heard) > 60 and line.peak()[1] > 5000, "the echo")
     for name, rate in (("G722", 16000), ("PCMU", 8000)):
         trunk.rules = MediaRules((name,))
-        assert session.reoffer(line.leg.offer(), trunk.now())
+        assert session.reoffer(line.leg.offer(encrypted=False), trunk.now())
         trunk.pump()
         await until(lambda rate=rate: line.leg.rate == rate, "an answer")  # type: ignore[misc]
         line.heard.clear()
@@ -331,6 +337,23 @@ async def test_a_registered_phone_is_called_by_number(world: World, transport: s
     await until(lambda: line.over, "BYE")
 
 
+async def test_a_phone_rings_at_all_its_places_and_who_answers_is_it(world: World) -> None:
+    desk, dead = TestPhone("15550100007"), TestPhone("15550100007")
+    world.phone.answers = None
+    async with desk.running():
+        async with dead.running():
+            assert await dead.enrol(world.sip, expires=7200) == 200
+        assert await world.phone.enrol(world.port("tcp"), "tcp") == 200
+        assert await desk.enrol(world.sip) == 200
+        world.create("4:+15550100007")
+        await world.app.event("CallConnected")
+        assert desk.lines[0].up and len(desk.invites) == 1
+        assert "<sip:+15550100009@127.0.0.1>" in (desk.invites[0].headers.get_first("from") or "")
+        await until(lambda: world.phone.lines[0].over, "CANCEL")
+        desk.lines[0].leg.hang_up(BYE)
+        await world.app.event("CallDisconnected")
+
+
 @pytest.mark.parametrize(("status", "code"), [(486, 486), (603, 200), (480, 487), (404, 404), (403, 403), (500, 500)])
 async def test_a_phone_that_does_not_take_the_call(world: World, status: int, code: int) -> None:
     await world.phone.enrol(world.sip)
@@ -359,10 +382,10 @@ async def test_a_phone_that_has_left_cannot_be_called(world: World) -> None:
 
 async def test_a_user_that_is_no_number_has_an_id_that_stays(world: World) -> None:
     assert world.node._phones is not None
-    identity = world.node._phones.identify("Alice")
+    identity = world.node._phones.identities.identify("Alice")
     assert identity.raw_id.startswith(f"8:acs:{world.node.state.resource_id}_")
-    assert world.node._phones.identify("alice") == identity
-    assert world.node._phones.identify("+15550100007").raw_id == "4:+15550100007"
+    assert world.node._phones.identities.identify("alice") == identity
+    assert world.node._phones.identities.identify("+15550100007").raw_id == "4:+15550100007"
     alice = TestPhone("alice")
     async with alice.running():
         await alice.enrol(world.sip)
@@ -375,8 +398,9 @@ async def test_a_user_that_is_no_number_has_an_id_that_stays(world: World) -> No
 # what goes wrong ----------------------------------------------------------------------------------------------------
 
 
-async def test_a_phone_that_vanishes_ends_its_call(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sip_trunk, "MEDIA_TIMEOUT", 0.3)
+async def test_a_phone_that_vanishes_ends_its_call(world: World) -> None:
+    trunk = world.node._phones.trunk  # type: ignore[union-attr]
+    trunk.rules = replace(trunk.rules, timeout=0.3)
     line, _ = await world.talking()
     await until(lambda: len(line.heard) > 20)
     assert line.leg.session is not None

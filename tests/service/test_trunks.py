@@ -270,7 +270,7 @@ async def test_a_place_that_is_too_busy_is_followed_by_the_next(tmp_path: Path) 
     async with world(tmp_path) as w, second.running():
         assert w.node.phones is not None
         (gateway,) = w.node.phones.gateways
-        gateway._peers = [*gateway.peers, Peer("udp", "127.0.0.3", second.trunk.ports["udp"])]
+        gateway._found([*gateway.peers, Peer("udp", "127.0.0.3", second.trunk.ports["udp"])])
         w.carrier.answers = 503
         w.create("+15557770001")
         await w.app.event("CallConnected")

@@ -94,6 +94,38 @@ def test_create_is_read_whole() -> None:
     )
 
 
+def custom(headers: Any) -> bytes:
+    return body_of({**CREATE, "customCallingContext": {"sipHeaders": headers, "voipHeaders": {}}})
+
+
+def test_custom_headers_are_read_as_the_sdks_name_them() -> None:
+    """The JavaScript SDK puts its prefix before a key that has it already."""
+    given = {"user-to-user": "a;encoding=hex", "X-MS-Custom-one": "1", "X-MS-Custom-X-MS-Custom-two": ""}
+    read = decode_request(CreateCallRequest, custom(given)).sip_headers
+    assert read == (("User-To-User", "a;encoding=hex"), ("X-MS-Custom-one", "1"), ("X-MS-Custom-two", ""))
+    assert decode_request(CreateCallRequest, custom(None)).sip_headers == ()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Subject": "x"},
+        {"X-MS-Custom-": "x"},
+        {"X-MS-Custom-a b": "x"},
+        {"X-MS-Custom-" + "a" * 65: "x"},
+        {"User-To-User": "a\r\nContact: <sip:x>"},
+        {"User-To-User": "a" * 1025},
+        {"User-To-User": 7},
+        {"User-To-User": None},
+        {f"X-MS-Custom-{n}": "x" for n in range(17)},
+        ["X-MS-Custom-one"],
+    ],
+)
+def test_custom_headers_that_cannot_be_sent_are_named(headers: Any) -> None:
+    with pytest.raises(WireError, match="customCallingContext.sipHeaders"):
+        decode_request(CreateCallRequest, custom(headers))
+
+
 @pytest.mark.parametrize("name", ["CreateCall", "AnswerCall"])
 def test_the_published_examples_are_read(name: str) -> None:
     path = ROOT / f"CallAutomation/stable/2026-03-12/examples/{name}.json"

@@ -52,12 +52,16 @@ class HangUpLeg:
 
 @dataclass(frozen=True, slots=True)
 class DialLeg:
-    """Ring `target`; `source` is the caller that it is shown, None if the app named none."""
+    """Ring `target`; `source` is the caller that it is shown, None if the app named none.
+
+    `sip_headers`: User-To-User and X-MS-Custom-… that go along.
+    """
 
     leg_id: str
     target: Identifier
     source: Identifier | None
     display_name: str
+    sip_headers: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,8 @@ class Call(Conversation):
         )
         for leg_id, target in zip(leg_ids, targets, strict=True):
             by_phone = target.kind == PHONE_NUMBER or identity is None
-            call.dial(leg_id, target, (request.source_caller_id_number or identity) if by_phone else identity)
+            source = (request.source_caller_id_number or identity) if by_phone else identity
+            call.dial(leg_id, target, source, request.sip_headers)
         return call
 
     # an app decides about an incoming call ----------------------------------------------------------------------

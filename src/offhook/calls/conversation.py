@@ -145,10 +145,16 @@ class Conversation:
         """Legs on the bridge."""
         return [leg for leg in self.legs.values() if leg.joined]
 
-    def dial(self, leg_id: str, target: Identifier, source: Identifier | None) -> None:
+    def dial(
+        self,
+        leg_id: str,
+        target: Identifier,
+        source: Identifier | None,
+        sip_headers: tuple[tuple[str, str], ...] = (),
+    ) -> None:
         """Ring somebody."""
         self.legs[leg_id] = CallLeg(leg_id, target, "dialled")
-        self.outbox.append(DialLeg(leg_id, target, source, self.display_name))
+        self.outbox.append(DialLeg(leg_id, target, source, self.display_name, sip_headers))
 
     def take(self, leg: CallLeg) -> None:
         """Answer the inbound leg."""

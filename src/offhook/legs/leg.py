@@ -24,9 +24,10 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The endpoint did not take the call; `outcome` names a row of the results table."""
+    """The endpoint did not take the call; `outcome` names a row of the results table, `detail` says more of it."""
 
     outcome: str
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,8 @@ class Resolver:
         import dns.exception
 
         self._chance = chance
-        self._problem = dns.exception.DNSException
+        # A name that can be none (an empty label, a long one) ends as UnicodeError or ValueError.
+        self._problems = (dns.exception.DNSException, ValueError)
         self._dns = dns.asyncresolver.Resolver(configure=nameserver is None)
         self._dns.lifetime = LIMIT
         if nameserver is not None:
@@ -60,35 +61,43 @@ class Resolver:
         self._system = nameserver is None
 
     async def locate(self, host: str, port: int = 0, transport: str = "") -> list[Peer]:
-        """Whom to try, in order. `transport` empty: what the domain wants. LegError `unreachable` without any."""
+        """Whom to try, in order. `transport` empty: what the domain wants. LegError `unreachable` without any.
+
+        Each has the domain for a name: its certificate must show what was asked for, not where DNS pointed.
+        """
         bare = host.strip("[]")
+        first = transport or "udp"
         if _literal(bare):
-            wanted = transport or "udp"
-            return [Peer(wanted, bare, port or DEFAULT_PORTS[wanted])]
+            return [Peer(first, bare, port or DEFAULT_PORTS[first])]
         if port:
-            wanted = transport or "udp"
-            return await self._peers(wanted, [(bare, port)], host)
-        for wanted in [transport] if transport else await self._transports(bare):
-            services = await self._services(f"{_SERVICES[wanted]}.{bare}")
+            return await self._peers(first, [(bare, port)], host)
+        for wanted, name in await self._names(bare, transport):
+            services = await self._services(name)
             if services:
                 places = [(service.target, service.port) for service in ordered(services, self._chance)]
                 return await self._peers(wanted, places, host)
-        wanted = transport or "udp"
-        return await self._peers(wanted, [(bare, DEFAULT_PORTS[wanted])], host)
+        return await self._peers(first, [(bare, DEFAULT_PORTS[first])], host)
 
-    async def _transports(self, domain: str) -> list[str]:
-        """What the domain prefers (§4.1); without NAPTR records all of ours are tried."""
+    async def _names(self, domain: str, transport: str) -> list[tuple[str, str]]:
+        """Transports with the names of their SRV records: those that the domain points to, else the usual (§4.1)."""
+        usual = [(kind, f"{_SERVICES[kind]}.{domain}") for kind in ([transport] if transport else _SERVICES)]
+        if transport:
+            return usual
         try:
             answer = await self._dns.resolve(domain, "NAPTR")
-        except self._problem:
-            return ["udp", "tcp", "tls"]
-        records = sorted((record.order, record.preference, record.service.decode().lower()) for record in answer)
-        return [_NAPTR[service] for _, _, service in records if service in _NAPTR] or ["udp", "tcp", "tls"]
+        except self._problems:
+            return usual
+        found = []
+        for record in sorted(answer, key=lambda record: (record.order, record.preference)):
+            kind = _NAPTR.get(record.service.decode("ascii", "replace").lower())
+            if kind is not None and record.flags.lower() == b"s":
+                found.append((kind, record.replacement.to_text().rstrip(".")))
+        return found or usual
 
     async def _services(self, name: str) -> list[Service]:
         try:
             answer = await self._dns.resolve(name, "SRV")
-        except self._problem:
+        except self._problems:
             return []
         made = [Service(r.priority, r.weight, r.port, r.target.to_text().rstrip(".")) for r in answer]
         return [service for service in made if service.target]  # "." says: not here (RFC 2782)
@@ -96,7 +105,7 @@ class Resolver:
     async def _peers(self, transport: str, places: list[tuple[str, int]], asked: str) -> list[Peer]:
         found: list[Peer] = []
         for host, port in places:
-            found += [Peer(transport, address, port) for address in await self._addresses(host)]
+            found += [Peer(transport, address, port, name=asked) for address in await self._addresses(host)]
         if not found:
             raise LegError("unreachable", f"{asked} has no address for SIP over {transport}: check its name in DNS")
         return found
@@ -109,14 +118,14 @@ class Resolver:
                 infos = await asyncio.wait_for(
                     asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_DGRAM), LIMIT
                 )
-            except (OSError, TimeoutError):
+            except (OSError, TimeoutError, ValueError):
                 return []
             return list(dict.fromkeys(str(info[4][0]) for info in infos))
         found = []
         for kind in ("A", "AAAA"):
             try:
                 found += [record.address for record in await self._dns.resolve(host, kind)]
-            except self._problem:
+            except self._problems:
                 continue
         return found
 

@@ -36,12 +36,14 @@ class MediaRules:
     """How calls sound: `codecs` in the order in which they are offered.
 
     `latch`: media may come from elsewhere than was signalled (NAT). `keys_in_sound`: where the other side knows no
-    telephone events, keys are listened for in its sound.
+    telephone events, keys are listened for in its sound. `timeout`: seconds without a packet after which a call is
+    given up, 0 for never.
     """
 
     codecs: tuple[str, ...] = ("G722", "PCMU", "PCMA", "OPUS", "L16")
     latch: bool = True
     keys_in_sound: bool = False
+    timeout: float = 30.0
 
     @property
     def formats(self) -> tuple[Format, ...]:
@@ -90,8 +92,15 @@ class Signaller(Protocol):
         """The leg is over."""
 
 
+SRTP = ("off", "optional", "required")
+"""Whether media is encrypted: never; where signalling is or they ask for it; always (RFC 4568 §7)."""
+
+
 class SipLeg:
-    """One endpoint on SIP. Its audio flows once both sides have agreed on a codec."""
+    """One endpoint on SIP. Its audio flows once both sides have agreed on a codec.
+
+    A call of ours may ring in several places at once, as branches with a session each: who answers first is it.
+    """
 
     def __init__(
         self,
@@ -102,6 +111,7 @@ class SipLeg:
         event: Callable[[str, LegEvent], None],
         description_id: int,
         new_key: Callable[[int], bytes],
+        srtp: str = "optional",
     ) -> None:
         self.leg_id = leg_id
         self.rate: int | None = None
@@ -110,14 +120,20 @@ class SipLeg:
         self.dialled: tuple[Address, tuple[tuple[str, str], ...]] = (Address(Uri()), ())
         """From and further headers that it was dialled with."""
         self.held = False
+        """Whether one side does not want to hear now, so that it may be silent."""
+        self.expected_since: float | None = None
+        """Since when packets should come; None: not now."""
+        self.srtp = srtp
+        self._branches: dict[Session, Audio] = {}  # ours that are not answered yet, each with what it was offered
+        self._refusals: list[tuple[int, str]] = []  # of branches: status and detail
         self._signaller = signaller
         self._media = media
         self._event = event
         self._description_id = description_id
         self._version = 0
         self._local = Audio(signaller.media_host, media.port, (), EVENTS, ptime=20)
-        self._offer: Description | None = None
-        self._agreed: Agreed | None = None
+        self._lines: Description | None = None  # what decides the m= lines of the session
+        self._open = False  # an offer of ours waits for its answer
         self._keys: tuple[Crypto | None, Crypto | None] = (None, None)
         self._new_key = new_key
         self._answer = b""
@@ -130,6 +146,7 @@ class SipLeg:
         """Take an inbound call; an outbound one is up already. Telephone audio keeps its own rate."""
         if self.session is not None and self.session.inbound and not self._up:
             self._up = True
+            self._expect()
             self.session.accept(self._answer, self._signaller.now())
             self._signaller.pump()
 
@@ -137,11 +154,12 @@ class SipLeg:
         """Leave: refuse, cancel or BYE."""
         if self._over:
             return
-        session, now = self.session, self._signaller.now()
+        sessions, now = {*self._branches, self.session}, self._signaller.now()
         self._finish()
-        if session is not None:
-            session.hang_up(now, STATUSES.get(end.code, 480))
-            self._signaller.pump()
+        for session in sessions:
+            if session is not None:
+                session.hang_up(now, STATUSES.get(end.code, 480))
+        self._signaller.pump()
 
     def abandon(self) -> None:
         """The session is refused before it became a call: no event follows, the port is given back."""
@@ -152,21 +170,53 @@ class SipLeg:
     def invited(self, session: Session, offer: bytes) -> None:
         """An inbound session. SipError when its description cannot be agreed to (488)."""
         self.session = session
-        if offer:
-            self._answer = self._agree_to(offer)
-        else:
-            self._answer = self.offer()
+        self._answer = self._agree_to(offer) if offer else self.offer(encrypted=self.srtp == "required")
 
-    def offer(self, *, encrypted: bool = False) -> bytes:
-        """A description that offers what we speak, with encrypted media or with plain."""
-        if encrypted and not self._local.cryptos:
-            suite = sdp.new_crypto(1, "AES_CM_128_HMAC_SHA1_80", self._new_key)
-            self._local = replace(self._local, profile="RTP/SAVP", cryptos=(suite,))
+    def offer(self, *, encrypted: bool) -> bytes:
+        """A description that offers what we speak, with encrypted media or with plain.
+
+        Within a session it has the m= lines that this has already (RFC 3264 §8).
+        """
+        cryptos: tuple[Crypto, ...] = ()
+        if encrypted:
+            cryptos = self._local.cryptos or (sdp.new_crypto(1, "AES_CM_128_HMAC_SHA1_80", self._new_key),)
         formats = self._signaller.rules.offered
         clocks = {each.clock for each in formats}
-        keys = {clock: payload for clock, payload in EVENTS.items() if clock in clocks}
-        self._local = replace(self._local, formats=formats, events=keys, direction="sendrecv", index=0, rtcp_mux=False)
-        return self._write(None)
+        self._local = replace(
+            self._local,
+            formats=formats,
+            events={clock: payload for clock, payload in EVENTS.items() if clock in clocks},
+            direction="sendrecv",
+            profile="RTP/SAVP" if encrypted else "RTP/AVP",
+            cryptos=cryptos,
+            index=0 if self._lines is None else self._local.index,
+            rtcp_mux=False,
+        )
+        self._open = True
+        return self._write(self._lines)
+
+    def offer_to(self, transport: str) -> bytes:
+        """What a call of ours over this transport offers at first."""
+        return self.offer(encrypted=self.srtp == "required" or (self.srtp == "optional" and transport == "tls"))
+
+    def plain_offer(self, session: Session) -> bytes | None:
+        """What to offer a branch that wants no encrypted media; None: that is all that may be, or was offered."""
+        if self.srtp != "optional" or not sdp.encrypted(self._branches.get(session, self._local)):
+            return None
+        made = self.offer(encrypted=False)
+        self._branches[session] = self._local
+        return made
+
+    def ringing_at(self, session: Session) -> None:
+        """One more branch: it was offered what `offer` gave last."""
+        self._branches[session] = self._local
+        self.session = self.session or session
+
+    def moved(self, old: Session, new: Session) -> None:
+        """A branch is tried elsewhere with what was offered before."""
+        self._branches[new] = self._branches.pop(old, self._local)
+        if self.session is old:
+            self.session = new
 
     def ring(self) -> None:
         """Let the caller hear that it rings."""
@@ -180,34 +230,50 @@ class SipLeg:
 
     def replace(self, session: Session, offer: bytes) -> bytes:
         """Go on with another session; our answer. SipError, AudioError when it cannot, and all stays as it was."""
-        answer = self._agree_to(offer) if offer else self.offer()
+        if offer:
+            answer = self._agree_to(offer)
+        else:
+            self._lines = None  # the new session has none yet
+            answer = self.offer(encrypted=sdp.encrypted(self._local))
         self.session = session
         return answer
 
     # what the session says --------------------------------------------------------------------------------------
 
-    def took(self, event: events.Event) -> None:
-        """Act on what happened to the session."""
+    def took(self, event: events.Event, detail: str = "") -> None:
+        """Act on what happened to the session; `detail`: why it cannot be reached."""
+        if event.session is not self.session and event.session not in self._branches:
+            return  # a branch that we have left
         match event:
             case events.Progress():
                 self._event(self.leg_id, Ringing())
-            case events.Answered(_, body):
+            case events.Answered(session, body):
+                self._choose(session)
                 self._answered(body)
             case events.Confirmed(_, body):
-                if body and self._offer is None:
+                if self._open and body:
                     self._answered(body)
+                self._open = False
             case events.Reoffered(_, offer):
                 self._reoffered(offer)
             case events.Reanswered(_, status, body):
                 if status < 300 and body:
-                    self._use(sdp.agree(self._local, sdp.read(body).audio))
+                    self._answered(body)
             case events.Told(_, kind, body):
                 self._told(kind, body)
             case events.TransferAsked(session):
                 # Who takes part in a call is the app's to say (docs/phones.md).
                 session.transfer.decide(603, self._signaller.now())
             case events.Over():
-                self._ended(event)
+                self._ended(event, detail)
+
+    def _choose(self, session: Session) -> None:
+        """One branch was answered: the others are hung up (RFC 3261 §16.7 step 10)."""
+        self._local = self._branches.pop(session, self._local)
+        self.session = session
+        others, self._branches = [*self._branches], {}
+        for other in others:
+            other.hang_up(self._signaller.now())
 
     def media_lost(self) -> None:
         """Nothing has come for too long: the endpoint is gone without a word."""
@@ -223,6 +289,7 @@ class SipLeg:
 
     def _answered(self, body: bytes) -> None:
         """Their answer to our offer."""
+        self._open = False
         try:
             self._use(sdp.agree(self._local, sdp.read(body).audio))
         except (SipError, AudioError, LegError) as error:
@@ -230,6 +297,7 @@ class SipLeg:
             return
         if self.session is not None and not self.session.inbound and not self._up:
             self._up = True
+            self._expect()
             self._event(self.leg_id, Answered())
 
     def _reoffered(self, offer: bytes) -> None:
@@ -238,7 +306,7 @@ class SipLeg:
         if current is None:
             return
         try:
-            answer = self._agree_to(offer) if offer else self.offer()
+            answer = self._agree_to(offer) if offer else self.offer(encrypted=sdp.encrypted(self._local))
         except (SipError, AudioError):
             current.reanswer(488, b"", now)
         else:
@@ -259,27 +327,62 @@ class SipLeg:
         if len(key) == 1 and key in "0123456789*#ABCD":
             self.pressed(key)
 
-    def _ended(self, over: events.Over) -> None:
-        if self._over:
+    def _ended(self, over: events.Over, detail: str) -> None:
+        if self._over or self._still_rings(over, detail):
             return
         was_up, inbound = self._up, self.session is not None and self.session.inbound
         self._finish()
         if was_up or inbound:
             self._event(self.leg_id, Ended("" if over.theirs and not over.status else _loss(over.status)))
-        else:
-            self._event(self.leg_id, Refused(OUTCOMES.get(over.status, "leg_failed")))
+            return
+        status, detail = min(self._refusals, key=_weight, default=(over.status, detail))
+        self._event(self.leg_id, Refused(OUTCOMES.get(status, "leg_failed"), detail))
+
+    def _still_rings(self, over: events.Over, detail: str) -> bool:
+        """Whether a branch is over and others are not; a 6xx speaks for all of them (RFC 3261 §16.7 step 5)."""
+        if self._branches.pop(over.session, None) is None:
+            return False
+        self._refusals.append((over.status, detail))
+        if self.session is over.session and self._branches:
+            self.session = next(iter(self._branches))
+        if over.status >= 600:
+            for other in self._branches:
+                other.hang_up(self._signaller.now())
+        return bool(self._branches)
 
     # inside -----------------------------------------------------------------------------------------------------
 
     def _agree_to(self, offer: bytes) -> bytes:
         """Agree to an offer and use it; our answer. SipError, AudioError when it cannot be agreed to."""
         description = sdp.read(offer)
+        if description.audio is not None:
+            self._check(description.audio)
         formats = self._signaller.rules.formats
         capable = replace(self._local, formats=formats, events=EVENTS, direction="sendrecv")
         ours, agreed = sdp.answer_to(description, capable, self._new_key)
         self._use(agreed)
-        self._offer, self._local = description, ours
+        self._lines, self._local, self._open = description, ours, False
         return self._write(description)
+
+    def _check(self, theirs: Audio) -> None:
+        """Whether media is encrypted as our rule wants it; SipError when not."""
+        if self.srtp == "required" and not sdp.encrypted(theirs):
+            raise SipError("their media is not encrypted, and srtp is required here")
+        if self.srtp == "off" and sdp.encrypted(theirs):
+            raise SipError("their media is encrypted, and srtp is off here")
+
+    def _expect(self) -> None:
+        """Packets are to come, from now on or still; a side that is on hold may be silent."""
+        if self.held or not self._up:
+            self.expected_since = None
+        elif self.expected_since is None:
+            self.expected_since = self._signaller.now()
+
+    def silent_since(self) -> float | None:
+        """Since when nothing has come that should have; None while nothing need come."""
+        if self.expected_since is None:
+            return None
+        return max(self.expected_since, self.port.heard_at or 0.0)
 
     def _use(self, agreed: Agreed) -> None:
         try:
@@ -289,13 +392,13 @@ class SipLeg:
         chosen = codec(agreed.send.name, agreed.send.clock)
         changed = self._up and chosen.rate != self.rate
         self.rate = chosen.rate
-        self._agreed = agreed
         keys = (agreed.ours, agreed.theirs)
         if keys != self._keys:
             ours, theirs = keys
             self.port.secure(None if ours is None or theirs is None else Srtp(ours.suite, ours.key, theirs.key))
             self._keys = keys
-        self.held = not agreed.we_hear
+        self.held = nowhere or not (agreed.we_send and agreed.we_hear)
+        self._expect()
         self.port.use(
             RtpFormat(
                 chosen,
@@ -320,8 +423,9 @@ class SipLeg:
 
     def _give_up(self, reason: str) -> None:
         current, now = self.session, self._signaller.now()
+        known = self._up or (current is not None and current.inbound)
         self._finish()
-        self._event(self.leg_id, Refused("leg_failed"))
+        self._event(self.leg_id, Ended("leg_failed") if known else Refused("leg_failed", reason))
         if current is not None:
             current.hang_up(now)
             self._signaller.pump()
@@ -337,3 +441,9 @@ class SipLeg:
 def _loss(status: int) -> str:
     """How a session that did not end by a BYE ended."""
     return {408: "media_lost", 481: "media_lost", 487: ""}.get(status, "")
+
+
+def _weight(refusal: tuple[int, str]) -> tuple[bool, bool, int]:
+    """Which refusal of several says most: that of a person before that of a network."""
+    status, _ = refusal
+    return status < 600, status in (408, 480, 481, 487, 500, 503), status

@@ -1,45 +1,41 @@
-"""SipTrunk: UDP, TCP and TLS sockets round a pure endpoint, and the legs that its sessions become (RFC 3261 §18)."""
+"""SipTrunk: a pure endpoint on its sockets, and the legs that its sessions become (RFC 3261 §§8, 13)."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
-import itertools
 import logging
-import socket
-import ssl
 import time
-from collections.abc import Callable
-from typing import Any, Protocol, cast
+from collections.abc import Callable, Iterable
+from typing import Protocol
 
-from offhook.errors import AudioError, ConfigError, LegError, OffhookError, SipError
+from offhook.errors import AudioError, LegError, OffhookError, SipError
 from offhook.legs.leg import LegEvent
+from offhook.legs.rtp import Address as RtpAddress
 from offhook.legs.rtp import RtpPort
-from offhook.legs.rtp_sockets import RtpSockets
+from offhook.legs.rtp_sockets import RtpSocket, RtpSockets, Take
 from offhook.legs.sip import MediaRules, SipLeg
+from offhook.legs.sip_sockets import Contexts, Place, SipSockets, mapped, place_of, unmapped
 from offhook.sip import events
 from offhook.sip.auth import Account
 from offhook.sip.endpoint import SipEndpoint
-from offhook.sip.framing import PONG, Framer
-from offhook.sip.grammar import Address, Uri
+from offhook.sip.grammar import Address, Uri, parse_uri
 from offhook.sip.session import Session
 from offhook.sip.transaction import Peer
 
 log = logging.getLogger("offhook.sip")
 
-MEDIA_TIMEOUT = 30.0
-IDLE_CONNECTION = 600.0
-CONNECTIONS = 2000
-WRITE_LIMIT = 256 * 1024
-"""Bytes that may wait for a peer that does not read; then its connection is cut."""
+Listener = Callable[[str, LegEvent], None]
 
 
 class TrunkOwner(Protocol):
     """The node's side of a trunk."""
 
     def incoming(self, trunk: SipTrunk, session: Session, make_leg: Callable[..., SipLeg]) -> int:
-        """Take a new session: 0, or the SIP status that it is refused with. `make_leg(leg_id, event)` makes its leg."""
+        """Take a new session: 0, or the SIP status that it is refused with.
+
+        `make_leg(leg_id, event, srtp)` makes its leg; `srtp` as `SipLeg` has it.
+        """
 
     def over(self, session: Session) -> None:
         """A session is over, whether it became a leg or not."""
@@ -49,6 +45,9 @@ class TrunkOwner(Protocol):
 
     def connection_lost(self, peer: Peer) -> None:
         """A connection is gone."""
+
+    def registered(self) -> Iterable[Peer]:
+        """Where registrations are, of others here and of ours elsewhere: their connections stay."""
 
 
 class SipTrunk:
@@ -74,61 +73,30 @@ class SipTrunk:
         self.endpoint = endpoint
         self.sockets = sockets
         self.media_host = media_host or sockets.host
-        self.ports: dict[str, int] = {}
+        self.problem = ""
+        """While `broken` is told on: why nothing can be sent there."""
         self._owner = owner
         self._bits = random_bits
         self._bytes = random_bytes
         self._legs: dict[Session, SipLeg] = {}
-        self._udp: asyncio.DatagramTransport | None = None
-        self._server: asyncio.Server | None = None
-        self._tls_server: asyncio.Server | None = None
-        self._tls: ssl.SSLContext | None = None
-        self._connections: dict[int, _Connection] = {}
-        self._flows = itertools.count(1)
+        self._network = SipSockets(self)
         self._timer: asyncio.TimerHandle | None = None
         self._pumping = False
         self._answered: asyncio.Event | None = None
         self._watch: asyncio.TimerHandle | None = None
 
-    async def start(self, host: str, port: int, tls: tuple[ssl.SSLContext, ssl.SSLContext] | None = None) -> None:
-        """Bind UDP and TCP on the same port, TLS on the next; 0 picks free ones. ConfigError when they cannot be had.
+    @property
+    def ports(self) -> dict[str, int]:
+        """Where it listens, by transport."""
+        return self._network.ports
 
-        `tls`: contexts for connections that come and for those that we make.
-        """
-        loop = self._loop = asyncio.get_running_loop()
-        tries = 20 if port == 0 else 1
-        for last in range(tries):
-            try:
-                self._udp, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self), (host, port))
-                bound = self._udp.get_extra_info("sockname")[1]
-                self._server = await loop.create_server(lambda: _Connection(self), host, bound)
-            except OSError as error:
-                if self._udp is not None:
-                    self._udp.close()
-                if error.errno == errno.EADDRINUSE and last + 1 < tries:
-                    continue
-                raise ConfigError(f"--sip-port {port}: cannot listen on {host} ({error.strerror or error})") from None
-            self.ports = {"udp": bound, "tcp": bound}
-            if tls is not None:
-                self.ports["tls"] = await self._start_tls(host, port and port + 1, tls)
-            shown = next(iter(self.endpoint.settings.local.values()))[0]
-            self.endpoint.settings.local = {name: (shown, number) for name, number in self.ports.items()}
-            with contextlib.suppress(OSError):
-                raw = self._udp.get_extra_info("socket")
-                raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * 1024 * 1024)
-            self._look_after_media()
-            return
-
-    async def _start_tls(self, host: str, port: int, tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> int:
-        taking, self._tls = tls
-        try:
-            self._tls_server = await self._loop.create_server(
-                lambda: _Connection(self, "tls"), host, port, ssl=taking, ssl_handshake_timeout=10
-            )
-        except OSError as error:
-            raise ConfigError(f"--sip-port: cannot listen for TLS on port {port} ({error.strerror or error})") from None
-        number: int = self._tls_server.sockets[0].getsockname()[1]
-        return number
+    async def start(self, host: str, port: int, tls: Contexts | None = None) -> None:
+        """See `SipSockets.start`."""
+        self._loop = asyncio.get_running_loop()
+        await self._network.start(host, port, tls)
+        shown = next(iter(self.endpoint.settings.local.values()))[0]
+        self.endpoint.settings.local = {name: (shown, number) for name, number in self.ports.items()}
+        self._look_after_media()
 
     async def close(self, patience: float = 1.0) -> None:
         """Wait a moment for BYEs to be answered, then close every socket."""
@@ -139,13 +107,7 @@ class SipTrunk:
         for timer in (self._timer, self._watch):
             if timer is not None:
                 timer.cancel()
-        for connection in list(self._connections.values()):
-            connection.close()
-        if self._udp is not None:
-            self._udp.close()
-        for server in (self._server, self._tls_server):
-            if server is not None:
-                server.close()
+        self._network.close()
         self.sockets.close()
 
     # Signaller --------------------------------------------------------------------------------------------------
@@ -165,7 +127,7 @@ class SipTrunk:
                 if not packets and not events:
                     break
                 for data, peer in packets:
-                    self._send(data, peer)
+                    self._network.send(data, peer)
                 for event in events:
                     try:
                         self._happened(event)
@@ -180,49 +142,74 @@ class SipTrunk:
 
     def gone(self, leg: SipLeg) -> None:
         """See `Signaller`."""
-        if leg.session is not None:
-            self._legs.pop(leg.session, None)
+        for session in [session for session, other in self._legs.items() if other is leg]:
+            del self._legs[session]
 
     # calls ------------------------------------------------------------------------------------------------------
 
     def dial(
         self,
         leg_id: str,
-        target: Uri,
-        peer: Peer,
+        places: Iterable[tuple[Uri, Peer]],
         caller: Address,
-        event: Callable[[str, LegEvent], None],
+        event: Listener,
         headers: tuple[tuple[str, str], ...] = (),
         account: Account | None = None,
         context: object = None,
+        srtp: str = "optional",
     ) -> SipLeg:
-        """Call somebody. LegError when there is no port for the audio. `context` stays with the session."""
-        leg = self._leg(leg_id, event)
-        offer = leg.offer(encrypted=peer.transport == "tls")
-        leg.session = self.endpoint.invite(target, peer, caller, offer, self.now(), headers, account=account)
-        leg.session.context = context
+        """Call somebody, at all places at once. LegError when it can be begun nowhere, or has no port for its audio.
+
+        `context` stays with the sessions.
+        """
+        leg = self._leg(leg_id, event, srtp)
         leg.dialled = (caller, headers)
-        self._legs[leg.session] = leg
+        reason = "no place"
+        for target, peer in places:
+            try:
+                offer = leg.offer_to(peer.transport)
+                session = self._invite(target, peer, leg, offer, account, context)
+            except Exception as error:
+                # Neither the other places nor the socket of the audio may be lost to a mistake of ours.
+                reason = str(error) if isinstance(error, OffhookError) else repr(error)
+                log.warning("no call to %s at %s", target, peer, exc_info=not isinstance(error, OffhookError))
+            else:
+                leg.ringing_at(session)
+        if leg.session is None:
+            leg.abandon()
+            raise LegError("leg_failed", f"the call cannot be begun: {reason}")
         self.pump()
         return leg
 
-    def _leg(self, leg_id: str, event: Callable[[str, LegEvent], None]) -> SipLeg:
+    def _invite(
+        self, target: Uri, peer: Peer, leg: SipLeg, offer: bytes, account: Account | None, context: object
+    ) -> Session:
+        if peer.transport not in self.endpoint.settings.local:
+            raise SipError(f"there is no SIP over {peer.transport} here")
+        caller, headers = leg.dialled
+        session = self.endpoint.invite(target, peer, caller, offer, self.now(), headers, account=account)
+        session.context = context
+        self._legs[session] = leg
+        return session
+
+    def _leg(self, leg_id: str, event: Listener, srtp: str = "optional") -> SipLeg:
         made: list[SipLeg] = []
         media = self.sockets.open()
         assert media.beside is not None
+        dual = self.sockets.host == "::"
         port = RtpPort(
-            media.transmit,
+            _transmit(media, dual=dual),
             time.monotonic,
             ssrc=self._bits(32),
             sequence=self._bits(15),
             timestamp=self._bits(31),
             on_key=lambda key: made[0].pressed(key),
             latch=self.rules.latch,
-            transmit_control=media.beside.transmit,
+            transmit_control=_transmit(media.beside, dual=dual),
             name=f"{self._bits(64):016x}",  # a new one for each call: it tells nobody who calls again (RFC 7022 §4.2)
         )
-        media.take, media.beside.take = port.datagram, port.control
-        made.append(SipLeg(leg_id, self, port, media, event, self._bits(31), self._bytes))
+        media.take, media.beside.take = _take(port.datagram, dual=dual), _take(port.control, dual=dual)
+        made.append(SipLeg(leg_id, self, port, media, event, self._bits(31), self._bytes, srtp))
         return made[0]
 
     def _happened(self, event: events.Event) -> None:
@@ -233,22 +220,32 @@ class SipTrunk:
         if isinstance(event, events.Over):
             if leg is not None and leg.may_redial and self._redial(leg, event):
                 return
+            self._legs.pop(event.session, None)
             self._owner.over(event.session)
         if leg is not None:
-            leg.took(event)
+            leg.took(event, self.problem)
 
     def _redial(self, leg: SipLeg, over: events.Over) -> bool:
-        """Try a call elsewhere: where it has moved to, or a trunk's next place (RFC 3261 §8.1.3.4, RFC 3263 §4.3)."""
-        place = self._owner.elsewhere(over)
-        if place is None:
+        """Try a call elsewhere: where it has moved to, or a trunk's next place (RFC 3261 §8.1.3.4, RFC 3263 §4.3).
+
+        Or at the same place with plain media, if that is all that is in the way. Whatever is in the way of that: the
+        call was not taken, and its leg hears so.
+        """
+        old = over.session
+        try:
+            plain = leg.plain_offer(old) if over.status == 488 else None
+            place = self._owner.elsewhere(over) if plain is None else (parse_uri(old.invite.uri), old.peer)
+            if place is None:
+                return False
+            new = self._invite(*place, leg, plain or old.invite.body, old.account, old.context)
+        except (SipError, LegError) as error:
+            log.info("a call is not tried elsewhere: %s", error)
             return False
-        target, peer = place
-        caller, headers = leg.dialled
-        old = self._legs.pop(over.session)
-        offer = over.session.invite.body
-        session = self.endpoint.invite(target, peer, caller, offer, self.now(), headers, account=over.session.account)
-        session.context, leg.session = over.session.context, session
-        self._legs[session] = old
+        except Exception:
+            log.exception("a call cannot be tried elsewhere")
+            return False
+        del self._legs[old]
+        leg.moved(old, new)
         return True
 
     def _incoming(self, event: events.Incoming) -> None:
@@ -259,8 +256,8 @@ class SipTrunk:
             return
         made: list[SipLeg] = []
 
-        def make_leg(leg_id: str, on_event: Callable[[str, LegEvent], None]) -> SipLeg:
-            leg = self._leg(leg_id, on_event)
+        def make_leg(leg_id: str, on_event: Listener, srtp: str = "optional") -> SipLeg:
+            leg = self._leg(leg_id, on_event, srtp)
             made.append(leg)
             leg.invited(current, event.offer)
             self._legs[current] = leg
@@ -272,15 +269,16 @@ class SipTrunk:
         except (SipError, AudioError) as error:
             log.info("a call was refused with 488: %s", error)
             status = 488
-        except LegError as error:
-            log.warning("a call was refused with 503: %s", error)
-            status = 503
         except OffhookError as error:
             log.warning("a call was refused with 503: %s", error)
             status = 503
+        except Exception:
+            log.exception("a call was refused with 500")
+            status = 500
         if status:
             for leg in made:
-                leg.abandon()
+                if self._legs.get(current) is not leg:
+                    leg.abandon()  # any other hears of the session's end, and tells its call
             headers = [("Retry-After", "10")] if status == 503 else []
             current.refuse(status, now, headers)
 
@@ -302,47 +300,40 @@ class SipTrunk:
         new.accept(answer, now)
         old.hang_up(now)
 
-    # network ----------------------------------------------------------------------------------------------------
+    # SocketOwner ------------------------------------------------------------------------------------------------
 
     def received(self, data: bytes, peer: Peer) -> None:
-        """A datagram or a message of a stream."""
+        """See `SocketOwner`."""
         self.endpoint.received(data, peer, self.now())
         self.pump()
 
-    def _send(self, data: bytes, peer: Peer) -> None:
-        if peer.transport == "udp":
-            if self._udp is not None and not self._udp.is_closing():
-                try:
-                    self._udp.sendto(data, (peer.host.strip("[]"), peer.port))
-                except (OSError, ValueError) as error:
-                    log.info("cannot send to %s: %s", peer, error)
-            return
-        connection = self._connections.get(peer.flow)
-        if connection is not None:
-            connection.write(data)
-        else:
-            self._loop.create_task(self._connect(data, peer))
+    def hears(self, peer: Peer) -> bool:
+        """See `SocketOwner`."""
+        return self.endpoint.guard.hears(peer, self.now())
 
-    async def _connect(self, data: bytes, peer: Peer) -> None:
-        """A connection of our own, to where there is none."""
-        for known in self._connections.values():
-            same = known.peer is not None and (known.peer.transport, known.peer.host, known.peer.port)
-            if same == (peer.transport, peer.host, peer.port):
-                known.write(data)
-                return
+    def kept(self) -> set[Place]:
+        """See `SocketOwner`."""
+        peers = [session.peer for session in self._legs]
+        peers += [session.dialog.peer for session in self._legs if session.dialog is not None]
+        return {place_of(peer) for peer in [*peers, *self._owner.registered()]}
+
+    def broken(self, peer: Peer, reason: str) -> None:
+        """See `SocketOwner`."""
+        log.warning("nothing can be sent to %s: %s", peer, reason)
+        self.problem = f"{peer}: {reason}"
         try:
-            async with asyncio.timeout(5):
-                _, connection = await self._loop.create_connection(
-                    lambda: _Connection(self, peer.transport),
-                    peer.host,
-                    peer.port,
-                    ssl=self._tls if peer.transport == "tls" else None,
-                )
-            connection.write(data)
-        except (OSError, TimeoutError) as error:
-            log.info("cannot connect to %s: %s", peer, error)
             self.endpoint.broken(peer, self.now())
             self.pump()
+        finally:
+            self.problem = ""
+
+    def closed(self, peer: Peer) -> None:
+        """See `SocketOwner`."""
+        self.endpoint.broken(peer, self.now())
+        self._owner.connection_lost(peer)
+        self.pump()
+
+    # time -------------------------------------------------------------------------------------------------------
 
     def _plan(self) -> None:
         if self._timer is not None:
@@ -360,84 +351,24 @@ class SipTrunk:
     def _look_after_media(self) -> None:
         """Once a second: legs of which nothing has been heard for too long are over."""
         self._watch = self._loop.call_later(1.0, self._look_after_media)
-        oldest = self.now() - MEDIA_TIMEOUT
-        for leg in list(self._legs.values()):
-            heard = leg.port.heard_at
-            if heard is not None and heard < oldest and not leg.held:
+        if not self.rules.timeout:
+            return
+        oldest = self.now() - self.rules.timeout
+        for leg in set(self._legs.values()):
+            since = leg.silent_since()
+            if since is not None and since < oldest:
                 leg.media_lost()
 
-    # connections ------------------------------------------------------------------------------------------------
 
-    def opened(self, connection: _Connection) -> int:
-        """A TCP connection is there; its number. Too many: the longest silent one gives way."""
-        flow = next(self._flows)
-        self._connections[flow] = connection
-        if len(self._connections) > CONNECTIONS:
-            min(self._connections.values(), key=lambda c: c.heard_at).close()
-        return flow
-
-    def closed(self, flow: int, peer: Peer) -> None:
-        """It is gone."""
-        self._connections.pop(flow, None)
-        self.endpoint.broken(peer, self.now())
-        self._owner.connection_lost(peer)
-        self.pump()
+def _transmit(media: RtpSocket, *, dual: bool) -> Callable[[bytes, RtpAddress], None]:
+    """How a socket sends; one of both families wants IPv4 addresses mapped."""
+    if not dual:
+        return media.transmit
+    return lambda data, to: media.transmit(data, mapped(to))
 
 
-class _Datagrams(asyncio.DatagramProtocol):
-    def __init__(self, trunk: SipTrunk) -> None:
-        self._trunk = trunk
-
-    def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
-        self._trunk.received(data, Peer("udp", addr[0], addr[1]))
-
-
-class _Connection(asyncio.Protocol):
-    """One TCP connection, from either side."""
-
-    def __init__(self, trunk: SipTrunk, kind: str = "tcp") -> None:
-        self._trunk = trunk
-        self._kind = kind
-        self._framer = Framer()
-        self._transport: asyncio.Transport | None = None
-        self._pongs = 0
-        self.peer: Peer | None = None
-        self.heard_at = trunk.now()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass of it
-        host, port = transport.get_extra_info("peername")[:2]
-        self.peer = Peer(self._kind, host, port, self._trunk.opened(self))
-
-    def data_received(self, data: bytes) -> None:
-        assert self.peer is not None
-        self.heard_at = self._trunk.now()
-        try:
-            messages = self._framer.feed(data)
-        except SipError as error:
-            log.info("closing %s: %s", self.peer, error)
-            self.close()
-            return
-        while self._pongs < self._framer.pings:
-            self._pongs += 1
-            self.write(PONG)
-        for message in messages:
-            self._trunk.received(message, self.peer)
-
-    def connection_lost(self, error: Exception | None) -> None:
-        if self.peer is not None:
-            self._trunk.closed(self.peer.flow, self.peer)
-
-    def write(self, data: bytes) -> None:
-        """Send; a peer that does not read is cut off."""
-        transport = self._transport
-        if transport is None or transport.is_closing():
-            return
-        transport.write(data)
-        if transport.get_write_buffer_size() > WRITE_LIMIT:
-            transport.abort()
-
-    def close(self) -> None:
-        """Close it."""
-        if self._transport is not None:
-            self._transport.close()
+def _take(take: Take, *, dual: bool) -> Take:
+    """How datagrams are taken; on a socket of both families IPv4 sources come mapped."""
+    if not dual:
+        return take
+    return lambda data, source, now: take(data, unmapped(source), now)

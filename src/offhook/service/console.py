@@ -17,6 +17,7 @@ from typing import Any, cast
 from aiohttp import WSMsgType, web
 
 from offhook.audio.pcm import FRAMES_PER_SECOND, PTIME_MS, Frame, silence
+from offhook.calls.actions import DialLeg
 from offhook.errors import CallError, LegError, SignatureError, WireError
 from offhook.legs.leg import Answered, LegEnd, LegEvent, Refused, Ringing
 from offhook.legs.rtp import RtpPort
@@ -273,8 +274,9 @@ class _Session:
 
     # Phone ------------------------------------------------------------------------------------------------------
 
-    def ring(self, leg_id: str, caller: Identifier | None, call_id: str) -> SimulatedLeg:
+    def ring(self, action: DialLeg, call_id: str) -> SimulatedLeg:
         """See `Phone`."""
+        leg_id, caller = action.leg_id, action.source
         if self._leg is not None:
             raise LegError("busy", f"{self._identity} is in another call")
         node, registration = self._node, self._registration

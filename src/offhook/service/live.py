@@ -134,8 +134,8 @@ class LiveCall:
             case Answered():
                 leg.answer(self.rate)
                 self.call.leg_answered(leg_id, now)
-            case Refused(outcome):
-                self.call.leg_failed(leg_id, outcome, now)
+            case Refused(outcome, detail):
+                self.call.leg_failed(leg_id, outcome, now, detail)
             case Dtmf(tone):
                 self._dtmf(leg_id, tone)
             case RateChanged():

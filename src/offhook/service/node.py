@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from picows import WSMsgType
@@ -53,7 +53,7 @@ FULL_TICK = 0.016  # mean seconds of a tick above which new calls are refused
 class Phone(Protocol):
     """A registered endpoint that the node can ring."""
 
-    def ring(self, leg_id: str, caller: Identifier | None, call_id: str) -> Leg:
+    def ring(self, action: DialLeg, call_id: str) -> Leg:
         """A leg that rings there; LegError when it cannot take one now."""
 
 
@@ -115,6 +115,8 @@ class Node:
         self.traces = Traces(clock, self._tell_note)
         self.phones: dict[str, Phone] = {}
         self.find_phone: Callable[[str], Phone | None] = lambda raw_id: None
+        self.announces: Callable[[str], bool] = lambda raw_id: False
+        """Whether a call that is redirected to an identifier is announced to apps, and nobody is rung."""
         self.media_inputs: list[Callable[[], None]] = []
         """What is read from the network at the beginning of every tick."""
         self.calls: dict[str, LiveCall] = {}
@@ -322,7 +324,10 @@ class Node:
                 f"no phone is registered as {action.target.raw_id}: register a SIP phone, "
                 f"or run `offhook phone --number {action.target.value}`",
             )
-        leg = phone.ring(action.leg_id, action.source, live.call.call_id)
+        if live.custom_context is not None and not action.sip_headers:
+            # What the caller sent along goes on with the call that is redirected.
+            action = replace(action, sip_headers=tuple(live.custom_context["sipHeaders"].items()))
+        leg = phone.ring(action, live.call.call_id)
         live.note("leg", "dialled", leg=action.leg_id, target=action.target.raw_id)
         return leg
 
@@ -402,7 +407,8 @@ class Node:
         """Ring a phone instead, or tell the apps anew with the other target."""
         live = self._ringing(request.incoming_call_context)
         now = self.clock.monotonic()
-        if self.phone(request.target.raw_id) is not None or live.hop >= MAX_HOPS:
+        target = request.target.raw_id
+        if (self.phone(target) is not None and not self.announces(target)) or live.hop >= MAX_HOPS:
             live.call.redirect(request.target, self.mint(), now)
         else:
             live.call.reannounce(request.target, now)

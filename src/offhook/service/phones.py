@@ -1,49 +1,49 @@
-"""SIP phones and trunks of a node: who may call, under which identifier, and how somebody is rung (protocol.md §1.2).
+"""SIP phones and trunks of a node: who may call, and how somebody is rung.
 
-A user part of digits is a phone number; any other user has a stable `8:acs:…` id of this resource. What is allowed is
-a table (routing.py): in `offhook dev` every program of this machine is a phone, in `offhook serve` nobody is but a
-trunk's own addresses and users with a password.
+What is allowed is a table (routing.py): in `offhook dev` every program of this machine is a phone, in `offhook serve`
+nobody is but a trunk's own addresses and users with a password.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import logging
-import re
 import secrets
 import ssl
-import uuid
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from offhook.errors import CallError, LegError, SipError, WireError
+from offhook.calls.actions import DialLeg
+from offhook.errors import CallError, LegError, SipError
 from offhook.legs.leg import Leg, LegEvent
 from offhook.legs.resolver import DEFAULT_PORTS
 from offhook.legs.rtp_sockets import RtpSockets
 from offhook.legs.sip import SipLeg
 from offhook.legs.sip_trunk import SipTrunk
 from offhook.service.gateways import Gateway, Gateways
+from offhook.service.identities import Identities, called, number_of
 from offhook.service.live import LiveCall
 from offhook.service.node import Node
+from offhook.service.refusals import Refusals
 from offhook.service.routing import SipPlan, Sources, Table, TrunkRule, User
 from offhook.sip.auth import Challenger
 from offhook.sip.endpoint import Settings, SipEndpoint, Verdict
 from offhook.sip.events import Over
 from offhook.sip.grammar import Uri, parse_uri
-from offhook.sip.identity import Caller, caller_of, custom_headers, identity_headers
+from offhook.sip.identity import custom_headers, identity_headers, write_custom
 from offhook.sip.message import Request, Response, response
 from offhook.sip.registrar import Binding, Registrar, user_of
 from offhook.sip.session import Session
 from offhook.sip.transaction import Peer
-from offhook.wire.identifiers import Identifier, communication_user, phone_number, resolve_target
+from offhook.wire.identifiers import Identifier
 
 log = logging.getLogger("offhook.sip")
 
-_DIGITS = re.compile(r"\+?\d{2,20}")
 MOST_HOPS = 5
 """How often one call of ours may be tried elsewhere."""
-_NAMESPACE = uuid.UUID("6d0b6c1e-8e1f-5d8e-9a54-0f3f0f6a2b11")
+FAILED_LOGIN = 2.0
+"""Seconds between two lines about failed passwords of one source."""
 Tell = Callable[[dict[str, Any]], None]
 
 
@@ -54,7 +54,6 @@ class Known:
     trunk: TrunkRule | None = None
     user: User | None = None
     gateway: Gateway | None = None
-    peer: Peer | None = None
     counted: list[str] = field(default_factory=list)
     hops: int = 0
 
@@ -64,15 +63,16 @@ class Phones:
 
     def __init__(self, node: Node, resource_id: str, tell: Tell, plan: SipPlan) -> None:
         self._node = node
-        self._resource_id = resource_id
         self._tell = tell
         self._plan = plan
         self.table = Table(plan)
+        self.identities = Identities(resource_id, self.table)
         self._sources = Sources(plan.requests)
         passwords = {user.name: user.password for user in plan.users}
         self._challenger = Challenger(plan.realm, secrets.token_bytes(32), passwords)
         self._registrar = Registrar()
-        self._users: dict[str, str] = {}  # user by raw id, of everybody who ever registered
+        # User by raw id, of everybody who may register or has.
+        self._users = {self.identities.of(user.name).raw_id: user.name for user in plan.users}
         reached = _shown(plan.advertise or plan.host)
         endpoint = SipEndpoint(
             Settings({"udp": (reached, 0), "tcp": (reached, 0)}),
@@ -91,12 +91,13 @@ class Phones:
             media_host=plan.advertise or plan.host,
         )
         self.gateways = Gateways(self.table, self.trunk, endpoint.chance, tell)
+        self._refusals = Refusals(self.trunk.now())
 
     async def start(self, tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
         """Listen. `tls`: contexts for connections that come, and for ours."""
         await self.trunk.start(self._plan.host, self._plan.port, tls)
         self._node.media_inputs.append(lambda: self.trunk.sockets.receive(self.trunk.now()))
-        self._node.find_phone = self.find
+        self._node.find_phone, self._node.announces = self.find, self.announces
         self.gateways.start()
 
     async def close(self) -> None:
@@ -114,7 +115,7 @@ class Phones:
             "listens": plan.host,
             "rtpPorts": list(plan.rtp_ports),
             "latch": plan.media.latch,
-            "strangers": plan.open_to_loopback or bool(plan.users),
+            "strangers": plan.open_to_loopback,
         }
 
     # Guard ------------------------------------------------------------------------------------------------------
@@ -123,23 +124,43 @@ class Phones:
         """See `Guard`: strangers are heard only where somebody may register, and only so often."""
         if self._plan.open_to_loopback:
             return True
-        if self.table.trunk_of(peer.host) is not None or self._is_gateway(peer):
+        if self._trunk_of(peer) is not None or self.gateways.heard(peer.host):
             return True
-        return bool(self._plan.users) and self._sources.take(peer.host, now)
+        if self._plan.users:
+            return self._sources.take(peer.host, now)
+        self._refusals.note("SIP is not answered: no [[trunk]] has the address in allow, request", peer.host, now)
+        return False
 
     def admit(self, request: Request, peer: Peer, now: float) -> Verdict:
-        """See `Guard`."""
+        """See `Guard`. OPTIONS from a stranger gets no answer: that is how scanners begin."""
         if self._plan.open_to_loopback:
             return Verdict(context=Known()) if _loopback(peer.host) else Verdict(-1)
-        trunk = self.table.trunk_of(peer.host)
+        trunk = self._trunk_of(peer)
         if trunk is not None:
             return Verdict(context=Known(trunk=trunk))
+        if request.method == "OPTIONS":
+            # `offhook doctor` asks from this machine.
+            return Verdict() if self._registrar.knows(peer) or _loopback(peer.host) else Verdict(-1)
         if not self._plan.users:
             return Verdict(-1)
-        name, stale = self._challenger.check(request, now)
+        name, answer = self._user(request, peer, now)
         if not name:
-            return Verdict(401, headers=tuple(self._challenger.challenge(now, stale=stale)))
+            return Verdict(401, headers=answer)
         return Verdict(context=Known(user=self.table.user_of(name)))
+
+    def _trunk_of(self, peer: Peer) -> TrunkRule | None:
+        """The trunk of a source: by its `allow`, or because we have registered there."""
+        return self.table.trunk_of(peer.host) or self.gateways.registrar_at(peer.host)
+
+    def _user(self, request: Request, peer: Peer, now: float) -> tuple[str, tuple[tuple[str, str], ...]]:
+        """The user that a request proves to be from; empty without, and the challenge that it is to meet then."""
+        name, stale = self._challenger.check(request, now)
+        if name:
+            return name, ()
+        if not stale and request.headers.get_first("authorization"):
+            what = f"failed password for {request.method}, request"
+            self._refusals.note(what, peer.host, now, again=FAILED_LOGIN)
+        return "", tuple(self._challenger.challenge(now, stale=stale))
 
     def register(self, request: Request, peer: Peer, now: float) -> Response:
         """See `Guard`: in `serve` the password decides, and a user registers nobody but itself."""
@@ -148,17 +169,17 @@ class Phones:
             if not _loopback(peer.host) or not user:
                 return response(request, 403, to_tag=tag)
         else:
-            name, stale = self._challenger.check(request, now)
+            name, headers = self._user(request, peer, now)
             if not name:
-                headers = self._challenger.challenge(now, stale=stale)
                 return response(request, 401, to_tag=tag, headers=headers)
             known = self.table.user_of(name)
             if known is None or user.lstrip("+") not in (name.lstrip("+"), known.number.lstrip("+")):
+                self._refusals.note("REGISTER for another user", peer.host, now, again=FAILED_LOGIN)
                 return response(request, 403, to_tag=tag)
             user = name
         answer = self._registrar.register(user, request, peer, tag, now)
         if answer.status_code == 200:
-            identity = self.identity_of(user)
+            identity = self.identities.of(user)
             self._users[identity.raw_id] = user
             registered = bool(self._registrar.bindings(user, now))
             state = "registered" if registered else "gone"
@@ -171,24 +192,23 @@ class Phones:
         """See `TrunkOwner`."""
         invite, known = session.invite, session.context
         assert isinstance(known, Known)
-        target = parse_uri(invite.uri)
-        if not target.user:
+        user = called(invite, known.trunk)
+        if not user:
             return 484
-        caller = self._caller(invite, known)
-        callee = self.identify(target.user)
-        number = callee.id if callee.raw_id.startswith("4:") else target.user
-        status = self._count(number, known)
+        source, display = self.identities.caller(invite, known.trunk, known.user)
+        callee = self.identities.identify(user)
+        status = self._count(number_of(callee) or user, known)
         if status:
             return status
+        srtp = "optional" if known.trunk is None else known.trunk.srtp
 
         def leg(leg_id: str, event: Callable[[str, LegEvent], None]) -> Leg:
-            return make_leg(leg_id, event)
+            return make_leg(leg_id, event, srtp)
 
         try:
-            source = self.identify(caller.user or "anonymous")
-            self._node.place(source, callee, caller.display, leg, custom_headers(invite))
+            self._node.place(source, callee, display, leg, custom_headers(invite))
         except CallError as error:
-            log.warning("a call to %s was refused: %s", target.user, error)
+            log.warning("a call to %s was refused: %s", user, error)
             return 503
         return 0
 
@@ -223,9 +243,11 @@ class Phones:
         known = self.table.user_of(user)
         bindings = self._registrar.bindings(known.name, self.trunk.now()) if known is not None else []
         if bindings:
-            return bindings[0].contact, bindings[0].peer
-        for gateway in self.gateways.of(self.identify(user).id if _DIGITS.fullmatch(user) else ""):
-            return gateway.target(self.identify(user).id, self.trunk.now())
+            return _way_to(bindings[0])
+        number = number_of(self.identities.identify(user))
+        for gateway in self.gateways.of(number) if number else []:
+            if gateway.peers:
+                return gateway.target(number, self.trunk.now())
         return None
 
     def over(self, session: Session) -> None:
@@ -240,6 +262,13 @@ class Phones:
         self._registrar.forget(peer)
         self.gateways.lost(peer)
 
+    def registered(self) -> Iterator[Peer]:
+        """See `TrunkOwner`."""
+        yield from self._registrar.peers()
+        for gateway in self.gateways:
+            if gateway.registration is not None:
+                yield gateway.registration.peer
+
     # Phone ------------------------------------------------------------------------------------------------------
 
     def find(self, raw_id: str) -> RegisteredPhone | TrunkNumber | None:
@@ -248,44 +277,59 @@ class Phones:
         if user is not None:
             bindings = self._registrar.bindings(user, self.trunk.now())
             if bindings:
-                return RegisteredPhone(self, user, bindings[0])
+                return RegisteredPhone(self, bindings)
         if raw_id.startswith("4:") and not self._plan.open_to_loopback:
             return TrunkNumber(self, raw_id[2:])
         return None
 
-    def ring(self, binding: Binding, user: str, leg_id: str, caller: Identifier | None, live: LiveCall) -> SipLeg:
-        """Call a binding."""
-        target = binding.contact
-        transport = target.transport or binding.peer.transport
-        peer = binding.peer
-        if not binding.behind_nat and transport == "udp":
-            peer = Peer("udp", target.host, target.port or 5060)
-        host, _ = self.trunk.endpoint.settings.local[peer.transport]
-        shown = caller.id if caller is not None else "anonymous"
-        source, headers = identity_headers(shown, host, private=caller is None, trusted=False)
-        return self.trunk.dial(leg_id, target, peer, source, self._event(live), tuple(headers), context=Known())
+    def announces(self, raw_id: str) -> bool:
+        """Whether a call that is redirected there is announced to apps: a number of ours, or of no trunk."""
+        if not isinstance(self.find(raw_id), TrunkNumber):
+            return False
+        ours = self._plan.numbers and self.table.number_of(raw_id[2:]) is not None
+        return bool(ours) or not self.gateways.of(raw_id[2:])
 
-    def dial(self, number: str, leg_id: str, caller: Identifier | None, live: LiveCall) -> Leg:
-        """Call a number by the first of its trunks that has room. LegError says which setting is in the way."""
+    def ring(self, bindings: list[Binding], action: DialLeg, live: LiveCall) -> SipLeg:
+        """Call a user at all its contacts."""
+        host, _ = self.trunk.endpoint.settings.local["udp"]
+        shown = self._shown(action.source)
+        source, headers = identity_headers(shown or "anonymous", host, private=not shown, trusted=False)
+        return self.trunk.dial(
+            action.leg_id,
+            [_way_to(binding) for binding in bindings],
+            replace(source, display=action.display_name) if shown else source,
+            self._event(live),
+            (*headers, *_custom(action)),
+            context=Known(),
+        )
+
+    def _shown(self, caller: Identifier | None) -> str:
+        """How a phone of ours is shown a caller: by its number, or by the name that it registers with."""
+        return number_of(caller) or ("" if caller is None else self._users.get(caller.raw_id, ""))
+
+    def dial(self, number: str, action: DialLeg, live: LiveCall) -> Leg:
+        """Call a number by the first of its trunks that has room and an address. LegError says what is in the way."""
         gateways = self.gateways.of(number)
         if not gateways:
             raise LegError(
                 "refused", f"no trunk may call {number}: see destinations in [sip] and prefixes in [[trunk]]"
             )
-        full = ""
+        shared = self._limits(number_of(action.source))
+        error = LegError("leg_failed")
         for gateway in gateways:
             rule = gateway.rule
-            full = self.table.begin([(f"trunk {rule.name}", rule.calls, rule.rate)], self.trunk.now())
+            limits = [*shared, (f"trunk {rule.name}", rule.calls, rule.rate)]
+            full = self.table.begin(limits, self.trunk.now()) if gateway.peers else ""
             if full:
+                error = LegError("throttled", f"{full} has no room for another call: see calls and calls_per_second")
                 continue
-            known = Known(gateway=gateway, counted=[f"trunk {rule.name}"])
-            shown = None if caller is None else caller.id
+            known = Known(gateway=gateway, counted=[name for name, _, _ in limits] if gateway.peers else [])
             try:
-                return gateway.dial(leg_id, number, shown, self._event(live), known)
-            except LegError:
+                return gateway.dial(number, action, self._event(live), _custom(action), known)
+            except LegError as reason:
                 self.table.end(known.counted)
-                raise
-        raise LegError("throttled", f"{full} has no room for another call: see calls and calls_per_second")
+                error = reason
+        raise error
 
     def live(self, call_id: str) -> LiveCall:
         """The call of an id."""
@@ -294,28 +338,12 @@ class Phones:
             raise LegError("unreachable", "the call is over")
         return live
 
-    def identify(self, user: str) -> Identifier:
-        """The identifier of a SIP user."""
-        if _DIGITS.fullmatch(user):
-            return phone_number("+" + user.lstrip("+"))
-        try:
-            return resolve_target(user)
-        except WireError:
-            return communication_user(f"8:acs:{self._resource_id}_{uuid.uuid5(_NAMESPACE, user.lower())}")
-
-    def identity_of(self, name: str) -> Identifier:
-        """The identifier that a registered user has: its number, if it was given one."""
-        known = self.table.user_of(name)
-        return self.identify(known.number if known is not None and known.number else name)
-
     # inside -----------------------------------------------------------------------------------------------------
 
-    def _caller(self, invite: Request, known: Known) -> Caller:
-        """Who calls: a user is who its password says, whatever its From."""
-        if known.user is not None:
-            said = caller_of(invite, trusted=False)
-            return Caller(known.user.number or known.user.name, said.display)
-        return caller_of(invite, trusted=known.trunk is None or known.trunk.trusted)
+    def _limits(self, number: str) -> list[tuple[str, int, float]]:
+        """The limits of a number of ours that calls or is called."""
+        rule = self.table.number_of(number) if number and self._plan.numbers else None
+        return [] if rule is None else [(f"number {rule.pattern}", rule.calls, rule.rate)]
 
     def _count(self, number: str, known: Known) -> int:
         """Count a call against the limits of its trunk and number: 0, or the status that it is refused with."""
@@ -333,24 +361,20 @@ class Phones:
         known.counted = [name for name, _, _ in limits]
         return 0
 
-    def _is_gateway(self, peer: Peer) -> bool:
-        return any(peer.host == other.host for gateway in self.gateways for other in gateway.peers)
-
     def _event(self, live: LiveCall) -> Callable[[str, LegEvent], None]:
         return lambda leg, what: self._node.leg_event(live, leg, what)
 
 
 class RegisteredPhone:
-    """A phone that has registered: rung like any other (node.Phone)."""
+    """A user that has registered, at one place or at several (node.Phone)."""
 
-    def __init__(self, phones: Phones, user: str, binding: Binding) -> None:
+    def __init__(self, phones: Phones, bindings: list[Binding]) -> None:
         self._phones = phones
-        self._user = user
-        self._binding = binding
+        self._bindings = bindings
 
-    def ring(self, leg_id: str, caller: Identifier | None, call_id: str) -> Leg:
+    def ring(self, action: DialLeg, call_id: str) -> Leg:
         """See `Phone`."""
-        return self._phones.ring(self._binding, self._user, leg_id, caller, self._phones.live(call_id))
+        return self._phones.ring(self._bindings, action, self._phones.live(call_id))
 
 
 class TrunkNumber:
@@ -360,9 +384,24 @@ class TrunkNumber:
         self._phones = phones
         self._number = number
 
-    def ring(self, leg_id: str, caller: Identifier | None, call_id: str) -> Leg:
+    def ring(self, action: DialLeg, call_id: str) -> Leg:
         """See `Phone`."""
-        return self._phones.dial(self._number, leg_id, caller, self._phones.live(call_id))
+        return self._phones.dial(self._number, action, self._phones.live(call_id))
+
+
+def _way_to(binding: Binding) -> tuple[Uri, Peer]:
+    """How a contact is called: behind a NAT, and over a connection, by the way that its REGISTER came."""
+    target = binding.contact
+    if binding.behind_nat or (target.transport or binding.peer.transport) != "udp":
+        return target, binding.peer
+    return target, Peer("udp", target.host, target.port or DEFAULT_PORTS["udp"])
+
+
+def _custom(action: DialLeg) -> list[tuple[str, str]]:
+    try:
+        return write_custom(dict(action.sip_headers))
+    except SipError as error:
+        raise LegError("invalid_argument", str(error)) from None
 
 
 def _loopback(host: str) -> bool:

@@ -63,7 +63,7 @@ class Guard(Protocol):
         """Whether anything of this source is looked at; asked before it is read."""
 
     def admit(self, request: Request, peer: Peer, now: float) -> Verdict:
-        """An INVITE that begins a call."""
+        """An INVITE that begins a call, or OPTIONS outside of any: what is not let in gets no answer."""
 
     def register(self, request: Request, peer: Peer, now: float) -> Response:
         """The answer to a REGISTER."""
@@ -228,11 +228,11 @@ class SipEndpoint:
         host, port = self.settings.local[peer.transport]
         return str(Via(peer.transport.upper(), host, port, {"rport": None, "branch": f"{BRANCH}{self._mint()}"}))
 
-    def contact(self, peer: Peer) -> str:
-        """See `Agent`."""
+    def contact(self, peer: Peer, user: str | None = None) -> str:
+        """See `Agent`; `user`: another than the settings'."""
         host, port = self.settings.local[peer.transport]
-        transport = "" if peer.transport == "udp" else f";transport={peer.transport}"
-        return f"<sip:{self.settings.user}@{host}:{port}{transport}>"
+        params: dict[str, str | None] = {} if peer.transport == "udp" else {"transport": peer.transport}
+        return f"<{Uri('sip', user or self.settings.user, host, port, params)}>"
 
     def route(self, dialog: Dialog) -> Peer:
         """See `Agent`: by the route set or the target when that names an address, else the way its packets come."""
@@ -342,6 +342,9 @@ class SipEndpoint:
         match request.method:
             case "INVITE":
                 self._invited(request, transaction, peer, now)
+            case "OPTIONS" if self.guard.admit(request, peer, now).status:
+                self.counters.refused += 1
+                self._transactions.drop(transaction)
             case "OPTIONS":
                 headers = [("Allow", ALLOW), ("Accept", KIND), ("Supported", SUPPORTED)]
                 transaction.respond(response(request, 200, to_tag=self._mint(), headers=headers), now)

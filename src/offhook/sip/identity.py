@@ -75,14 +75,15 @@ def custom_headers(invite: Request) -> dict[str, str]:
 
 
 def write_custom(wanted: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Custom headers for a call of ours. SipError names the one that cannot be sent."""
+    """Custom headers for a call of ours, named as SIP or `custom_headers` does. SipError names a bad one."""
     made = []
     for name, value in wanted.items():
-        if name.lower() != "user-to-user" and not CUSTOM.fullmatch(name):
+        name = "User-To-User" if name.lower() in ("user-to-user", "usertouser") else name
+        if name != "User-To-User" and not CUSTOM.fullmatch(name):
             raise SipError(f"the header {name[:80]!r} is neither User-To-User nor X-MS-Custom-<name>")
         if len(value) > LONGEST_CUSTOM or any(c in value for c in "\r\n\0"):
             raise SipError(f"the value of {name} must be one line of at most {LONGEST_CUSTOM} characters")
-        made.append(("User-To-User" if name.lower() == "user-to-user" else name, value))
+        made.append((name, value))
     if len(made) > MOST_CUSTOM:
         raise SipError(f"{len(made)} custom headers are more than {MOST_CUSTOM}")
     return made

@@ -12,7 +12,7 @@ DEFAULT_EXPIRES = 3600
 SHORTEST = 30
 LONGEST = 7200
 CONTACTS = 10
-"""Contacts of one user; more are refused."""
+"""Contacts of one user; the one that registered longest ago gives way to one more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,8 @@ class Binding:
     call_id: str
     sequence: int
     behind_nat: bool
+    since: float = 0.0
+    """When it was registered last."""
 
 
 class Registrar:
@@ -49,7 +51,15 @@ class Registrar:
             del known[contact]
         if not known:
             del self._users[user]
-        return sorted(known.values(), key=lambda binding: -binding.expires_at)
+        return sorted(known.values(), key=lambda binding: -binding.since)
+
+    def peers(self) -> list[Peer]:
+        """Where everybody registered from."""
+        return [binding.peer for known in self._users.values() for binding in known.values()]
+
+    def knows(self, peer: Peer) -> bool:
+        """Whether somebody registered from there."""
+        return peer in self.peers()
 
     def forget(self, peer: Peer) -> None:
         """A connection is gone, and with it what was reached by it."""
@@ -87,9 +97,9 @@ class Registrar:
                 continue
             nat = contact.uri.host.strip("[]") != peer.host
             until = now + min(seconds, LONGEST)
-            known[key] = Binding(contact.uri, peer, until, call, number, nat or peer.reliable)
-        if len(known) > CONTACTS:
-            return response(request, 403, to_tag=to_tag, reason=f"More Than {CONTACTS} Contacts")
+            known[key] = Binding(contact.uri, peer, until, call, number, nat or peer.reliable, now)
+        for key in sorted(known, key=lambda key: known[key].since)[: max(len(known) - CONTACTS, 0)]:
+            del known[key]
         if known:
             self._users[user] = known
         else:

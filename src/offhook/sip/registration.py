@@ -28,8 +28,8 @@ class Registrant(Protocol):
     def via(self, peer: Peer) -> str:
         """A Via with a fresh branch."""
 
-    def contact(self, peer: Peer) -> str:
-        """Our Contact as that peer can reach it."""
+    def contact(self, peer: Peer, user: str | None = None) -> str:
+        """Our Contact as that peer can reach it, with this user: calls from there come to it."""
 
     def begin(self, request: Request, peer: Peer) -> Transaction:
         """A client transaction."""
@@ -111,7 +111,7 @@ class Registration:
             ("To", str(Address(self._record))),
             ("Call-ID", self._call_id),
             ("CSeq", f"{self._sequence} REGISTER"),
-            ("Contact", self._agent.contact(peer)),
+            ("Contact", self._agent.contact(peer, self._record.user)),
             ("Expires", str(expires)),
         ]
         if credential is not None:
@@ -153,7 +153,7 @@ class Registration:
 
     def _granted(self, answer: Response, asked: int) -> int:
         """For how long: the Contact's own figure, or the header's, or what we asked for (§10.2.4)."""
-        mine = self._agent.contact(self.peer).strip("<>").partition(";")[0]
+        mine = self._agent.contact(self.peer, self._record.user).strip("<>").partition(";")[0]
         try:
             contacts = addresses(answer, "contact")
         except SipError:

@@ -7,7 +7,7 @@ nothing is repeated and nothing lingers (RFC 3261 §17: timers A, E, G are off, 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from offhook.errors import SipError
@@ -103,12 +103,16 @@ SERVER: Final[Table] = {
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """The other end of a socket. `flow` is the number of a TCP or TLS connection, 0 over UDP."""
+    """The other end of a socket. `flow` is the number of a TCP or TLS connection, 0 over UDP.
+
+    `name`: the domain that was asked for, which a TLS certificate must show (RFC 5922 §7.2); empty: the address.
+    """
 
     transport: str  # udp, tcp or tls
     host: str
     port: int
     flow: int = 0
+    name: str = field(default="", compare=False)
 
     @property
     def reliable(self) -> bool:

@@ -72,6 +72,10 @@ class Fields:
     def at(self, name: str) -> str:
         return f"{self.path}.{name}" if self.path else name
 
+    def names(self) -> tuple[str, ...]:
+        """What it holds, for an object that is a map."""
+        return tuple(self._value)
+
     def raw(self, name: str) -> Any:
         return self._value.get(name)
 
