@@ -227,7 +227,7 @@ class LiveNode:
         def known(filters: tuple[str, ...]) -> tuple[str, ...]:
             made = []
             for text in filters:
-                each = [phones.identify(text), phones.identity_of(text)] if is_name(text) else []
+                each = [phones.identities.identify(text), phones.identities.of(text)] if is_name(text) else []
                 made += [identifier.raw_id for identifier in each] or [text]
             return tuple(made)
 
@@ -239,7 +239,7 @@ class LiveNode:
         if phones is None:
             return ()
         names = [rule.pattern for rule in phones.table.plan.numbers if is_name(rule.pattern)]
-        named = {phones.identify(name).raw_id: name for name in names}
+        named = {phones.identities.identify(name).raw_id: name for name in names}
         rule = phones.table.number_of(named.get(callee, callee.removeprefix("4:")))
         return () if rule is None else rule.webhooks
 
