@@ -84,10 +84,23 @@ class LiveNode:
 @contextlib.asynccontextmanager
 async def dev_node(state: Path, *options: str) -> AsyncIterator[LiveNode]:
     """Start a node on a free port; it is stopped at the end, and must then exit with 0."""
+    async with running_node("dev", "--port", "0", "--json", "--state", str(state), *options) as node:
+        yield node
+
+
+@contextlib.asynccontextmanager
+async def serve_node(config: Path) -> AsyncIterator[LiveNode]:
+    """Start a node from its file; as `dev_node`."""
+    async with running_node("serve", "--json", "--config", str(config)) as node:
+        yield node
+
+
+@contextlib.asynccontextmanager
+async def running_node(*words: str) -> AsyncIterator[LiveNode]:
+    """Start a node by its command, and wait until it has announced itself."""
     process = await asyncio.create_subprocess_exec(
-        *OFFHOOK, "dev", "--port", "0", "--json", "--state", str(state), *options,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, limit=2**20,
-    )  # fmt: skip
+        *OFFHOOK, *words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, limit=2**20
+    )
     assert process.stdout is not None and process.stderr is not None
     tasks: list[asyncio.Task[None]] = []
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,10 @@ import pytest
 from tests.live import TestApp, answer, dev_node, streaming_options, until
 from tests.sip_phone import TestPhone
 
-from offhook.cli import main, sip_checks
+from offhook.cli import sip_checks
 from offhook.cli.console_client import node_address
 from offhook.cli.doctor import examine
-from offhook.cli.sip_checks import advertised, heard, planned, ranged
+from offhook.cli.sip_checks import advertised, heard, ranged
 
 PUBLIC = "20.50.2.7"  # addresses for documentation count as private
 LEG = {"callId": "c1", "host": "203.0.113.5", "port": 4000, "held": False, "frames": 500, "received": 490, "strange": 0,
@@ -84,65 +83,6 @@ def test_audio_that_flows_one_way(change: dict[str, Any], latch: bool, word: str
 )
 def test_audio_that_is_well_or_unknown(legs: list[dict[str, Any]], result: str) -> None:
     assert heard(legs, PUBLIC, latch=True).result == result
-
-
-FILE = """
-[node]
-state_dir = "{state}"
-public_url = "https://voice.example.com"
-[resource]
-key1 = "{key}"
-[[webhook]]
-url = "https://app.example.com/events"
-[sip]
-host = "127.0.0.1"
-port = {port}
-rtp_ports = "{rtp}"
-"""
-
-
-def file(folder: Path, port: int, rtp: str = "24000-24039") -> Path:
-    path = folder / "offhook.toml"
-    path.write_text(FILE.format(state=folder, key="k" * 64, port=port, rtp=rtp))
-    return path
-
-
-def results(path: Path) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for each in planned(path):
-        found.setdefault(each.name, []).append(each.result)
-    return found
-
-
-def test_a_file_before_its_node_runs(tmp_path: Path, free_port: Any) -> None:
-    path = file(tmp_path, free_port())
-    found = results(path)
-    assert found == {
-        "config": ["ok"], "sip udp": ["ok"], "sip tcp": ["ok"], "advertise": ["ok"], "rtp ports": ["ok", "ok"],
-    }, [each.detail for each in planned(path)]  # fmt: skip
-
-
-def test_ports_that_somebody_has(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sip, socket.socket() as tcp:
-        sip.bind(("127.0.0.1", 0))
-        port = sip.getsockname()[1]
-        tcp.bind(("127.0.0.1", port))
-        tcp.listen()
-        media, other = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
-        with media, other:
-            media.bind(("127.0.0.1", 24100))
-            other.bind(("127.0.0.1", 24103))
-            path = file(tmp_path, port, "24100-24103")
-            found = results(path)
-            assert main(["doctor", "--config", str(path)]) == 1
-    assert found["sip udp"] == found["sip tcp"] == ["fail"] and found["rtp ports"] == ["ok", "fail"]
-    assert "choose another [sip] port" in capsys.readouterr().out
-
-
-def test_a_file_that_is_wrong(tmp_path: Path) -> None:
-    path = tmp_path / "offhook.toml"
-    path.write_text("[sip]\nport = 5060\n")
-    assert {each.result for each in planned(path)} == {"fail"}
 
 
 async def test_a_node_with_a_phone_on_it(tmp_path: Path) -> None:

@@ -133,12 +133,13 @@ def test_the_server_certificate_is_renewed_in_time_and_the_ca_stays(state: State
 
 
 def test_another_host_name_makes_another_certificate(state: State) -> None:
-    State.open(state.path, host="node.example")
+    State.open(state.path, names=["node.example", "192.0.2.7", "localhost"])
     server = x509.load_pem_x509_certificate(state.server_file.read_bytes())
     names = server.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert names.get_values_for_type(x509.DNSName) == ["localhost", "node.example"]
+    assert "192.0.2.7" in [str(address) for address in names.get_values_for_type(x509.IPAddress)]
     before = state.server_file.read_bytes()
-    State.open(state.path, host="0.0.0.0")
+    State.open(state.path, names=["0.0.0.0"])
     assert state.server_file.read_bytes() == before
 
 

@@ -56,7 +56,7 @@ async def test_it_dials_the_url_byte_for_byte_with_its_headers_and_says_metadata
 
 
 async def test_over_tls_with_a_certificate_that_is_trusted_or_not(tmp_path: Path, quick: None) -> None:
-    state = State.open(tmp_path, host=None)
+    state = State.open(tmp_path)
     async with app(hold, ssl=server_context(state)) as (url, _):
         async with bench(url, tls=client_context(state, [])) as one:
             assert await one.until_told() == ["opened"]

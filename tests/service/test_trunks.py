@@ -23,7 +23,7 @@ from offhook.wire.identifiers import parse_raw_id
 from offhook.wire.models import AnswerCallRequest, CreateCallRequest
 from offhook.wire.signing import http_date, sign_hmac
 
-KEY1, KEY2 = (base64.b64encode(bytes([n]) * 64).decode() for n in (1, 2))
+KEY1, KEY2 = (base64.b64encode(bytes(range(n, n + 64))).decode() for n in (1, 2))
 VERSION = "2026-03-12"
 ANNA = Account("anna", "correct horse")
 

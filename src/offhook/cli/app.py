@@ -107,7 +107,7 @@ def _chosen(argv: list[str]) -> str | None:
 
 
 def run(argv: list[str]) -> int:
-    """Runs `argv` and returns the exit status; every expected error is one line on stderr."""
+    """Runs `argv` and returns the exit status; every expected error is a line on stderr."""
     name = _chosen(argv)
     told_by = f"offhook {name}" if name in VERBS else "offhook"
     try:
@@ -134,5 +134,6 @@ def run(argv: list[str]) -> int:
 
 
 def _refuse(told_by: str, message: str) -> int:
-    print(f"{told_by}: {' '.join(message.splitlines())}", file=sys.stderr)
+    for line in message.splitlines():
+        print(f"{told_by}: {line}", file=sys.stderr)
     return 2

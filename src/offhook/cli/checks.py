@@ -18,8 +18,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
+import certifi
 
-from offhook.cli.console_client import NodeAddress
+from offhook.cli.console_client import NodeAddress, NodeUnreachable
 from offhook.cli.node_env import TRUST_VARIABLES
 from offhook.wire.events import grid_time, subscription_validation
 
@@ -39,10 +40,13 @@ class Check:
     fix: str = ""
 
 
-async def port(address: NodeAddress, status: Mapping[str, Any] | None, refusal: str) -> Check:
+async def port(address: NodeAddress, status: Mapping[str, Any] | None, why: NodeUnreachable | None) -> Check:
     """Whether the node answers; if not, whether its port is free, or taken by another program."""
-    if status is not None:
+    if status is not None or why is None:
         return Check("port", OK, f"a node answers at {address.origin}")
+    if why.fix:
+        return Check("port", FAIL, why.what, why.fix)
+    refusal = str(why)
     parts = urlsplit(address.origin)
     host, number = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
     try:
@@ -69,36 +73,61 @@ def _bindable(host: str, number: int, refusal: str) -> Check:
 
 
 async def tls(status: Mapping[str, Any] | None) -> Check:
-    """A handshake with the node's TLS endpoint that trusts the local CA alone."""
+    """A handshake with the node's TLS endpoint that trusts what the node's bundle does."""
     if status is None:
         return Check("tls", SKIP, _NO_NODE)
-    parts = urlsplit(str(status.get("endpoint")))
+    parts, bundle = urlsplit(str(status.get("endpoint"))), str(status.get("caBundle"))
+    if parts.scheme != "https":
+        return Check("tls", SKIP, f"{parts.geturl()} is plain HTTP")
+    here = _is_here(bundle)
     try:
-        trust = ssl.create_default_context(cafile=str(status.get("caFile")))
+        trust = ssl.create_default_context(cafile=bundle if here else None)
     except (OSError, ssl.SSLError) as why:
-        return Check(
-            "tls", FAIL, f"cannot read the CA {status.get('caFile')}: {why}", "run it on the node's machine, or copy it"
-        )
-    problem = await _handshake(parts.hostname or "", parts.port or 443, trust)
+        return Check("tls", FAIL, f"cannot read the node's bundle {bundle}: {why}", "run it as a user who may read it")
+    problem = await _handshake(status, trust)
     if problem is None:
-        return Check("tls", OK, f"{parts.netloc} shows a certificate of the local CA")
-    return Check(
-        "tls",
-        FAIL,
-        f"{parts.netloc}: {problem}",
-        "stop the node, delete the certificates in its --state directory, start it again, restart your app",
+        whose = f"the certificate {status['tlsCertificate']}" if status.get("tlsCertificate") else "a good certificate"
+        return Check("tls", OK, f"{parts.netloc} shows {whose}")
+    detail = f"{parts.netloc}: {_reason(problem)}"
+    if not here:
+        return Check("tls", FAIL, detail, f"run it on the node's machine, or copy {bundle} from there")
+    if getattr(problem, "verify_code", 0) in _OTHER_NAME:
+        fix = "call the node by a name of its certificate, or set its public_url to this one"
+        return Check("tls", FAIL, detail, fix)
+    if status.get("tlsCertificate"):
+        fix = "add the CA behind it to tls_certificate or to trust in [node], and start the node again"
+        return Check("tls", FAIL, detail, fix)
+    fix = (
+        "if a proxy answers there, give programs its CA; if not: stop the node, remove server.pem and server-key.pem "
+        "from its state directory (they are made anew), start it again"
     )
+    return Check("tls", FAIL, detail, fix)
 
 
-async def _handshake(host: str, number: int, trust: ssl.SSLContext) -> str | None:
+_OTHER_NAME = (62, 64)
+"""OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH."""
+
+
+async def _handshake(status: Mapping[str, Any], trust: ssl.SSLContext) -> Exception | None:
+    """Shake hands with the node's endpoint; what went wrong, None when nothing did."""
+    parts = urlsplit(str(status.get("endpoint")))
+    host = parts.hostname or ""
     try:
         _, writer = await asyncio.wait_for(
-            asyncio.open_connection(host, number, ssl=trust, server_hostname=host), timeout=5
+            asyncio.open_connection(host, parts.port or 443, ssl=trust, server_hostname=host), timeout=5
         )
     except (OSError, TimeoutError) as why:  # ssl.SSLError is an OSError
-        return str(why) or type(why).__name__
+        return why
     writer.close()
     return None
+
+
+def _is_here(path: str) -> bool:
+    return os.path.exists(path)
+
+
+def _reason(problem: Exception) -> str:
+    return getattr(problem, "verify_message", "") or str(problem) or type(problem).__name__
 
 
 async def clock(address: NodeAddress, status: Mapping[str, Any] | None) -> Check:
@@ -119,11 +148,13 @@ async def clock(address: NodeAddress, status: Mapping[str, Any] | None) -> Check
     return Check("clock", OK, f"within {max(1, round(abs(skew)))} s of the node's")
 
 
-def trust_variables(status: Mapping[str, Any] | None) -> list[Check]:
+async def trust_variables(status: Mapping[str, Any] | None) -> list[Check]:
     """Whether the programs started from this environment would trust the node's certificate."""
     if status is None:
         return [Check("trust", SKIP, _NO_NODE)]
-    return [_trust_variable(name, str(status.get("caFile"))) for name in TRUST_VARIABLES]
+    if not str(status.get("endpoint")).startswith("https:"):
+        return [Check("trust", SKIP, f"{status.get('endpoint')} is plain HTTP")]
+    return [await _trust_variable(name, status) for name in TRUST_VARIABLES]
 
 
 _READERS = {
@@ -133,32 +164,37 @@ _READERS = {
 }
 
 
-def _trust_variable(name: str, ca_file: str) -> Check:
+async def _trust_variable(name: str, status: Mapping[str, Any]) -> Check:
     fix = "start the app with  offhook exec -- CMD , or paste the export lines of  offhook dev"
     value = os.environ.get(name)
-    if not value:
-        return Check("trust", FAIL, f"{name} is not set: {_READERS[name]} will not trust the node", fix)
     try:
-        ours = _certificates(ca_file)
-        theirs = _certificates(value)
+        problem = await _handshake(status, _trusting(name, value))
     except (OSError, ssl.SSLError) as why:
         return Check("trust", FAIL, f"{name}={value}: cannot be read as PEM: {why}", fix)
-    if ours <= theirs:
-        return Check("trust", OK, f"{name} holds the node's CA")
-    return Check("trust", FAIL, f"{name}={value} does not hold the node's CA (another --state, or an old one?)", fix)
+    if problem is None:
+        return Check("trust", OK, f"{name} {'vouches for' if value else 'is not set, and not needed for'} the node")
+    if not isinstance(problem, ssl.SSLError):
+        return Check("trust", SKIP, f"{name} cannot be tried: {_reason(problem)}")
+    state = f"{name}={value}" if value else f"{name} is not set"
+    return Check("trust", FAIL, f"{state}: {_READERS[name]} will not trust the node ({_reason(problem)})", fix)
 
 
-def _certificates(path: str) -> set[bytes]:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.load_verify_locations(cafile=path)
-    return set(context.get_ca_certs(binary_form=True))
+def _trusting(name: str, value: str | None) -> ssl.SSLContext:
+    """What a program trusts that reads this variable: it replaces the roots, or in Node.js comes on top of them."""
+    if name == "SSL_CERT_FILE":
+        return ssl.create_default_context(cafile=value)
+    roots = value if value and name == "REQUESTS_CA_BUNDLE" else certifi.where()
+    context = ssl.create_default_context(cafile=roots)
+    if value:
+        context.load_verify_locations(cafile=value)
+    return context
 
 
 def outbound_trust(status: Mapping[str, Any] | None, extra: list[Path]) -> ssl.SSLContext | Check:
     """What a node would trust when it dials the app: the public roots, its own CA, and --trust."""
     context = ssl.create_default_context()
     files = [str(path) for path in extra]
-    if status is not None:
+    if status is not None and _is_here(str(status.get("caBundle"))):
         files.append(str(status.get("caBundle")))
     for path in files:
         try:

@@ -32,7 +32,8 @@ def config(
 ) -> None:
     """Make and check the configuration file of `offhook serve`.
 
-    Exit status of check: 0 when nothing is wrong, 2 otherwise; each problem is one line with its fix.
+    Exit status of check: 0 when the file can be used, 2 otherwise. Each problem is one line with its fix; a hint is
+    about what can be used, but is hardly meant.
 
     \b
     Example:
@@ -51,14 +52,16 @@ def _init(path: Path, *, force: bool) -> None:
     from offhook.assets import example_config
 
     text = example_config().replace("@KEY1@", _key()).replace("@KEY2@", _key())
+    if not force and path.exists():
+        raise ConfigError(f"{path} is there already: give another name, or --force")
+    # It holds keys: nobody else may read it, from its first moment on, whatever the rights of a file before it.
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        # It holds keys: nobody else may read it, from its first moment on.
-        mode = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL)
-        with os.fdopen(os.open(path, mode, 0o600), "w", encoding="utf-8") as file:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
             file.write(text)
-    except FileExistsError:
-        raise ConfigError(f"{path} is there already: give another name, or --force") from None
+        draft.replace(path)
     except OSError as error:
+        draft.unlink(missing_ok=True)
         raise ConfigError(f"{path} cannot be written ({error.strerror or error})") from None
     note(f"{path} is written, with two new access keys. Next:  offhook config check {path}")
 
@@ -69,7 +72,8 @@ def _check(path: Path, *, as_json: bool) -> int:
     read, problems = check(path, os.environ)
     for problem in problems:
         if as_json:
-            json_line({"where": problem.where, "problem": problem.what, "fix": problem.fix})
+            row = {"where": problem.where, "problem": problem.what, "fix": problem.fix, "fatal": problem.fatal}
+            json_line(row)
         else:
             print(f"{path}: {problem}")
     if read is None:

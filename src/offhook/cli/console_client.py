@@ -30,7 +30,15 @@ _WAIT = aiohttp.ClientTimeout(total=10, connect=5)
 
 
 class NodeUnreachable(OffhookError):
-    """The node did not answer, or did not accept us; the message is one line with the fix."""
+    """The node did not answer, or did not accept us; the message is one line with the fix.
+
+    `fix` stands for itself where the fault is known for sure: then it is not that no node is there.
+    """
+
+    def __init__(self, what: str, fix: str = "") -> None:
+        super().__init__(f"{what}: {fix}" if fix else what)
+        self.what = what
+        self.fix = fix
 
 
 @dataclass(frozen=True)
@@ -87,8 +95,12 @@ async def _session(address: NodeAddress) -> AsyncIterator[aiohttp.ClientSession]
 
 def _unreachable(address: NodeAddress, why: BaseException) -> NodeUnreachable:
     if isinstance(why, aiohttp.ClientConnectorCertificateError):
-        fix = "its certificate is not trusted: set SSL_CERT_FILE to the node's caBundle, or use its http address"
-    elif isinstance(why, TimeoutError):
+        reason = getattr(why.certificate_error, "verify_message", "") or str(why.certificate_error)
+        return NodeUnreachable(
+            f"the node at {address.origin} shows a certificate that is not trusted here ({reason})",
+            "set SSL_CERT_FILE to the node's caBundle (ca-bundle.pem in its state directory), or use its http address",
+        )
+    if isinstance(why, TimeoutError):
         fix = "it did not answer in time"
     elif isinstance(why, aiohttp.ClientConnectorError):
         fix = "nothing listens there: start one with  offhook dev"
@@ -100,7 +112,8 @@ def _unreachable(address: NodeAddress, why: BaseException) -> NodeUnreachable:
 def _refused(address: NodeAddress, status: int, path: str) -> NodeUnreachable:
     if status == 401:
         return NodeUnreachable(
-            f"the node at {address.origin} refused our key: give its connection string as --node, or set {KEY_VARIABLE}"
+            f"the node at {address.origin} refused our key",
+            f"give its connection string as --node, or set {KEY_VARIABLE}",
         )
     return NodeUnreachable(f"{address.origin}{path} answered HTTP {status}: is it an Offhook node of this version?")
 

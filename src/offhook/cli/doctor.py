@@ -11,6 +11,7 @@ import typer
 
 from offhook.cli import checks, sip_checks
 from offhook.cli.checks import FAIL, Check
+from offhook.cli.config_checks import planned
 from offhook.cli.console_client import NodeAddress, NodeUnreachable, fetch, node_address
 from offhook.cli.report import json_line
 from offhook.errors import ConfigError
@@ -52,7 +53,7 @@ def doctor(
     _check_url("--webhook", webhook, ("http", "https"))
     _check_url("--websocket", websocket, ("ws", "wss"))
     if config is not None:
-        results = sip_checks.planned(config)
+        results = planned(config)
     else:
         results = asyncio.run(examine(address, webhook, websocket, list(trust)))
     for result in results:
@@ -83,13 +84,13 @@ async def examine(
     """Every check, in the order in which a fix of one may heal the next."""
     try:
         status: dict[str, Any] | None = await fetch(address, "/console/api/status")
-        refusal = ""
+        refusal = None
     except NodeUnreachable as why:
-        status, refusal = None, str(why)
+        status, refusal = None, why
     results = [await checks.port(address, status, refusal)]
     results.append(await checks.tls(status))
     results.append(await checks.clock(address, status))
-    results.extend(checks.trust_variables(status))
+    results.extend(await checks.trust_variables(status))
     results.extend(await sip_checks.running(status))
     context = checks.outbound_trust(status, trust or [])
     if isinstance(context, Check):

@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from offhook.cli.dev import show_event
-from offhook.cli.report import json_line
+from offhook.cli.report import json_line, note
 
 
 def serve(
@@ -18,7 +18,8 @@ def serve(
 ) -> None:
     """Run a node from a configuration file.
 
-    SIGTERM: no new calls are taken, live ones may go on for drain_seconds; a second one ends them at once.
+    SIGTERM: no new calls are taken, live ones may go on for drain_seconds; a second one ends them at once. SIGHUP: the
+    access keys are read anew; everything else needs a restart.
 
     \b
     Example:
@@ -28,9 +29,11 @@ def serve(
     from offhook.service.process import run
     from offhook.service.serve_config import read
 
-    plan = read(config)
+    settings = read(config)
+    for hint in settings.hints:
+        note(f"{config}: {hint}")
     announce, event = (json_line, json_line) if as_json else (show_banner, show_event)
-    raise typer.Exit(run("offhook serve", plan, announce, event))
+    raise typer.Exit(run("offhook serve", settings, announce, event, settings.again))
 
 
 def show_banner(announced: Mapping[str, Any]) -> None:
@@ -39,6 +42,8 @@ def show_banner(announced: Mapping[str, Any]) -> None:
     lines = [
         "Offhook is ready.",
         f"  endpoint      {announced['endpoint']}",
+        f"  for apps      endpoint={announced['endpoint']};accesskey=KEY   KEY: key1 or key2 of [resource]",
+        f"  certificate   {_certificate(announced)}",
         f"  token issuer  {announced['issuer']}, keys at {announced['jwksUri']}",
         f"  health        {announced['endpoint']}healthz, figures at {announced['endpoint']}metrics",
     ]
@@ -47,3 +52,9 @@ def show_banner(announced: Mapping[str, Any]) -> None:
     webhooks = announced.get("incoming") or []
     lines += [f"  webhook       {webhook['url']}  ({webhook['state']})" for webhook in webhooks]
     print("\n".join(lines), flush=True)
+
+
+def _certificate(announced: Mapping[str, Any]) -> str:
+    """Whose it is, and what makes programs trust it that do not yet."""
+    shown = announced.get("tlsCertificate") or "of our own CA"
+    return f"{shown}; programs that do not trust it:  SSL_CERT_FILE={announced['caBundle']}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import ipaddress
-import os
 import socket
 import ssl
 import uuid
@@ -14,14 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from offhook.cli.checks import FAIL, OK, SKIP, Check
-from offhook.service.routing import SipPlan
-from offhook.service.serve_config import check
 
 WAIT = 2.0
 SETTLED = 150
 """Frames after which audio must have come both ways: three seconds."""
-TRIED = 20
-"""Pairs of RTP ports that are tried."""
 _LOCAL_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
@@ -42,21 +37,6 @@ async def running(status: Mapping[str, Any] | None) -> list[Check]:
     found.append(ranged(tuple(sip["rtpPorts"])))
     found.append(heard(status.get("media") or [], sip["host"], latch=bool(sip["latch"])))
     return found
-
-
-def planned(path: Path) -> list[Check]:
-    """What the file of `offhook serve` asks for, before a node runs: whether this machine can give it."""
-    config, problems = check(path, os.environ)
-    found = [Check("config", FAIL, f"{path}: {each.where} {each.what}", each.fix) for each in problems]
-    if config is None:
-        return found
-    found.append(Check("config", OK, f"{path} is good"))
-    plan = config.plan().sip
-    if plan is None:
-        return [*found, Check("sip", SKIP, f"{path} has no [sip] section: no phones")]
-    found += [_free(plan, kind) for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM)]
-    found.append(advertised(plan.host, plan.advertise or plan.host, plan.port, plan.rtp_ports))
-    return [*found, ranged(plan.rtp_ports), _pairs(plan)]
 
 
 async def _options(host: str, port: int, *, strangers: bool) -> Check:
@@ -173,38 +153,3 @@ def _private(host: str) -> bool:
         return ipaddress.ip_address(host).is_private
     except ValueError:
         return False
-
-
-def _free(plan: SipPlan, kind: socket.SocketKind) -> Check:
-    name = "sip udp" if kind is socket.SOCK_DGRAM else "sip tcp"
-    try:
-        _bind(plan.host, plan.port, kind)
-    except OSError as why:
-        fix = "stop what has it, or choose another [sip] port" if why.errno == errno.EADDRINUSE else "check [sip] host"
-        return Check(name, FAIL, f"{plan.host}:{plan.port}: {why.strerror or why}", fix)
-    return Check(name, OK, f"{plan.host}:{plan.port} is free")
-
-
-def _pairs(plan: SipPlan) -> Check:
-    """Whether some pairs of the range can be bound now."""
-    first, last = plan.rtp_ports
-    first += first % 2
-    step = max((last - first) // TRIED // 2 * 2, 2)
-    taken = []
-    for port in range(first, last, step):
-        try:
-            _bind(plan.host, port, socket.SOCK_DGRAM)
-            _bind(plan.host, port + 1, socket.SOCK_DGRAM)
-        except OSError:
-            taken.append(port)
-    tried = len(range(first, last, step))
-    if len(taken) * 2 > tried:
-        return Check("rtp ports", FAIL, f"{len(taken)} of {tried} pairs are taken", "choose another [sip] rtp_ports")
-    return Check("rtp ports", OK, f"{tried - len(taken)} of {tried} pairs that were tried are free")
-
-
-def _bind(host: str, port: int, kind: socket.SocketKind) -> None:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind) as trial:
-        if kind is socket.SOCK_STREAM:
-            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        trial.bind((host, port))

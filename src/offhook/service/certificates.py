@@ -16,7 +16,7 @@ import re
 import secrets
 import ssl
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,15 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from offhook.errors import ConfigError
+from offhook.service.pem import (
+    CHAIN_FIX,
+    broken,
+    general_name,
+    no_password,
+    read_certificate,
+    read_key,
+    trust_problem,
+)
 
 CA_DAYS = 3650
 SERVER_DAYS = 365
@@ -50,7 +59,7 @@ class State:
     ca_file: Path
     """Our CA certificate alone, PEM."""
     ca_bundle: Path
-    """Public roots, the user's SSL_CERT_FILE if set, and our CA: enough as the only trust store."""
+    """Public roots, the user's SSL_CERT_FILE if set, our CA and further ones: enough as the only trust store."""
     server_file: Path
     server_key_file: Path
     token_key: rsa.RSAPrivateKey
@@ -62,16 +71,19 @@ class State:
     """GUID; the audience of the tokens we issue."""
 
     @classmethod
-    def open(cls, path: Path | str, *, host: str | None = None, now: Clock = _utc_now) -> State:
-        """Read the directory, making what is missing. `host`: a further name or address for the server certificate.
+    def open(
+        cls, path: Path | str, *, names: Iterable[str] = (), further: Iterable[Path] = (), now: Clock = _utc_now
+    ) -> State:
+        """Read the directory, making what is missing. `names`: further names and addresses for the server certificate.
 
-        Takes up to about 0.3 s the first time (an RSA key). ConfigError names the file at fault and the fix.
+        `further`: PEM files whose certificates join the bundle. Takes up to about 0.3 s the first time (an RSA key).
+        ConfigError names the file at fault and the fix.
         """
         root = Path(path).expanduser().absolute()
         try:
             _make_directory(root)
             with _locked(root):
-                return _open(root, host, now())
+                return _open(root, tuple(names), tuple(further), now())
         except OSError as error:
             where = error.filename or root
             raise ConfigError(
@@ -89,10 +101,9 @@ def server_context(state: State, files: tuple[Path, Path] | None = None) -> ssl.
     context.set_alpn_protocols(["http/1.1"])
     certificate, key = files or (state.server_file, state.server_key_file)
     try:
-        context.load_cert_chain(certificate, key)
+        context.load_cert_chain(certificate, key, no_password)
     except (OSError, ssl.SSLError) as error:
-        fix = "give a PEM certificate chain and the key that belongs to it, without a password"
-        raise ConfigError(f"{certificate} and {key} cannot be used for TLS ({error}); {fix}") from None
+        raise ConfigError(f"{certificate} and {key} cannot be used for TLS ({error}); {CHAIN_FIX}") from None
     return context
 
 
@@ -106,25 +117,24 @@ def client_context(state: State, trust: Iterable[Path | str] = ()) -> ssl.SSLCon
     context.verify_flags &= ~ssl.VerifyFlags.VERIFY_X509_STRICT
     context.load_verify_locations(state.ca_bundle)
     for item in trust:
-        try:
-            context.load_verify_locations(item)
-        except ssl.SSLError as error:
-            raise ConfigError(f"--trust {item}: no usable PEM certificate in it; give a CA in PEM form") from error
-        except OSError as error:
-            raise ConfigError(f"--trust {item}: {error.strerror or error}; give a readable PEM file") from error
+        problem = trust_problem(Path(item))
+        if problem:
+            raise ConfigError(f"--trust {item}: {problem}; give a readable file of certificates in PEM form")
+        context.load_verify_locations(item)
     return context
 
 
 # -- the directory
 
 
-def _open(root: Path, host: str | None, now: datetime.datetime) -> State:
+def _open(root: Path, names: Sequence[str], further: Sequence[Path], now: datetime.datetime) -> State:
     ca, ca_key = _certificate_authority(root, now)
     server, server_key = root / "server.pem", root / "server-key.pem"
-    if not _server_is_good(server, server_key, ca, host, now):
-        _make_server(server, server_key, ca, ca_key, host, now)
+    wanted = _names(names)
+    if not _server_is_good(server, server_key, ca, wanted, now):
+        _make_server(server, server_key, ca, ca_key, wanted, now)
     bundle = root / "ca-bundle.pem"
-    _write_if_changed(bundle, _bundle(bundle, ca))
+    _write_if_changed(bundle, _bundle(bundle, ca, further))
     token_key, token_pem = _token_key(root / "token-key.pem")
     public = token_key.public_key().public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
@@ -185,10 +195,6 @@ def _write_if_changed(path: Path, content: bytes) -> None:
         _write(path, content, 0o644)
 
 
-def _broken(path: Path, what: str, fix: str) -> ConfigError:
-    return ConfigError(f"{path}: {what}; {fix}")
-
-
 # -- CA and server certificate
 
 
@@ -201,12 +207,12 @@ def _certificate_authority(root: Path, now: datetime.datetime) -> tuple[x509.Cer
         _write(key_path, _private_pem(key))
         _write(cert_path, cert.public_bytes(serialization.Encoding.PEM), 0o644)
         return cert, key
-    cert = _read_certificate(cert_path, again)
-    loaded = _read_key(key_path, again)
+    cert = read_certificate(cert_path, again)
+    loaded = read_key(key_path, again)
     if not isinstance(loaded, ec.EllipticCurvePrivateKey) or not _same_key(cert, loaded):
-        raise _broken(key_path, f"this is not the key of {cert_path.name}", again)
+        raise broken(key_path, f"this is not the key of {cert_path.name}", again)
     if cert.not_valid_after_utc <= now + datetime.timedelta(days=RENEW_DAYS):
-        raise _broken(cert_path, f"the CA expires on {cert.not_valid_after_utc:%Y-%m-%d}", again)
+        raise broken(cert_path, f"the CA expires on {cert.not_valid_after_utc:%Y-%m-%d}", again)
     return cert, loaded
 
 
@@ -234,7 +240,7 @@ def _make_server(
     key_path: Path,
     ca: x509.Certificate,
     ca_key: ec.EllipticCurvePrivateKey,
-    host: str | None,
+    names: Sequence[x509.GeneralName],
     now: datetime.datetime,
 ) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
@@ -245,7 +251,7 @@ def _make_server(
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(sign_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.SubjectAlternativeName(_names(host)), critical=False)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(ca_identifier), critical=False)
         .sign(ca_key, hashes.SHA256())
@@ -282,35 +288,26 @@ def _key_usage(*, sign_certificates: bool) -> x509.KeyUsage:
     )
 
 
-def _names(host: str | None) -> list[x509.GeneralName]:
+def _names(further: Iterable[str]) -> list[x509.GeneralName]:
     names: list[x509.GeneralName] = [x509.DNSName("localhost")]
     names += [x509.IPAddress(ipaddress.ip_address(text)) for text in ("127.0.0.1", "::1")]
-    extra = _name(host)
-    return names if extra is None or extra in names else [*names, extra]
-
-
-def _name(host: str | None) -> x509.GeneralName | None:
-    if not host:
-        return None
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        try:
-            return x509.DNSName(host.encode("idna").decode("ascii").lower())
-        except UnicodeError:
-            raise ConfigError(f"--host {host!r} is neither a host name nor an address") from None
-    return None if address.is_unspecified else x509.IPAddress(address)  # 0.0.0.0 is nobody's name
+    names += [name for text in further if (name := general_name(text)) is not None]
+    return list(dict.fromkeys(names))
 
 
 def _server_is_good(
-    cert_path: Path, key_path: Path, ca: x509.Certificate, host: str | None, now: datetime.datetime
+    cert_path: Path,
+    key_path: Path,
+    ca: x509.Certificate,
+    names: Sequence[x509.GeneralName],
+    now: datetime.datetime,
 ) -> bool:
     """False when the certificate must be made: none yet, soon over, of another CA, or without a wanted name."""
     if not cert_path.exists() or not key_path.exists():
         return False
     again = f"remove {cert_path.name} and {key_path.name} there; they are made anew and no program notices"
-    cert = _read_certificate(cert_path, again)
-    key = _read_key(key_path, again)
+    cert = read_certificate(cert_path, again)
+    key = read_key(key_path, again)
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not _same_key(cert, key):
         return False  # a renewal was cut off between the two files
     try:
@@ -320,20 +317,21 @@ def _server_is_good(
         return False
     if cert.not_valid_after_utc <= now + datetime.timedelta(days=RENEW_DAYS) or cert.not_valid_before_utc > now:
         return False
-    return all(name in held for name in _names(host))
+    return all(name in held for name in names)
 
 
 # -- the other files
 
 
-def _bundle(bundle: Path, ca: x509.Certificate) -> bytes:
-    """certifi's roots, then the user's own store, then our CA; each certificate once."""
+def _bundle(bundle: Path, ca: x509.Certificate, further: Sequence[Path]) -> bytes:
+    """certifi's roots, then the user's own store, then our CA and further files; each certificate once."""
     sources = [Path(certifi.where()).read_bytes()]
     users = os.environ.get("SSL_CERT_FILE")
     # Under `offhook exec` the variable names a bundle of ours: taking that in would keep CAs of the past for ever.
     if users and Path(users).is_file() and Path(users).absolute() != bundle:
         sources.append(Path(users).read_bytes())
     sources.append(ca.public_bytes(serialization.Encoding.PEM))
+    sources += [path.read_bytes() for path in further]
     blocks: dict[bytes, bytes] = {}
     for source in sources:
         for block in _PEM_BLOCK.findall(source):
@@ -345,9 +343,9 @@ def _token_key(path: Path) -> tuple[rsa.RSAPrivateKey, bytes]:
     again = "remove it to have a new key made (tokens issued with the old one end)"
     if not path.exists():
         _write(path, _private_pem(rsa.generate_private_key(public_exponent=65537, key_size=2048)))
-    key = _read_key(path, again)
+    key = read_key(path, again)
     if not isinstance(key, rsa.RSAPrivateKey) or key.key_size < 2048:
-        raise _broken(path, "this is not an RSA key of 2048 bits or more", again)
+        raise broken(path, "this is not an RSA key of 2048 bits or more", again)
     return key, path.read_bytes()
 
 
@@ -358,12 +356,12 @@ def _access_key(path: Path) -> str:
     try:
         text = path.read_bytes().strip()
         if len(base64.b64decode(text, validate=True)) < 16:
-            raise _broken(path, "the key is shorter than 16 bytes", again)
+            raise broken(path, "the key is shorter than 16 bytes", again)
         return text.decode("ascii")
     except binascii.Error:
-        raise _broken(path, "this is not base64", again) from None
+        raise broken(path, "this is not base64", again) from None
     except PermissionError:
-        raise _broken(path, "it cannot be read", "give this user the right to read it") from None
+        raise broken(path, "it cannot be read", "give this user the right to read it") from None
 
 
 def _resource_id(path: Path) -> str:
@@ -372,31 +370,13 @@ def _resource_id(path: Path) -> str:
     try:
         return str(uuid.UUID(path.read_text("utf-8").strip()))
     except ValueError:
-        raise _broken(path, "this is not a GUID", "remove it to have a new one made") from None
+        raise broken(path, "this is not a GUID", "remove it to have a new one made") from None
 
 
 def _private_pem(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-
-
-def _read_certificate(path: Path, fix: str) -> x509.Certificate:
-    try:
-        return x509.load_pem_x509_certificate(path.read_bytes())
-    except ValueError:
-        raise _broken(path, "this is not a PEM certificate", fix) from None
-
-
-def _read_key(path: Path, fix: str) -> object:
-    try:
-        return serialization.load_pem_private_key(path.read_bytes(), password=None)
-    except FileNotFoundError:
-        raise _broken(path, "the file is missing", fix) from None
-    except PermissionError:
-        raise _broken(path, "it cannot be read", "give this user the right to read it") from None
-    except Exception:  # the library raises many kinds for damaged keys
-        raise _broken(path, "this is not a PEM private key", fix) from None
 
 
 def _same_key(cert: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> bool:

@@ -6,6 +6,7 @@ import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from offhook.service.eventgrid import Watcher
 from offhook.service.routing import SipPlan
@@ -43,6 +44,19 @@ class NodePlan:
     sip: SipPlan | None = None
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """What clients and phones know the node by, beside the names of loopback: its certificate must hold these."""
+        known = ["" if self.loopback else self.host, urlsplit(self.public_url).hostname or ""]
+        if self.sip is not None:
+            known.append(self.sip.advertise)
+        return tuple(name for name in known if name)
+
+    @property
+    def further_trust(self) -> tuple[Path, ...]:
+        """PEM files without which clients could not check a certificate that is not of our own CA."""
+        return () if self.tls is None else (self.tls[0], *self.trust)
+
+    @property
     def loopback(self) -> bool:
         """Whether only this machine can reach the node."""
         return is_loopback(self.host)
@@ -53,6 +67,13 @@ class Planned(Protocol):
 
     def plan(self) -> NodePlan:
         """The plan. ConfigError when it cannot be made."""
+
+
+class Settings(Planned, Protocol):
+    """Settings of a command that runs a node."""
+
+    def said(self, problem: str) -> str:
+        """A problem that names options of `dev`, in the words of these settings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +105,10 @@ class DevConfig:
             restart_ms=self.restart_ms,
             sip=None if self.sip_port is None else SipPlan(host="127.0.0.1", port=self.sip_port),
         )
+
+    def said(self, problem: str) -> str:
+        """See `Settings`."""
+        return problem
 
 
 def is_loopback(host: str) -> bool:

@@ -41,8 +41,16 @@ REJECTS = {"busy": "busy", "declined": "declined"}
 class Console:
     """The handlers of `/console/api`."""
 
-    def __init__(self, node: Node, keys: Callable[[], Sequence[bytes]], status: Callable[[], dict[str, Any]]) -> None:
+    def __init__(
+        self,
+        node: Node,
+        keys: Callable[[], Sequence[bytes]],
+        status: Callable[[], dict[str, Any]],
+        hosts: Callable[[], Sequence[str]] = tuple,
+    ) -> None:
+        """`hosts`: further names that requests may be signed for, as clients know the node behind a proxy."""
         self._node = node
+        self._hosts = hosts
         self._keys = keys
         self._status = status
         self._sessions: set[_Session] = set()
@@ -68,7 +76,8 @@ class Console:
             problem = "no access key is set"
             for key in self._keys():
                 try:
-                    verify_hmac(request.method, request.raw_path, headers, b"", key, self._node.clock.wall())
+                    now, hosts = self._node.clock.wall(), self._hosts()
+                    verify_hmac(request.method, request.raw_path, headers, b"", key, now, hosts=hosts)
                     return await handler(request)
                 except SignatureError as error:
                     problem = error.message

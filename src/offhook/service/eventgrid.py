@@ -290,7 +290,7 @@ class Subscriptions:
             if self._watchers[id].wants(call.callee, call.caller) and (not names or self._watchers[id].name in names)
         ]
         if not wanting:
-            why = "no app takes calls: start the node with --incoming URL of the app's event route"
+            why = "no app takes calls: give the URL of its event route by --incoming, or as a [[webhook]] of serve"
             if self._all:
                 why = f"no webhook wants calls to {call.callee} from {call.caller}: see to, from and [[number]]"
             tell(

@@ -397,7 +397,8 @@ def describe(error: Exception, sent: bool) -> str:
     """One line for people: what happened, and the fix where there is one."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         reason = getattr(error.certificate_error, "verify_message", "") or error.certificate_error
-        return f"the certificate of {error.host}:{error.port} is not trusted ({reason}); add its CA with --trust"
+        fix = "add its CA by --trust, or trust in [node] of serve"
+        return f"the certificate of {error.host}:{error.port} is not trusted ({reason}); {fix}"
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return f"the name {error.host} cannot be found"
     if isinstance(error, aiohttp.ClientConnectorSSLError):

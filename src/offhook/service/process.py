@@ -11,7 +11,9 @@ import logging
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -22,10 +24,10 @@ from offhook.errors import ConfigError
 from offhook.service.api import Api
 from offhook.service.certificates import State, client_context, server_context
 from offhook.service.clock import SystemClock
-from offhook.service.config import Planned
+from offhook.service.config import NodePlan, Planned, Settings
 from offhook.service.console import Console
 from offhook.service.delivery import Delivery
-from offhook.service.eventgrid import IncomingPost, Subscriptions, SubscriptionState
+from offhook.service.eventgrid import IncomingPost, Subscriptions, SubscriptionState, Watcher
 from offhook.service.listener import Listener
 from offhook.service.live import LiveCall
 from offhook.service.metrics import Metrics
@@ -33,6 +35,7 @@ from offhook.service.node import Node, NodeIdentity
 from offhook.service.origins import Origins, origin_of
 from offhook.service.phones import Phones
 from offhook.service.posting import DeliveryReport, Poster
+from offhook.service.routing import is_name
 from offhook.service.stream_port import StreamPort
 from offhook.service.streaming import MediaStream
 from offhook.wire.events import grid_time, subscription_validation
@@ -52,15 +55,14 @@ class LiveNode:
 
     def __init__(self, config: Planned, tell: Tell) -> None:
         plan = self.plan = config.plan()
-        self._tell = tell
-        self.state = State.open(plan.state_dir, host=None if plan.loopback else plan.host)
-        self.access_keys = plan.keys or (self.state.access_key,)
+        self.tell = tell
+        self.state = State.open(plan.state_dir, names=plan.names, further=plan.further_trust)
+        self.take_keys(plan)
         self.clock = SystemClock(asyncio.get_running_loop())
         for watcher in plan.watchers:
             _check_webhook(watcher.url)
         self._tls = client_context(self.state, plan.trust)
         self._origins = Origins(plan.map)
-        keys = tuple(base64.b64decode(key) for key in self.access_keys)
         identity = NodeIdentity(
             NODE_NUMBER, hashlib.sha256(b"context" + self.state.token_key_pem).digest(), self.state.resource_id
         )
@@ -70,8 +72,8 @@ class LiveNode:
         self._delivery = Delivery(self._poster, self._callback_token, self._report)
         self._subscriptions: Subscriptions | None = None
         self.port = 0
-        self.api = Api(self.node, lambda: keys, self.clock.wall, self._issuer, lambda request: self.endpoint)
-        self.console = Console(self.node, lambda: keys, self.describe)
+        self.api = Api(self.node, self._keys, self.clock.wall, self._issuer, lambda request: self.endpoint)
+        self.console = Console(self.node, self._keys, self.describe, lambda: (urlsplit(self.endpoint).netloc,))
         self._runner: web.AppRunner | None = None
         self._listener: Listener | None = None
         self._phones: Phones | None = None
@@ -81,6 +83,11 @@ class LiveNode:
     def phones(self) -> Phones | None:
         """The SIP side, if there is one."""
         return self._phones
+
+    def take_keys(self, plan: NodePlan) -> None:
+        """From now on these access keys open the node."""
+        self.access_keys = plan.keys or (self.state.access_key,)
+        self._raw_keys = tuple(base64.b64decode(key) for key in self.access_keys)
 
     async def start(self) -> None:
         """Bind the port and begin to validate subscriptions. ConfigError when the port cannot be had."""
@@ -95,24 +102,25 @@ class LiveNode:
         self._serving = server_context(self.state, self.plan.tls)
         self._listener = Listener(self._runner.server, self._serving, self.plan.host, self.plan.port)
         self.port = await self._listener.start()
+        if self.plan.sip is not None:
+            self._phones = Phones(self.node, self.state.resource_id, self.tell, self.plan.sip)
         self._subscriptions = Subscriptions(
             self._poster,
-            self.plan.watchers,
+            [self._identified(watcher) for watcher in self.plan.watchers],
             endpoint=self.endpoint,
             ids=self.node.mint,
             envelope=self._validation,
             report=self._report,
             changed=self._subscription_changed,
         )
-        if self.plan.sip is not None:
-            self._phones = Phones(self.node, self.state.resource_id, self._tell, self.plan.sip)
+        if self._phones is not None:
             await self._phones.start((server_context(self.state, self.plan.tls), self._tls))
         self._subscriptions.start()  # it tells of itself: nothing may be told before everything is ready
 
     async def drain(self, seconds: float) -> None:
         """Take no new calls, and wait until those that are live have ended, for so long at most."""
         self.node.draining = True
-        self._tell({"event": "node", "name": "draining", "calls": len(self.node.calls), "seconds": seconds})
+        self.tell({"event": "node", "name": "draining", "calls": len(self.node.calls), "seconds": seconds})
         deadline = self.clock.monotonic() + seconds
         # Calls know no events of a loop to wait for.
         while self.node.calls and self.clock.monotonic() < deadline:  # noqa: ASYNC110
@@ -160,7 +168,8 @@ class LiveNode:
             "httpEndpoint": f"http://{self._host}:{self.port}",
             "accessKey": self.access_keys[0],
             "caBundle": str(self.state.ca_bundle),
-            "caFile": str(self.state.ca_file),
+            "caFile": str(self.state.ca_file if self.plan.tls is None else self.state.ca_bundle),
+            "tlsCertificate": None if self.plan.tls is None else str(self.plan.tls[0]),
             "resourceId": self.state.resource_id,
             "issuer": self._issuer.issuer,
             "jwksUri": f"{self.endpoint}calling/keys",
@@ -184,8 +193,7 @@ class LiveNode:
         """See `Outside`."""
         if self._subscriptions is None:
             return 0
-        rule = None if self._phones is None else self._phones.table.number_of(post.callee.removeprefix("4:"))
-        return self._subscriptions.announce(post, rule.webhooks if rule is not None else ())
+        return self._subscriptions.announce(post, self._webhooks(post.callee))
 
     def stream(self, live: LiveCall, action: OpenStream, port: StreamPort) -> MediaStream:
         """See `Outside`."""
@@ -209,6 +217,34 @@ class LiveNode:
         )
 
     # inside -----------------------------------------------------------------------------------------------------
+
+    def _identified(self, watcher: Watcher) -> Watcher:
+        """With identifiers where its filters have names of SIP: as who is called, and as who calls with its number."""
+        phones = self._phones
+        if phones is None:
+            return watcher
+
+        def known(filters: tuple[str, ...]) -> tuple[str, ...]:
+            made = []
+            for text in filters:
+                each = [phones.identities.identify(text), phones.identities.of(text)] if is_name(text) else []
+                made += [identifier.raw_id for identifier in each] or [text]
+            return tuple(made)
+
+        return replace(watcher, to=known(watcher.to), from_=known(watcher.from_))
+
+    def _webhooks(self, callee: str) -> tuple[str, ...]:
+        """The names of the webhooks that the rule of a called number, or name, sends its calls to; none: to all."""
+        phones = self._phones
+        if phones is None:
+            return ()
+        names = [rule.pattern for rule in phones.table.plan.numbers if is_name(rule.pattern)]
+        named = {phones.identities.identify(name).raw_id: name for name in names}
+        rule = phones.table.number_of(named.get(callee, callee.removeprefix("4:")))
+        return () if rule is None else rule.webhooks
+
+    def _keys(self) -> tuple[bytes, ...]:
+        return self._raw_keys
 
     def _callback_token(self) -> str:
         return self._issuer.callback_token(self.clock.wall(), self.node.mint())
@@ -240,7 +276,7 @@ class LiveNode:
         return web.Response(status=404, text="No subscription has this id and code.")
 
     def _subscription_changed(self, state: SubscriptionState) -> None:
-        self._tell({"event": "subscription", "url": state.url, "state": state.stage.value, "reason": state.reason})
+        self.tell({"event": "subscription", "url": state.url, "state": state.stage.value, "reason": state.reason})
 
     def _report(self, report: DeliveryReport) -> None:
         """One try of a post: into the figures, and into the trace of its call."""
@@ -266,16 +302,21 @@ class LiveNode:
             )
 
 
-def run(command: str, config: Planned, announce: Tell, event: Tell) -> int:
-    """Run until SIGTERM or SIGINT; gives back the exit status. What is wrong is told before anything is announced."""
+def run(
+    command: str, config: Settings, announce: Tell, event: Tell, again: Callable[[], NodePlan] | None = None
+) -> int:
+    """Run until SIGTERM or SIGINT; gives back the exit status. What is wrong is told before anything is announced.
+
+    `again` gives the plan as it is now: on SIGHUP its access keys are taken. Without it SIGHUP ends the node at once.
+    """
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("aiohttp").setLevel(logging.WARNING)
     _raise_file_limit()
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_serve(config, announce, event))
+            runner.run(_serve(config, announce, event, again))
     except ConfigError as error:
-        sys.stderr.write(f"{command}: {error}\n")
+        sys.stderr.write(f"{command}: {config.said(str(error))}\n")
         return 2
     return 0
 
@@ -312,13 +353,35 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-async def _serve(config: Planned, announce: Tell, event: Tell) -> None:
+async def reload(node: LiveNode, again: Callable[[], NodePlan]) -> None:
+    """Take the access keys that the settings have now; what else they say waits for the next start."""
+    try:
+        plan = await asyncio.to_thread(again)
+    except ConfigError as error:
+        for line in str(error).splitlines():
+            log.error("the settings stay as they were: %s", line)
+        return
+    node.take_keys(plan)
+    if replace(plan, keys=node.plan.keys) != node.plan:
+        log.warning("the access keys are read anew; other settings have changed too, and wait for the next start")
+    node.tell({"event": "node", "name": "reloaded", "keys": len(node.access_keys)})
+
+
+async def _serve(config: Settings, announce: Tell, event: Tell, again: Callable[[], NodePlan] | None) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     node = LiveNode(config, event)
     await node.start()
+    reloads: set[asyncio.Task[None]] = set()
+    if again is not None and hasattr(signal, "SIGHUP"):
+
+        def reread() -> None:
+            reloads.add(task := loop.create_task(reload(node, again)))
+            task.add_done_callback(reloads.discard)
+
+        loop.add_signal_handler(signal.SIGHUP, reread)
     # Long-lived objects out of the collector's sight: what a full collection still walks is small. It must come now
     # and then, for every WebSocket that is served leaves a cycle behind.
     gc.collect()
@@ -329,8 +392,8 @@ async def _serve(config: Planned, announce: Tell, event: Tell) -> None:
     if node.plan.drain_seconds and node.node.calls:
         stop.clear()
         draining = asyncio.create_task(node.drain(node.plan.drain_seconds))
-        again = asyncio.create_task(stop.wait())  # a second signal does not wait
-        await asyncio.wait([draining, again], return_when=asyncio.FIRST_COMPLETED)
-        for task in (draining, again):
+        second = asyncio.create_task(stop.wait())  # a second signal does not wait
+        await asyncio.wait([draining, second], return_when=asyncio.FIRST_COMPLETED)
+        for task in (draining, second):
             task.cancel()
     await node.stop()

@@ -1,5 +1,6 @@
 """Who may call and who may be called over SIP: trunks, users, numbers and their limits, as tables.
 
+A pattern is one number, or with `*` at its end all that begin so; of several that cover a number the closest counts.
 Nothing here trusts what a message says of itself: a trunk is known by the address that its packets come from, a user
 by its password. Destinations are denied unless a prefix allows them.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from offhook.legs.sip import MediaRules
@@ -16,7 +18,8 @@ from offhook.service.targets import Network
 
 SOURCES = 4096
 """Sources whose rate is remembered; the longest silent one is forgotten first."""
-_NUMBER = re.compile(r"\+?[0-9]{1,20}\*?|\*")
+_PATTERN = re.compile(r"\+?[0-9]{1,20}\*?|\+?\*")
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,7 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class TrunkRule:
-    """A carrier or exchange. `allow`: where its calls come from; `prefixes`: which numbers go out by it.
+    """A carrier or exchange. `allow`: where its calls come from; `prefixes`: patterns of the numbers that go out by it.
 
     `strip` digits are taken from the front of a number (after its +), then `add` is put before it. `caller_id`: the
     number that it wants to see; empty passes ours on. `from_domain`: the domain of From and P-Asserted-Identity; empty
@@ -66,16 +69,12 @@ class TrunkRule:
 
 @dataclass(frozen=True, slots=True)
 class NumberRule:
-    """A number of ours, or with `*` at its end all that begin so. `webhooks` empty: every one whose filters match."""
+    """A number of ours, a pattern of them, or a name in lower case. `webhooks` empty: all whose filters match."""
 
     pattern: str
     webhooks: tuple[str, ...] = ()
     calls: int = 0
     rate: float = 0.0
-
-    def covers(self, number: str) -> bool:
-        """Whether a number is one of these."""
-        return number.startswith(self.pattern[:-1]) if self.pattern.endswith("*") else number == self.pattern
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +82,8 @@ class SipPlan:
     """The SIP side of a node.
 
     `open_to_loopback`: whoever reaches us from this machine is a phone of ours and may call anything (`offhook dev`).
-    `advertise`: the address that others reach us by, when it is not the one we listen on. `requests`: a second and
-    source, above which nothing is answered.
+    `advertise`: the address that others reach us by, when it is not the one we listen on. `destinations`: patterns of
+    what may be called. `requests`: a second and source, above which nothing is answered; 0 is no limit.
     """
 
     host: str
@@ -102,22 +101,24 @@ class SipPlan:
 
 
 class Rate:
-    """A token bucket: `rate` a second, twice that at once. 0 is no limit."""
+    """A token bucket: `rate` a second, and as many at once, but at least one. 0 is no limit."""
 
-    __slots__ = ("_at", "_rate", "_tokens")
+    __slots__ = ("_at", "_most", "_rate", "_tokens")
 
     def __init__(self, rate: float, now: float) -> None:
         self._rate = rate
-        self._tokens = max(2 * rate, 1.0)
+        self._tokens = self._most = max(rate, 1.0)
         self._at = now
+
+    def has_room(self, now: float) -> bool:
+        """Whether one more is allowed."""
+        self._tokens = min(self._tokens + (now - self._at) * self._rate, self._most)
+        self._at = now
+        return not self._rate or self._tokens >= 1.0
 
     def take(self, now: float) -> bool:
         """One more; False when it is too many."""
-        if not self._rate:
-            return True
-        self._tokens = min(self._tokens + (now - self._at) * self._rate, max(2 * self._rate, 1.0))
-        self._at = now
-        if self._tokens < 1.0:
+        if not self.has_room(now):
             return False
         self._tokens -= 1.0
         return True
@@ -152,6 +153,7 @@ class Table:
         self.plan = plan
         self._users = {user.name: user for user in plan.users}
         self._numbers = {user.number: user for user in plan.users if user.number}
+        self._rules = {rule.pattern: rule for rule in plan.numbers}
         self._rates: dict[str, Rate] = {}
         self._live: dict[str, int] = {}
 
@@ -164,34 +166,38 @@ class Table:
         return None
 
     def user_of(self, number: str) -> User | None:
-        """Who has a number, or a name."""
-        return self._numbers.get(number) or self._users.get(number)
+        """Who has a name, or a number."""
+        return self._users.get(number) or self._numbers.get(number)
 
     def number_of(self, number: str) -> NumberRule | None:
-        """The rule of a called number: the exact one, then the longest prefix. No rules at all: every number."""
-        if not self.plan.numbers:
+        """The closest rule of a called number, or of a name that was called. No rules at all: every number."""
+        if not self._rules:
             return NumberRule("*")
-        found = [rule for rule in self.plan.numbers if rule.covers(number)]
-        return max(found, key=lambda rule: (not rule.pattern.endswith("*"), len(rule.pattern)), default=None)
+        return self._rules.get(closest(self._rules, number.lower()))
 
     def outbound(self, number: str) -> list[TrunkRule]:
-        """The trunks that carry a number, the longest prefix first; empty when its destination is not allowed."""
-        if not any(_begins(number, prefix) for prefix in self.plan.destinations):
+        """The trunks that carry a number, the closest pattern first; empty when its destination is not allowed."""
+        if not closest(self.plan.destinations, number):
             return []
-        found = [
-            (max(len(prefix) for prefix in trunk.prefixes if _begins(number, prefix)), trunk)
-            for trunk in self.plan.trunks
-            if trunk.host and any(_begins(number, prefix) for prefix in trunk.prefixes)
-        ]
-        return [trunk for _, trunk in sorted(found, key=lambda pair: -pair[0])]
+        found = [(closest(trunk.prefixes, number), trunk) for trunk in self.plan.trunks if trunk.host]
+        ranked = sorted(((pattern, trunk) for pattern, trunk in found if pattern), key=lambda pair: _rank(pair[0]))
+        return [trunk for _, trunk in ranked]
 
     def begin(self, rules: list[tuple[str, int, float]], now: float) -> str:
-        """Count a call against limits given as (name, calls at once, calls a second); the name of a full one, or ""."""
+        """Count a call against limits given as (name, calls at once, calls a second); the name of a full one, or "".
+
+        A call that one of them refuses counts against none.
+        """
+        rates = []
         for name, calls, rate in rules:
             if calls and self._live.get(name, 0) >= calls:
                 return name
-            if rate and not self._rates.setdefault(name, Rate(rate, now)).take(now):
-                return name
+            if rate:
+                rates.append(self._rates.setdefault(name, Rate(rate, now)))
+                if not rates[-1].has_room(now):
+                    return name
+        for bucket in rates:
+            bucket.take(now)
         for name, _, _ in rules:
             self._live[name] = self._live.get(name, 0) + 1
         return ""
@@ -210,9 +216,24 @@ class Table:
 
 
 def is_pattern(text: str) -> bool:
-    """Whether a text can be a number, or a prefix of numbers with `*` at its end."""
-    return _NUMBER.fullmatch(text) is not None
+    """Whether a text can be a number, or with `*` at its end all that begin so."""
+    return _PATTERN.fullmatch(text) is not None
 
 
-def _begins(number: str, prefix: str) -> bool:
-    return number.startswith(prefix.rstrip("*"))
+def is_name(text: str) -> bool:
+    """Whether a text can be the user part of somebody who has no number."""
+    return _NAME.fullmatch(text) is not None and not is_pattern(text)
+
+
+def covers(pattern: str, number: str) -> bool:
+    """Whether a number is the pattern's, or one of those that it stands for."""
+    return number.startswith(pattern[:-1]) if pattern.endswith("*") else number == pattern
+
+
+def closest(patterns: Iterable[str], number: str) -> str:
+    """Of the patterns that cover a number the number itself, then the longest; "" when none does."""
+    return min((pattern for pattern in patterns if covers(pattern, number)), key=_rank, default="")
+
+
+def _rank(pattern: str) -> tuple[bool, int]:
+    return pattern.endswith("*"), -len(pattern)

@@ -16,6 +16,19 @@ from typing import Any
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 NAT64 = ipaddress.ip_network("64:ff9b::/96")
+GLOBAL = ipaddress.ip_network("2000::/3")
+"""The only IPv6 addresses that are given out as public ones (RFC 4291 §2.4, IANA)."""
+RESERVED = tuple(
+    ipaddress.ip_network(text)
+    for text in (
+        "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
+        "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24",
+        "224.0.0.0/3",
+        "2001::/23", "2001:db8::/32", "3fff::/20",
+    )
+)  # fmt: skip
+"""Not public, by IANA's registries of special-purpose addresses (RFC 6890). `ipaddress` has lists of its own, but they
+differ with the release of Python."""
 
 
 class TargetRefused(OSError):
@@ -36,7 +49,7 @@ class Targets:
         address = _effective(ipaddress.ip_address(host.partition("%")[0]))
         if any(address.version == net.version and address in net for net in self.allowed):
             return
-        if not address.is_global or address.is_multicast:
+        if not _public(address):
             raise TargetRefused(
                 f"{host} is no public address: allow it by allow_targets in [node], or every one by "
                 "allow_private_targets = true"
@@ -77,6 +90,22 @@ class Targets:
 def networks(texts: Sequence[str]) -> tuple[Network, ...]:
     """Addresses and networks from text. ValueError names the one that is none."""
     return tuple(ipaddress.ip_network(text, strict=False) for text in texts)
+
+
+def is_public(host: str) -> bool:
+    """Whether a host is a public address, or a name of which only its look-up can tell."""
+    if host.lower().rstrip(".") == "localhost":
+        return False
+    try:
+        return _public(_effective(ipaddress.ip_address(host.partition("%")[0].strip("[]"))))
+    except ValueError:
+        return True
+
+
+def _public(address: IpAddress) -> bool:
+    if address.version == 6 and address not in GLOBAL:
+        return False
+    return not any(address.version == net.version and address in net for net in RESERVED)
 
 
 def _effective(address: IpAddress) -> IpAddress:
