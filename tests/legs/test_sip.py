@@ -27,14 +27,19 @@ class Wire:
     heard_at: float | None = None
     port = 4000
     remote: tuple[str, int] = ("", 0)
-    secret = False
+    near = ""
+    srtp: Any = None
     open = True
 
-    def use(self, fmt: Any, remote: tuple[str, int], control: Any) -> None:
-        self.remote = remote
+    @property
+    def secret(self) -> bool:
+        return self.srtp is not None
+
+    def use(self, fmt: Any, remote: tuple[str, int], control: Any, near: str) -> None:
+        self.remote, self.near = remote, near
 
     def secure(self, srtp: Any) -> None:
-        self.secret = srtp is not None
+        self.srtp = srtp
 
     def farewell(self) -> None:
         pass

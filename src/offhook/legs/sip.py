@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -16,6 +15,7 @@ from offhook.legs.rtp_sockets import RtpSocket
 from offhook.legs.srtp import Srtp
 from offhook.sip import events, sdp
 from offhook.sip.grammar import Address, Uri
+from offhook.sip.nat import literal
 from offhook.sip.sdp import Agreed, Audio, Crypto, Description, Format
 from offhook.sip.session import Session
 
@@ -35,13 +35,13 @@ EVENTS = {8000: 101, 48000: 110, 16000: 102}
 class MediaRules:
     """How calls sound: `codecs` in the order in which they are offered.
 
-    `latch`: media may come from elsewhere than was signalled (NAT). `keys_in_sound`: where the other side knows no
-    telephone events, keys are listened for in its sound. `timeout`: seconds without a packet after which a call is
-    given up, 0 for never.
+    `latch`: media may come from hosts that the signalling neither named nor came from. `keys_in_sound`: where the other
+    side knows no telephone events, keys are listened for in its sound. `timeout`: seconds without a packet after which
+    a call is given up, 0 for never.
     """
 
     codecs: tuple[str, ...] = ("G722", "PCMU", "PCMA", "OPUS", "L16")
-    latch: bool = True
+    latch: bool = False
     keys_in_sound: bool = False
     timeout: float = 30.0
 
@@ -386,19 +386,22 @@ class SipLeg:
         return max(self.expected_since, self.port.heard_at or 0.0)
 
     def _use(self, agreed: Agreed) -> None:
-        try:
-            nowhere = ipaddress.ip_address(agreed.host).is_unspecified or not agreed.port
-        except ValueError:
-            raise SipError(f"media to {agreed.host!r}, which is no address") from None
+        address = literal(agreed.host)
+        if address is None:
+            raise SipError(f"media to {agreed.host!r}, which is no address")
+        # As sockets write it, by which packets are told to be of whom.
+        host, nowhere = str(address), address.is_unspecified or not agreed.port
         chosen = codec(agreed.send.name, agreed.send.clock)
-        changed = self._up and chosen.rate != self.rate
-        self.rate = chosen.rate
-        self._agreed = agreed
         keys = (agreed.ours, agreed.theirs)
         if keys != self._keys:
             ours, theirs = keys
-            self.port.secure(None if ours is None or theirs is None else Srtp(ours.suite, ours.key, theirs.key))
+            self.port.secure(
+                None if ours is None or theirs is None else Srtp(ours.suite, ours.key, theirs.key, self.port.srtp)
+            )
             self._keys = keys
+        changed = self._up and chosen.rate != self.rate
+        self.rate = chosen.rate
+        self._agreed = agreed
         self.held = nowhere or not (agreed.we_send and agreed.we_hear)
         self._expect()
         self.port.use(
@@ -413,8 +416,9 @@ class SipLeg:
                 agreed.comfort,
                 self._signaller.rules.keys_in_sound and agreed.send_event is None,
             ),
-            (agreed.host, agreed.port),
-            None if nowhere else (agreed.host, agreed.rtcp_port),
+            (host, agreed.port),
+            None if nowhere else (host, agreed.rtcp_port),
+            near="" if self.session is None else self.session.peer.host,
         )
         if changed:
             self._event(self.leg_id, RateChanged())

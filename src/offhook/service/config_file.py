@@ -114,7 +114,8 @@ class SipSection(Section):
     port: Annotated[int, Within(0, 65534)] = 5060
     advertise: str = ""
     rtp_ports: str = "20000-29999"
-    latch: bool = True
+    latch: bool = False
+    media_timeout: Annotated[float, Within(0, 86400)] = 30.0
     codecs: list[str] = msgspec.field(default_factory=lambda: list(MediaRules().codecs))
     inband_dtmf: bool = False
     realm: Annotated[str, Like(r'[^"\\\x00-\x1f\x7f]{1,100}', "give a text without quotes and line ends")] = "offhook"

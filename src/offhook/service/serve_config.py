@@ -178,7 +178,7 @@ class _Reader:
             port=sip.port,
             advertise=sip.advertise,
             rtp_ports=values.ports("[sip] rtp_ports", sip.rtp_ports),
-            media=MediaRules(self._codecs(sip.codecs), sip.latch, sip.inband_dtmf),
+            media=MediaRules(self._codecs(sip.codecs), sip.latch, sip.inband_dtmf, sip.media_timeout),
             realm=sip.realm,
             open_to_loopback=False,
             users=self._users(),
