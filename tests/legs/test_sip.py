@@ -274,3 +274,12 @@ def test_an_app_that_gives_up_lets_every_place_go() -> None:
         stand.get(reply(asked, 180, more=contact(peer)), peer)
     stand.leg.hang_up(LegEnd(487, 0, "", "app"))
     assert {session.state for session, _ in branches} == {"cancelling"} and not stand.wire.open
+
+
+def test_the_port_knows_where_signalling_comes_from_and_addresses_as_sockets_write_them() -> None:
+    stand = Stand()
+    ours = stand.taken()
+    assert stand.wire.near == PEER.host
+    offer = OFFER.replace(b"IN IP4 127.0.0.1", b"IN IP6 2001:DB8:0:0::1")
+    assert stand.reinvite(ours, offer).status_code == 200
+    assert stand.wire.remote[0] == "2001:db8::1"

@@ -53,7 +53,7 @@ async def _options(host: str, port: int, *, strangers: bool) -> Check:
             answer = await asyncio.wait_for(loop.sock_recv(asking, 4096), WAIT)
         except TimeoutError:
             if not strangers:
-                return Check("sip udp", SKIP, f"{shown}:{port} answers trunks only (no [[user]]), and this is none")
+                return Check("sip udp", SKIP, f"{shown}:{port} answers trunks and registered phones only")
             return Check("sip udp", FAIL, f"{shown}:{port} gave no answer in {WAIT:g} s", "look for a firewall")
         except OSError as why:
             return Check("sip udp", FAIL, f"{shown}:{port}: {why.strerror or why}", "check host and port in [sip]")

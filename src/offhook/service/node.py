@@ -47,6 +47,7 @@ WATCH_EVERY = 0.1
 MAX_HOPS = 5
 ABANDON_AFTER = 20.0
 """Seconds without a sign of an app that could not be reached, after which it has left its calls."""
+NO_WEBHOOK = "give the app's event route: offhook dev --incoming URL, or a [[webhook]] of offhook serve that fits"
 FULL_TICK = 0.016  # mean seconds of a tick above which new calls are refused
 
 
@@ -308,7 +309,7 @@ class Node:
         told = self.outside.announce(ringing)
         live.note("callback", "IncomingCall", to=action.callee.raw_id, subscriptions=told)
         if not told:
-            live.note("call", "nobody to tell", fix="start the node with --incoming URL of the app's event route")
+            live.note("call", "nobody to tell", fix=NO_WEBHOOK)
             self.clock.call_at(self.clock.monotonic(), lambda: self._unreachable(live, hop))
 
     def _unreachable(self, live: LiveCall, hop: int) -> None:
