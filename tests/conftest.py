@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+
+# As in the service: numpy's own threads only wait for each other on the small products here, and take the processor.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import random
 import socket
 from collections.abc import Callable

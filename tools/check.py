@@ -43,9 +43,10 @@ class Beside:
         return ROOT / f".coverage-{self.name}"
 
 
-_PROCESSOR = ("tests/wire", "tests/audio", "tests/sip", "tests/calls", "tests/scenarios", "tests/soak")
+_PROCESSOR = ("tests/wire", "tests/audio", "tests/sip", "tests/calls", "tests/scenarios")
 BESIDE = (
     Beside("processor", _PROCESSOR, nice=True),
+    Beside("long-runs", ("tests/soak",), nice=False),
     Beside("own-network", ("tests/interop/test_linphone.py",), nice=False),
 )
 PYTEST_LIMIT = 20 * 60  # seconds for the whole test run: a hung run is a failed one

@@ -66,7 +66,7 @@ async def call_through(node: LiveNode, phone: TestPhone, relay: Relay) -> Line:
     relay.targets[1] = ("127.0.0.1", line.leg._media.port)
     use = line.leg.port.use
 
-    def relayed(fmt: RtpFormat, remote: Any, *rest: Any) -> None:
+    def relayed(fmt: RtpFormat, remote: Any, *rest: Any, **more: Any) -> None:
         relay.targets[0] = remote
         use(fmt, ("127.0.0.1", far))
 

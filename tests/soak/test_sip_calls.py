@@ -45,7 +45,7 @@ async def short_calls(tmp_path: Path, port: int, rounds: int, count: int, most_g
             app.events.clear()
             async with sipp(tmp_path, *arguments, "-l", "200", target) as process:
                 out, _ = await process.communicate()
-                assert process.returncode == 0, out.decode("utf-8", "replace")[-2000:]
+                assert process.returncode == 0, out.decode("utf-8", "replace")[-4000:]
             await until(lambda: len(app.named("CallDisconnected")) == count, "every call's end")
             sizes.append(Usage.of(pid).mib)
         # What a transaction keeps for the network's sake is gone after 32 s (RFC 3261 §17).
