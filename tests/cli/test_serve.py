@@ -56,13 +56,15 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["rest", "udp", "tcp", "tls"])
-def test_a_port_that_is_taken_is_named_as_in_the_file(tmp_path: Path, kind: str) -> None:
+def test_a_port_that_is_taken_is_named_as_in_the_file(
+    tmp_path: Path, free_port: Callable[[], int], kind: str
+) -> None:
     family = socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM
+    port = free_port() + (kind == "tls")
     with socket.socket(socket.AF_INET, family) as taken:
-        taken.bind(("127.0.0.1", 0))
+        taken.bind(("127.0.0.1", port))
         if kind != "udp":
             taken.listen()
-        port = taken.getsockname()[1]
         text = HEAD + NODE.format(port=port if kind == "rest" else 0)
         if kind != "rest":
             text += SIP + f"port = {port - 1 if kind == 'tls' else port}\n"
