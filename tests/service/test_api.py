@@ -23,6 +23,7 @@ from offhook.errors import CallError, WireError
 from offhook.service import api as api_module
 from offhook.service.api import Api
 from offhook.service.operations import OPERATIONS
+from offhook.service.participants import AskCall
 from offhook.wire.identifiers import phone_number
 from offhook.wire.models import (
     API_VERSIONS,
@@ -105,6 +106,12 @@ class FakeNode:
     def participant(self, connection_id: str, raw_id: str) -> CallParticipant:
         self._ask("participant", connection_id, raw_id)
         return CallParticipant(identifier=phone_number("+1"), is_muted=True)
+
+    def mint(self) -> str:
+        return "minted"
+
+    def ask(self, connection_id: str, request: AskCall) -> None:
+        self._ask("ask", connection_id, request)
 
     def start_streaming(self, connection_id: str, request: StartMediaStreamingRequest) -> None:
         self._ask("start_streaming", connection_id, request)

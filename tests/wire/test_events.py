@@ -13,16 +13,22 @@ from hypothesis import strategies as st
 
 from offhook.wire.events import (
     EVENT_TYPES,
+    AddParticipantFailed,
+    AddParticipantSucceeded,
     AnswerFailed,
     CallConnected,
     CallDisconnected,
     CallEvent,
     CallParticipant,
+    CancelAddParticipantFailed,
+    CancelAddParticipantSucceeded,
     CreateCallFailed,
     MediaStreamingFailed,
     MediaStreamingStarted,
     MediaStreamingStopped,
     ParticipantsUpdated,
+    RemoveParticipantFailed,
+    RemoveParticipantSucceeded,
     ResultInformation,
     TranscriptionFailed,
     TranscriptionUpdate,
@@ -70,6 +76,17 @@ def rebuilt(name: str) -> CallEvent:
         people = (phone_number("+15551234567"), communication_user(USER))
         roster = tuple(CallParticipant(identifier=who) for who in people)
         return ParticipantsUpdated(**ids, sequence_number=1, participants=roster)
+    changes: dict[str, tuple[type[Any], str]] = {
+        "add-participant-succeeded.constructed.json": (AddParticipantSucceeded, "add1"),
+        "remove-participant-succeeded.constructed.json": (RemoveParticipantSucceeded, "rm1"),
+    }
+    if name in changes:
+        change, asked = changes[name]
+        done = ResultInformation(code=200, sub_code=0, message="")
+        told: CallEvent = change(
+            **ids, operation_context=asked, result_information=done, participant=phone_number("+15551234567")
+        )
+        return told
     streams: dict[str, tuple[type[Any], str, str | None]] = {
         "media-streaming-started.json": (MediaStreamingStarted, "stream_started", "startMediaStreamingContext"),
         "media-streaming-stopped.json": (MediaStreamingStopped, "stream_stopped", "stopMediaStreamingContext"),
@@ -97,6 +114,8 @@ def rebuilt(name: str) -> CallEvent:
         "media-streaming-stopped.json",
         "media-streaming-failed-8603.json",
         "media-streaming-failed-8581.constructed.json",
+        "add-participant-succeeded.constructed.json",
+        "remove-participant-succeeded.constructed.json",
     ],
 )
 def test_callbacks_equal_the_samples(name: str) -> None:
@@ -127,6 +146,17 @@ def every_event() -> list[CallEvent]:
                 transcription_status="transcriptionFailed", transcription_status_details="unspecifiedError"
             ),
         ),
+        *(
+            kind(**ids, result_information=result("success").information(), participant=phone_number("+1"))
+            for kind in (
+                AddParticipantSucceeded,
+                AddParticipantFailed,
+                RemoveParticipantSucceeded,
+                RemoveParticipantFailed,
+            )
+        ),
+        CancelAddParticipantSucceeded(**ids, invitation_id="i"),
+        CancelAddParticipantFailed(**ids, invitation_id="i"),
     ]
 
 

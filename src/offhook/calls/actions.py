@@ -95,6 +95,13 @@ class LegLeft:
 
 
 @dataclass(frozen=True, slots=True)
+class MuteLeg:
+    """Nobody hears a leg any more; it goes on hearing the others."""
+
+    leg_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class CallEnded:
     """Nothing of the call is left; the last thing it says. `outcome` is a row of the results table."""
 
@@ -111,6 +118,7 @@ Action = (
     | CloseStream
     | LegJoined
     | LegLeft
+    | MuteLeg
     | CallEnded
 )
 Output = Action | Notify

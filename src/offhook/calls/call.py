@@ -10,12 +10,18 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 from offhook.calls.connection import CallIds, Connection
-from offhook.calls.conversation import MAX_HOPS, RING_TIMEOUT, CallLeg, Conversation
+from offhook.calls.conversation import MAX_HOPS, RING_TIMEOUT, CallLeg, Conversation, shown_to
 from offhook.calls.subscription import Operation, Subscription
 from offhook.calls.transitions import announce, observe, perform
 from offhook.errors import CallError
-from offhook.wire.identifiers import PHONE_NUMBER, Identifier
+from offhook.wire.identifiers import Identifier
 from offhook.wire.models import AnswerCallRequest, CreateCallRequest
+from offhook.wire.participants import (
+    AddParticipantRequest,
+    CancelAddParticipantRequest,
+    MuteParticipantsRequest,
+    RemoveParticipantRequest,
+)
 
 
 class Call(Conversation):
@@ -73,8 +79,7 @@ class Call(Conversation):
             call.ids, connection_id, subscription_id, request, api_version, identity, call.outbox
         )
         for leg_id, target in zip(leg_ids, targets, strict=True):
-            by_phone = target.kind == PHONE_NUMBER or identity is None
-            source = (request.source_caller_id_number or identity) if by_phone else identity
+            source = shown_to(target, request.source_caller_id_number, identity)
             call.dial(leg_id, target, source, request.sip_headers)
         return call
 
@@ -109,6 +114,27 @@ class Call(Conversation):
     def terminate(self, connection_id: str, now: float) -> None:
         """End the call for all. CallError `call_not_found`."""
         perform(self, "terminate", self.connection(connection_id), now)
+
+    def add_participant(
+        self, connection_id: str, invitation_id: str, leg_id: str, request: AddParticipantRequest, now: float
+    ) -> None:
+        """Ring somebody as `leg_id`; AddParticipantSucceeded or -Failed follows.
+
+        CallError `call_not_found`, `call_not_established`; `conflict` for who is there or rings already.
+        """
+        perform(self, "add_participant", self.connection(connection_id), invitation_id, leg_id, request, now)
+
+    def cancel_add_participant(self, connection_id: str, request: CancelAddParticipantRequest, now: float) -> None:
+        """Call an invitation off; CancelAddParticipantSucceeded or -Failed follows. CallError as `add_participant`."""
+        perform(self, "cancel_add_participant", self.connection(connection_id), request, now)
+
+    def remove_participant(self, connection_id: str, request: RemoveParticipantRequest, now: float) -> None:
+        """Take somebody out; RemoveParticipantSucceeded or -Failed follows. CallError also `participant_not_found`."""
+        perform(self, "remove_participant", self.connection(connection_id), request, now)
+
+    def mute_participants(self, connection_id: str, request: MuteParticipantsRequest, now: float) -> None:
+        """Mute people; ParticipantsUpdated follows. CallError also `participant_not_found`."""
+        perform(self, "mute_participants", self.connection(connection_id), request, now)
 
     def start_streaming(
         self, connection_id: str, operation_context: str | None, callback_uri: str | None, now: float
@@ -182,7 +208,8 @@ class Call(Conversation):
 
     def advance(self, now: float) -> None:
         """Time has come to `now`; acts when the deadline is reached."""
-        if self.deadline is not None and now >= self.deadline:
+        due = self.next_deadline()
+        if due is not None and now >= due:
             self.deadline = None
             observe(self, "time_out", now)
 

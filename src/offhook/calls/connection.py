@@ -99,6 +99,12 @@ class Connection:
             )
         )
 
+    def report(
+        self, event: type[CallEvent], outcome: str, operation: Operation, detail: str = "", **fields: Any
+    ) -> None:
+        """The result of something that this app asked for, to where it wants it (§3.3)."""
+        self._tell(event, row_of(outcome), detail, operation, **fields)
+
     def end(self, outcome: str, detail: str = "") -> None:
         """The app's hold is over: its stream closes, and it is told why (§5.5, §5.8)."""
         if self.stream is not None and self.stream.abandon():
@@ -219,7 +225,7 @@ class Connection:
             **fields,
         )
         uri = None if operation is None else operation.callback_uri
-        # Only stream events know an operation, and only they may come before the app has its CallConnected.
+        # Only events of an operation may come up before the app has its CallConnected: those of the stream.
         self._post(told, uri, held=operation is not None and not self.established)
 
     def _post(self, event: CallEvent, callback_uri: str | None = None, held: bool = False) -> None:

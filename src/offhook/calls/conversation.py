@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 from offhook.calls.actions import AnswerLeg, CallEnded, DialLeg, HangUpLeg, LegJoined, LegLeft, Output, RejectLeg
 from offhook.calls.connection import CallIds, Connection
+from offhook.calls.subscription import Operation
 from offhook.errors import CallError
 from offhook.wire.events import CallParticipant
 from offhook.wire.identifiers import PHONE_NUMBER, Identifier
@@ -33,15 +34,30 @@ MAX_HOPS: Final = 10  # how often a call may be announced anew
 _FAR_END: Final = frozenset({"", "ended_normally", "far_end_left", "far_end_hung_up_pstn"})
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    """Why a leg of a connected call rings: which app asked for it, and how it is told what became of it."""
+
+    invitation_id: str
+    connection_id: str
+    operation: Operation
+
+
+@dataclass(slots=True, eq=False)
 class CallLeg:
     """One person's leg. offered: inbound, not taken; dialled: outbound, not answered; answering: taken, not up;
-    waiting: up, but its peer is not; joined: on the bridge."""
+    waiting: up, but its peer is not; joined: on the bridge.
+
+    `deadline`: when it is given up, for one that rings in a connected call, where each has its own.
+    """
 
     leg_id: str
     identifier: Identifier
     phase: Literal["offered", "dialled", "answering", "waiting", "joined"]
     ringing: bool = False
+    muted: bool = False
+    deadline: float | None = None
+    invitation: Invitation | None = None
 
     @property
     def joined(self) -> bool:
@@ -60,6 +76,12 @@ def known(outcome: str, plain: str = "leg_failed") -> str:
     if not outcome:
         return plain
     return outcome if outcome in RESULTS else "leg_failed"
+
+
+def shown_to(target: Identifier, number: Identifier | None, identity: Identifier | None) -> Identifier | None:
+    """The caller that a target sees: phones a number, users of the resource the app's identity, where it has both."""
+    by_phone = target.kind == PHONE_NUMBER or identity is None
+    return (number or identity) if by_phone else identity
 
 
 class Conversation:
@@ -106,7 +128,8 @@ class Conversation:
 
     def next_deadline(self) -> float | None:
         """When `advance` is due, in monotonic seconds; None when nothing waits for time."""
-        return self.deadline
+        waits = [self.deadline, *(leg.deadline for leg in self.legs.values())]
+        return min((at for at in waits if at is not None), default=None)
 
     def connection(self, connection_id: str) -> Connection:
         """The app's hold. CallError `call_not_found` when it is over or never was (recorded: 404/8522)."""
@@ -137,9 +160,13 @@ class Conversation:
 
     def roster(self) -> tuple[CallParticipant, ...]:
         """People first, then the apps that have an identity, each once (recorded sample: caller, then callee)."""
-        people = [leg.identifier for leg in self.legs.values() if leg.joined]
-        apps = [app.identity for app in self.connections.values() if app.identity is not None]
-        return tuple(CallParticipant(identifier=identifier) for identifier in dict.fromkeys(people + apps))
+        people = {
+            leg.identifier: CallParticipant(identifier=leg.identifier, is_muted=leg.muted) for leg in self.joined()
+        }
+        for app in self.connections.values():
+            if app.identity is not None:
+                people.setdefault(app.identity, CallParticipant(identifier=app.identity))
+        return tuple(people.values())
 
     def joined(self) -> list[CallLeg]:
         """Legs on the bridge."""
@@ -151,10 +178,13 @@ class Conversation:
         target: Identifier,
         source: Identifier | None,
         sip_headers: tuple[tuple[str, str], ...] = (),
-    ) -> None:
-        """Ring somebody."""
-        self.legs[leg_id] = CallLeg(leg_id, target, "dialled")
-        self.outbox.append(DialLeg(leg_id, target, source, self.display_name, sip_headers))
+        display_name: str | None = None,
+    ) -> CallLeg:
+        """Ring somebody; without a `display_name` they see that of the call."""
+        shown = self.display_name if display_name is None else display_name
+        leg = self.legs[leg_id] = CallLeg(leg_id, target, "dialled")
+        self.outbox.append(DialLeg(leg_id, target, source, shown, sip_headers))
+        return leg
 
     def take(self, leg: CallLeg) -> None:
         """Answer the inbound leg."""
@@ -163,7 +193,7 @@ class Conversation:
 
     def join(self, leg: CallLeg) -> None:
         """Put a leg that is up on the bridge."""
-        leg.phase = "joined"
+        leg.phase, leg.deadline = "joined", None
         self.outbox.append(LegJoined(leg.leg_id))
 
     def forget(self, leg: CallLeg) -> None:

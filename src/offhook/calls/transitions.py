@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from offhook.calls import roster
 from offhook.calls.actions import AnnounceCall
 from offhook.calls.connection import Connection
 from offhook.calls.conversation import CallLeg, Conversation, State, far_end, known
@@ -121,24 +122,22 @@ def leg_rings(call: Conversation, leg: CallLeg, now: float) -> None:
 def connect(call: Conversation, leg: CallLeg, now: float) -> None:
     """The first leg is up: the app is in the call. CallConnected, the roster, then the stream's news (§5.7)."""
     call.state = "connected"
-    _join(call, leg)
+    call.join(leg)
+    for other in call.legs.values():
+        other.deadline = None if other.joined else call.deadline
+    call.deadline = None
     for connection in call.connections.values():
         connection.open_planned_stream()
         connection.establish(call.roster())
 
 
 def join_in(call: Conversation, leg: CallLeg, now: float) -> None:
-    """A further target of a group call answered."""
+    """A further target of a group call answered, or somebody who was invited."""
     if leg.phase != "dialled":
         return
-    _join(call, leg)
-    call.tell_roster()
-
-
-def _join(call: Conversation, leg: CallLeg) -> None:
     call.join(leg)
-    if len(call.joined()) == len(call.legs):
-        call.deadline = None
+    roster.added(call, leg)
+    call.tell_roster()
 
 
 def target_answers(call: Conversation, leg: CallLeg, now: float) -> None:
@@ -185,12 +184,10 @@ def member_lost(call: Conversation, leg: CallLeg, outcome: str, detail: str, now
     """Somebody left, or a further target did not answer; without anybody the app is alone and the call ends (§5.5)."""
     call.forget(leg)
     why = far_end(leg, outcome) if leg.joined else known(outcome, "unreachable")
+    roster.not_added(call, leg, why, detail)
     if not call.legs:
         call.finish(why, detail)
-        return
-    if len(call.joined()) == len(call.legs):
-        call.deadline = None
-    if leg.joined:
+    elif leg.joined:
         call.tell_roster()
 
 
@@ -215,8 +212,10 @@ def not_set_up(call: Conversation, now: float) -> None:
 
 
 def pending_not_answered(call: Conversation, now: float) -> None:
-    """Further targets of a group call rang too long; the others talk on."""
-    call.release_pending("not_answered")
+    """Who was rung while others talk, and rang too long, is given up; the others talk on."""
+    for leg in [leg for leg in call.legs.values() if leg.deadline is not None and now >= leg.deadline]:
+        call.release(leg, "not_answered")
+        roster.not_added(call, leg, "not_answered")
     if not call.legs:
         call.finish("not_answered")
 
@@ -255,6 +254,10 @@ REQUESTS: Final[Mapping[str, Mapping[State, Step | str]]] = {
     "reannounce": {**_SPENT, "ringing": reannounce},
     "hang_up": {**_NO_APP, "answering": hang_up, "dialing": hang_up, "connected": hang_up},
     "terminate": {**_NO_APP, "answering": terminate, "dialing": terminate, "connected": terminate},
+    "add_participant": {**_NOT_YET, "connected": roster.add},
+    "cancel_add_participant": {**_NOT_YET, "connected": roster.cancel_add},
+    "remove_participant": {**_NOT_YET, "connected": roster.remove},
+    "mute_participants": {**_NOT_YET, "connected": roster.mute},
     "start_streaming": {**_NOT_YET, "connected": start_streaming},
     "stop_streaming": {**_NOT_YET, "connected": stop_streaming},
 }

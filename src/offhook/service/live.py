@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from typing import Any, Protocol
 
-from offhook.audio.bridge import Bridge, Port
+from offhook.audio.bridge import Bridge, Member, Port
 from offhook.audio.buffers import Cut
 from offhook.audio.lanes import Lanes
 from offhook.audio.pcm import FRAMES_PER_SECOND
@@ -21,6 +21,7 @@ from offhook.calls.actions import (
     HangUpLeg,
     LegJoined,
     LegLeft,
+    MuteLeg,
     Notify,
     OpenStream,
     RejectLeg,
@@ -41,6 +42,7 @@ log = logging.getLogger("offhook.call")
 
 ENDED_BY = {
     "ended_by_app": "app",
+    "removed": "app",
     "rejected": "app",
     "declined": "app",
     "busy": "app",
@@ -101,6 +103,8 @@ class LiveCall:
         self.tick = self.bridge.tick
         self._host = host
         self._ports: dict[str, Port] = {}
+        self._seats: dict[str, Member] = {}
+        self._muted: set[str] = set()
         self._names: dict[str, Identifier] = {}
         self._leaving: dict[str, str] = {}
         self._inbound: set[str] = set()
@@ -241,6 +245,8 @@ class LiveCall:
                 self._join(leg_id)
             case LegLeft(leg_id):
                 self._part(leg_id)
+            case MuteLeg(leg_id):
+                self._mute(leg_id)
             case CallEnded():
                 self._end()
             case _:
@@ -271,11 +277,20 @@ class LiveCall:
             self.trace.rate = self.rate
         port = self._host.lanes.rated(leg.port, leg.rate or self.rate, self.rate)
         self._ports[leg_id] = port
-        self.bridge.add(port, self._names[leg_id].raw_id)
+        self._seats[leg_id] = self.bridge.add(port, self._names[leg_id].raw_id)
+        if leg_id in self._muted:
+            self._mute(leg_id)
         self._host.bridged(self)
+
+    def _mute(self, leg_id: str) -> None:
+        """A leg that takes its seat anew, with another codec, is muted still."""
+        self._muted.add(leg_id)
+        if leg_id in self._seats:
+            self.bridge.mute(self._seats[leg_id], True)
 
     def _part(self, leg_id: str) -> None:
         port = self._ports.pop(leg_id, None)
+        self._seats.pop(leg_id, None)
         if port is not None:
             self.bridge.remove(port)
             self._host.lanes.release(port)

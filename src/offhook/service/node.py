@@ -20,6 +20,7 @@ from offhook.service.clock import Clock, Handle, MediaClock
 from offhook.service.directory import LocalDirectory
 from offhook.service.eventgrid import IncomingPost
 from offhook.service.live import LiveCall
+from offhook.service.participants import AskCall
 from offhook.service.stream_port import Batch, StreamPort
 from offhook.service.streaming import MediaStream
 from offhook.service.trace import CallTrace, Traces
@@ -342,7 +343,7 @@ class Node:
                 f"no phone is registered as {action.target.raw_id}: register a SIP phone, "
                 f"or run `offhook phone --number {action.target.value}`",
             )
-        if live.custom_context is not None and not action.sip_headers:
+        if live.custom_context is not None and live.call.state == "redirecting":
             # What the caller sent along goes on with the call that is redirected.
             action = replace(action, sip_headers=tuple(live.custom_context["sipHeaders"].items()))
         leg = phone.ring(action, live.call.call_id)
@@ -458,6 +459,12 @@ class Node:
         """End the call for all."""
         live = self._find(connection_id)
         live.call.terminate(connection_id, self.clock.monotonic())
+        live.settle()
+
+    def ask(self, connection_id: str, request: AskCall) -> None:
+        """Give a request to the call of a connection, and carry out what follows from it."""
+        live = self._find(connection_id)
+        request(live.call, self.clock.monotonic())
         live.settle()
 
     def start_streaming(self, connection_id: str, request: StartMediaStreamingRequest) -> None:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import unquote
 
+from offhook.service import participants
+from offhook.service.participants import AskCall
 from offhook.wire.fields import WireStruct
 from offhook.wire.models import (
     AnswerCallRequest,
@@ -24,6 +26,12 @@ from offhook.wire.models import (
     StartMediaStreamingRequest,
     StopMediaStreamingRequest,
     decode_request,
+)
+from offhook.wire.participants import (
+    AddParticipantRequest,
+    CancelAddParticipantRequest,
+    MuteParticipantsRequest,
+    RemoveParticipantRequest,
 )
 
 R = TypeVar("R", bound=Request)
@@ -43,6 +51,14 @@ class CallControl(Protocol):
     def participant(self, connection_id: str, raw_id: str) -> CallParticipant: ...
     def start_streaming(self, connection_id: str, request: StartMediaStreamingRequest) -> None: ...
     def stop_streaming(self, connection_id: str, request: StopMediaStreamingRequest) -> None: ...
+    def mint(self) -> str:
+        """A fresh id."""
+        ...
+
+    def ask(self, connection_id: str, request: AskCall) -> None:
+        """Give a request to the call of a connection, and carry out what follows from it."""
+        ...
+
     def note_request(self, connection_id: str | None, operation: str, status: int, detail: dict[str, Any]) -> None:
         """Told of every signed request to a known operation, for the call's trace."""
         ...
@@ -126,12 +142,16 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Operation("Participants", "GetParticipant", "GET", _P + "/{participantRawId}", 200,
               run=lambda c, asked: c.participant(asked.connection, asked.ids["participantRawId"])),
     Operation("Participants", "AddParticipant", "POST", _P + ":add", 202, True,
-              "AddParticipantSucceeded, AddParticipantFailed"),
+              "AddParticipantSucceeded, ParticipantsUpdated; AddParticipantFailed",
+              AddParticipantRequest, _with(AddParticipantRequest, participants.add)),
     Operation("Participants", "RemoveParticipant", "POST", _P + ":remove", 202, True,
-              "RemoveParticipantSucceeded, RemoveParticipantFailed"),
-    Operation("Participants", "Mute", "POST", _P + ":mute", 200, True, "ParticipantsUpdated"),
+              "RemoveParticipantSucceeded, ParticipantsUpdated; RemoveParticipantFailed",
+              RemoveParticipantRequest, _with(RemoveParticipantRequest, participants.remove)),
+    Operation("Participants", "Mute", "POST", _P + ":mute", 200, True, "ParticipantsUpdated",
+              MuteParticipantsRequest, _with(MuteParticipantsRequest, participants.mute)),
     Operation("Participants", "CancelAddParticipant", "POST", _P + ":cancelAddParticipant", 202, True,
-              "CancelAddParticipantSucceeded, CancelAddParticipantFailed"),
+              "CancelAddParticipantSucceeded, CancelAddParticipantFailed",
+              CancelAddParticipantRequest, _with(CancelAddParticipantRequest, participants.cancel_add)),
     Operation("Participants", "MoveParticipants", "POST", _P + ":moveHere", 202, True,
               "MoveParticipantSucceeded, MoveParticipantFailed"),
     Operation("Media", "Play", "POST", _I + ":play", 202,

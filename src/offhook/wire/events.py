@@ -14,9 +14,11 @@ from offhook.wire.identifiers import Identifier, write_identifier
 from offhook.wire.results import Result, ResultInformation
 
 __all__ = [
-    "EVENT_TYPES", "AnswerFailed", "CallConnected", "CallDisconnected", "CallEvent", "CallParticipant",
+    "EVENT_TYPES", "AddParticipantFailed", "AddParticipantSucceeded", "AnswerFailed", "CallConnected",
+    "CallDisconnected", "CallEvent", "CallParticipant", "CancelAddParticipantFailed", "CancelAddParticipantSucceeded",
     "CreateCallFailed", "MediaStreamingFailed", "MediaStreamingStarted", "MediaStreamingStopped",
-    "MediaStreamingUpdate", "ParticipantsUpdated", "ResultInformation", "TranscriptionFailed", "TranscriptionUpdate",
+    "MediaStreamingUpdate", "ParticipantsUpdated", "RemoveParticipantFailed", "RemoveParticipantSucceeded",
+    "ResultInformation", "TranscriptionFailed", "TranscriptionUpdate",
     "encode_callback", "event_time", "grid_time", "incoming_call", "media_streaming_update",
     "subscription_validation",
 ]  # fmt: skip
@@ -89,6 +91,38 @@ class ParticipantsUpdated(CallEvent, frozen=True, kw_only=True):
     participants: tuple[CallParticipant, ...]
 
 
+class _ParticipantEvent(CallEvent, frozen=True, kw_only=True):
+    participant: Identifier
+
+
+class AddParticipantSucceeded(_ParticipantEvent, frozen=True, kw_only=True):
+    """Somebody who was invited is in the call."""
+
+
+class AddParticipantFailed(_ParticipantEvent, frozen=True, kw_only=True):
+    """Somebody who was invited did not come."""
+
+
+class RemoveParticipantSucceeded(_ParticipantEvent, frozen=True, kw_only=True):
+    """Somebody was taken out of the call."""
+
+
+class RemoveParticipantFailed(_ParticipantEvent, frozen=True, kw_only=True):
+    """Somebody could not be taken out of the call."""
+
+
+class _InvitationEvent(CallEvent, frozen=True, kw_only=True):
+    invitation_id: str
+
+
+class CancelAddParticipantSucceeded(_InvitationEvent, frozen=True, kw_only=True):
+    """An invitation was called off; whoever it was for is not rung any more."""
+
+
+class CancelAddParticipantFailed(_InvitationEvent, frozen=True, kw_only=True):
+    """There was no such invitation, or it was decided already."""
+
+
 class _StreamingEvent(CallEvent, frozen=True, kw_only=True):
     media_streaming_update: MediaStreamingUpdate
 
@@ -123,6 +157,12 @@ EVENT_TYPES: Final[dict[str, type[CallEvent]]] = {
         MediaStreamingStopped,
         MediaStreamingFailed,
         TranscriptionFailed,
+        AddParticipantSucceeded,
+        AddParticipantFailed,
+        RemoveParticipantSucceeded,
+        RemoveParticipantFailed,
+        CancelAddParticipantSucceeded,
+        CancelAddParticipantFailed,
     )
 }
 

@@ -28,7 +28,7 @@ __all__ = [
     "API_VERSIONS", "AnswerCallRequest", "CallConnectionProperties", "CallParticipant", "CreateCallRequest",
     "GetParticipantsResponse", "MediaStreamingOptions", "MediaStreamingSubscription", "RedirectCallRequest",
     "RejectCallRequest", "Request", "StartMediaStreamingRequest", "StopMediaStreamingRequest", "TranscriptionOptions",
-    "TranscriptionSubscription", "decode_request", "encode", "error_body", "error_of",
+    "TranscriptionSubscription", "decode_request", "encode", "error_body", "error_of", "sip_headers",
 ]  # fmt: skip
 
 # Every version that a released SDK sends (protocol.md §0.2), the newest preview, and the first stable one.
@@ -141,7 +141,7 @@ _CUSTOM_NAME: Final = re.compile(r"[A-Za-z0-9_.!%*+`'~-]{1,64}")
 _MOST_CUSTOM, _LONGEST_CUSTOM = 16, 1024
 
 
-def _sip_headers(context: Fields) -> tuple[tuple[str, str], ...]:
+def sip_headers(context: Fields) -> tuple[tuple[str, str], ...]:
     """`sipHeaders` of a CustomCallingContext: User-To-User and X-MS-Custom-<name>, each one line (protocol.md §3.3)."""
     made = []
     given = Fields(context.raw("sipHeaders") or {}, context.at("sipHeaders"))
@@ -198,7 +198,7 @@ class CreateCallRequest(msgspec.Struct, frozen=True, kw_only=True):
             media_streaming_options=fields.part("mediaStreamingOptions", MediaStreamingOptions.read),
             transcription_options=fields.part("transcriptionOptions", TranscriptionOptions.read),
             teams_app_source=_teams_app(fields, "teamsAppSource"),
-            sip_headers=fields.part("customCallingContext", _sip_headers) or (),
+            sip_headers=fields.part("customCallingContext", sip_headers) or (),
         )
 
 

@@ -52,6 +52,9 @@ _REQUESTS: Final[tuple[tuple[str, int, int, int, str, str], ...]] = (
     ("success", 200, 200, 0, _COMPLETED, "recorded; §5.8"),
     ("call_not_found", 404, 404, 8522, "Call not found.", "recorded; §3.7"),
     ("participant_not_found", 404, 404, 8522, "Participant not found in this call.", "§3.7"),
+    ("invitation_not_found", 404, 404, 8522, "This invitation was decided or called off already, or never was.",
+     "§3.7, ours"),
+    ("participant_not_present", 400, 400, 8558, "The participant is not in the call yet.", "§3.7 names"),
     ("path_not_found", 404, 404, 8522, "There is no such path.", "§3.7, ours"),
     ("method_not_allowed", 405, 405, 8520, "This path does not take that method.", "§3.7, ours"),
     ("invalid_argument", 400, 400, 8523, "The request is not valid.", "§3.7"),
@@ -80,6 +83,7 @@ _ENDS: Final[tuple[tuple[str, int, int, str, str], ...]] = (
     ("ended_by_app", 200, 7000, "Call was ended by Azure Communication Service Call Automation API or a server bot."
      " DiagCode: 0#7000.@", "recorded"),
     ("rejected", 200, 5002, "The call was rejected. DiagCode: 0#5002.@", "recorded (codes), ours (text)"),
+    ("removed", 0, 5300, "The participant was removed from the call. DiagCode: 0#5300.@", "§5.8 (codes), ours (text)"),
     ("ended_normally", 0, 0, "The call ended normally.", "§5.8"),
     ("service_stopping", 0, 7000, "The service stopped and ended the call.", "§5.8: ended by the platform"),
     ("far_end_left", 0, 5003, "The last other participant left, so the call ended.", "§5.8"),

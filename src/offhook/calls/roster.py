@@ -1,0 +1,131 @@
+"""Who comes into a connected call, who is taken out of it, who is muted: steps of requests (protocol.md §3.2).
+
+An invitation ends in exactly one of AddParticipantSucceeded, AddParticipantFailed and, where the app calls it off,
+CancelAddParticipantSucceeded; the end of the call ends it too, and then CallDisconnected is all that is told.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from offhook.calls.actions import MuteLeg
+from offhook.calls.connection import Connection
+from offhook.calls.conversation import CallLeg, Conversation, Invitation, shown_to
+from offhook.calls.subscription import Operation
+from offhook.errors import CallError
+from offhook.wire.events import (
+    AddParticipantFailed,
+    AddParticipantSucceeded,
+    CancelAddParticipantFailed,
+    CancelAddParticipantSucceeded,
+    RemoveParticipantFailed,
+    RemoveParticipantSucceeded,
+)
+from offhook.wire.identifiers import Identifier
+from offhook.wire.participants import (
+    AddParticipantRequest,
+    CancelAddParticipantRequest,
+    MuteParticipantsRequest,
+    RemoveParticipantRequest,
+)
+
+INVITATION_TIMEOUT: Final = 60.0  # seconds; protocol.md §9 row 13
+MOST_PARTICIPANTS: Final = 350  # protocol.md §7
+
+
+def add(
+    call: Conversation,
+    connection: Connection,
+    invitation_id: str,
+    leg_id: str,
+    request: AddParticipantRequest,
+    now: float,
+) -> None:
+    """Ring somebody; who answers is in the call. CallError `conflict` for who is there or rings already."""
+    target = request.participant_to_add
+    for leg in call.legs.values():
+        if leg.identifier == target:
+            how = "is in the call already" if leg.joined else "is being rung already"
+            raise CallError("conflict", f"participantToAdd: {target.raw_id} {how}.")
+    if len(call.legs) >= MOST_PARTICIPANTS:
+        raise CallError("invalid_argument", f"A call holds at most {MOST_PARTICIPANTS} participants.")
+    source = shown_to(target, request.source_caller_id_number, connection.identity)
+    leg = call.dial(leg_id, target, source, request.sip_headers, request.source_display_name or "")
+    operation = Operation(request.operation_context, request.operation_callback_uri)
+    leg.invitation = Invitation(invitation_id, connection.connection_id, operation)
+    leg.deadline = now + (request.invitation_timeout or INVITATION_TIMEOUT)
+
+
+def added(call: Conversation, leg: CallLeg) -> None:
+    """Who was invited is in the call; the roster follows (§5.7)."""
+    invitation, leg.invitation = leg.invitation, None
+    asker = None if invitation is None else call.connections.get(invitation.connection_id)
+    if invitation is not None and asker is not None:
+        asker.report(AddParticipantSucceeded, "success", invitation.operation, participant=leg.identifier)
+
+
+def not_added(call: Conversation, leg: CallLeg, outcome: str, detail: str = "") -> None:
+    """Who was invited did not come; `outcome` says why (§5.8)."""
+    invitation, leg.invitation = leg.invitation, None
+    asker = None if invitation is None else call.connections.get(invitation.connection_id)
+    if invitation is not None and asker is not None:
+        asker.report(AddParticipantFailed, outcome, invitation.operation, detail, participant=leg.identifier)
+
+
+def cancel_add(call: Conversation, connection: Connection, request: CancelAddParticipantRequest, now: float) -> None:
+    """Stop ringing somebody. What is too late to be called off is told by an event (§5.5)."""
+    operation = Operation(request.operation_context, request.operation_callback_uri)
+    wanted = request.invitation_id
+    for leg in call.legs.values():
+        if leg.invitation is not None and leg.invitation.invitation_id == wanted:
+            call.release(leg, "ended_by_app")
+            connection.report(CancelAddParticipantSucceeded, "success", operation, invitation_id=wanted)
+            _alone(call)
+            return
+    connection.report(CancelAddParticipantFailed, "invitation_not_found", operation, invitation_id=wanted)
+
+
+def remove(call: Conversation, connection: Connection, request: RemoveParticipantRequest, now: float) -> None:
+    """Take somebody out. With nobody left the app is alone, and the call ends.
+
+    CallError `participant_not_found` for a stranger; who is only being rung fails with an event.
+    """
+    person = request.participant_to_remove
+    operation = Operation(request.operation_context, request.operation_callback_uri)
+    leg = _leg_of(call, person)
+    if not leg.joined:
+        detail = "It is being rung: cancel the invitation instead." if leg.invitation else "It is being rung."
+        connection.report(RemoveParticipantFailed, "participant_not_present", operation, detail, participant=person)
+        return
+    call.release(leg, "removed")
+    connection.report(RemoveParticipantSucceeded, "success", operation, participant=leg.identifier)
+    if not _alone(call):
+        call.tell_roster()
+
+
+def mute(call: Conversation, connection: Connection, request: MuteParticipantsRequest, now: float) -> None:
+    """Nobody hears them any more; they go on hearing. All or none: CallError `participant_not_found`."""
+    legs = [_leg_of(call, person, joined=True) for person in request.target_participants]
+    changed = [leg for leg in dict.fromkeys(legs) if not leg.muted]
+    for leg in changed:
+        leg.muted = True
+        call.outbox.append(MuteLeg(leg.leg_id))
+    if changed:
+        call.tell_roster()
+
+
+def _leg_of(call: Conversation, person: Identifier, *, joined: bool = False) -> CallLeg:
+    """The leg of somebody; one that is up, where there are two. CallError `participant_not_found`."""
+    legs = sorted((leg for leg in call.legs.values() if leg.identifier == person), key=lambda leg: not leg.joined)
+    if legs and (legs[0].joined or not joined):
+        return legs[0]
+    if any(app.identity == person for app in call.connections.values()):
+        raise CallError("invalid_argument", f"{person.raw_id} is the app itself; to leave the call, hang up.")
+    raise CallError("participant_not_found", f"Nobody with the raw id {person.raw_id} is in the call.")
+
+
+def _alone(call: Conversation) -> bool:
+    """Whether nobody but the app was left, in which case the call is over now (§5.8)."""
+    if not call.legs:
+        call.finish("far_end_left")
+    return not call.legs
