@@ -31,6 +31,7 @@ from offhook.calls.actions import (
     HangUpLeg,
     LegJoined,
     LegLeft,
+    MuteLeg,
     Notify,
     OpenStream,
     Output,
@@ -39,19 +40,40 @@ from offhook.calls.actions import (
 from offhook.calls.call import Call
 from offhook.errors import CallError
 from offhook.wire.events import (
+    AddParticipantFailed,
+    AddParticipantSucceeded,
     AnswerFailed,
     CallConnected,
     CallDisconnected,
     CallEvent,
+    CancelAddParticipantFailed,
+    CancelAddParticipantSucceeded,
     CreateCallFailed,
     MediaStreamingFailed,
     MediaStreamingStarted,
     MediaStreamingStopped,
     ParticipantsUpdated,
+    RemoveParticipantFailed,
+    RemoveParticipantSucceeded,
+)
+from offhook.wire.participants import (
+    AddParticipantRequest,
+    CancelAddParticipantRequest,
+    MuteParticipantsRequest,
+    RemoveParticipantRequest,
 )
 from offhook.wire.results import RESULTS
 
-LEGS = st.sampled_from(["leg0", "leg1", "leg2", "leg9"])
+ONCE = (
+    AddParticipantSucceeded,
+    AddParticipantFailed,
+    CancelAddParticipantSucceeded,
+    CancelAddParticipantFailed,
+    RemoveParticipantSucceeded,
+    RemoveParticipantFailed,
+)
+
+LEGS = st.sampled_from(["leg0", "leg1", "leg2", "leg3", "leg4", "leg5", "leg9"])
 APPS = st.sampled_from(["app", "app", "app", "late", "stranger"])
 PEOPLE = st.sampled_from([CALLER, CALLEE, OTHER, THIRD, FOURTH])
 OUTCOMES = st.sampled_from(["", "busy", "declined", "rejected", "unreachable", "media_lost", "far_end_left", "?"])
@@ -67,6 +89,8 @@ class Ledger:
     def __init__(self) -> None:
         self.legs: dict[str, str] = {}
         self.bridge: set[str] = set()
+        self.muted: set[str] = set()
+        self.invited: set[str] = set()
         self.streams: set[str] = set()
         self.events: dict[str, list[CallEvent]] = {}
         self.results: set[tuple[type[CallEvent], str | None]] = set()
@@ -89,6 +113,10 @@ class Ledger:
                     self.bridge.add(leg_id)
                 case LegLeft(leg_id):
                     self.bridge.remove(leg_id)
+                    self.muted.discard(leg_id)
+                case MuteLeg(leg_id):
+                    assert leg_id in self.bridge and leg_id not in self.muted
+                    self.muted.add(leg_id)
                 case HangUpLeg(leg_id, outcome):
                     assert outcome in RESULTS and self.legs.pop(leg_id) != "offered" and leg_id not in self.bridge
                 case RejectLeg(leg_id, outcome):
@@ -123,6 +151,15 @@ class Ledger:
             result = (type(event), event.operation_context)
             assert details == "streamConnectionReestablished" or result not in self.results, f"twice: {event}"
             self.results.add(result)
+        if isinstance(event, ONCE):
+            once: tuple[type[CallEvent], str | None] = (type(event), event.operation_context)
+            assert once not in self.results, f"twice: {event}"
+            self.results.add(once)
+        if isinstance(event, AddParticipantSucceeded | AddParticipantFailed):
+            assert event.operation_context is not None
+            self.invited.remove(event.operation_context)
+        if isinstance(event, CancelAddParticipantSucceeded):
+            self.invited.remove(event.invitation_id)
         before.append(event)
 
     def gone_by_itself(self, leg_id: str) -> None:
@@ -191,6 +228,38 @@ class AnyCall(RuleBasedStateMachine):
         self.asked += 1
         ask, context = (self.call.start_streaming if starting else self.call.stop_streaming), f"request {self.asked}"
         self.give(lambda: ask(app, context, uri, self.now))
+
+    @rule(
+        app=APPS, person=PEOPLE, leg=st.sampled_from(["leg3", "leg4", "leg5"]), seconds=st.sampled_from([None, 3, 180])
+    )
+    def add(self, app: str, person: Any, leg: str, seconds: int | None) -> None:
+        """An invitation is named as its context."""
+        if leg in self.ledger.legs:
+            return
+        self.asked += 1
+        name = f"request {self.asked}"
+        request = AddParticipantRequest(participant_to_add=person, invitation_timeout=seconds, operation_context=name)
+        self.ledger.invited.add(name)
+        if not self.give(lambda: self.call.add_participant(app, name, leg, request, self.now)):
+            self.ledger.invited.remove(name)
+
+    @rule(app=APPS, data=st.data())
+    def cancel(self, app: str, data: st.DataObject) -> None:
+        self.asked += 1
+        invitation = data.draw(st.sampled_from(["none", *sorted(self.ledger.invited)]))
+        request = CancelAddParticipantRequest(invitation_id=invitation, operation_context=f"request {self.asked}")
+        self.give(lambda: self.call.cancel_add_participant(app, request, self.now))
+
+    @rule(app=APPS, person=PEOPLE)
+    def remove(self, app: str, person: Any) -> None:
+        self.asked += 1
+        request = RemoveParticipantRequest(participant_to_remove=person, operation_context=f"request {self.asked}")
+        self.give(lambda: self.call.remove_participant(app, request, self.now))
+
+    @rule(app=APPS, people=st.lists(PEOPLE, min_size=1, max_size=3))
+    def mute(self, app: str, people: list[Any]) -> None:
+        request = MuteParticipantsRequest(target_participants=tuple(people))
+        self.give(lambda: self.call.mute_participants(app, request, self.now))
 
     @rule(app=APPS, person=PEOPLE)
     def look(self, app: str, person: Any) -> None:
@@ -276,6 +345,10 @@ class AnyCall(RuleBasedStateMachine):
     def the_bridge_is_as_told(self) -> None:
         assert {leg.leg_id for leg in self.call.joined()} == self.ledger.bridge
         assert set(self.call.legs) == set(self.ledger.legs)
+        assert {leg.leg_id for leg in self.call.legs.values() if leg.muted} == self.ledger.muted
+        invited = {leg.invitation.invitation_id for leg in self.call.legs.values() if leg.invitation is not None}
+        assert invited == (self.ledger.invited if self.call.connections else invited)
+        assert not any(leg.joined and leg.deadline is not None for leg in self.call.legs.values())
 
     @invariant()
     def it_is_alive_or_over(self) -> None:

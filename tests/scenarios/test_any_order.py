@@ -10,9 +10,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from tests.scenarios.stage import CALLEE, CALLER, OTHER, Party, Stage
 
+from offhook.calls.call import Call
 from offhook.errors import CallError
 from offhook.wire.identifiers import Identifier
 from offhook.wire.models import StartMediaStreamingRequest, StopMediaStreamingRequest
+from offhook.wire.participants import (
+    AddParticipantRequest,
+    CancelAddParticipantRequest,
+    MuteParticipantsRequest,
+    RemoveParticipantRequest,
+)
 
 TARGETS = st.sampled_from([CALLEE, OTHER, CALLER])
 
@@ -27,6 +34,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.stage.phone(OTHER, answers=1.0)
         self.callers: list[Party] = []
         self.connections: list[str] = []
+        self.invitations: list[str] = []
 
     def attempt(self, act: Callable[[], object]) -> None:
         with contextlib.suppress(CallError):
@@ -69,6 +77,25 @@ class AnyOrder(RuleBasedStateMachine):
             "properties": lambda: node.properties(connection),
         }
         self.attempt(acts[way])
+
+    @rule(data=st.data(), who=TARGETS, way=st.sampled_from(["add", "remove", "mute", "cancel"]))
+    def participants(self, data: st.DataObject, who: Identifier, way: str) -> None:
+        if not self.connections:
+            return
+        node, app = self.stage.node, data.draw(st.sampled_from(self.connections))
+        ids = node.mint(), node.mint()
+        self.invitations.append(ids[0])
+        add = AddParticipantRequest(participant_to_add=who, invitation_timeout=2)
+        remove = RemoveParticipantRequest(participant_to_remove=who)
+        mute = MuteParticipantsRequest(target_participants=(who,))
+        cancel = CancelAddParticipantRequest(invitation_id=data.draw(st.sampled_from(self.invitations)))
+        acts: dict[str, Callable[[Call, float], None]] = {
+            "add": lambda call, now: call.add_participant(app, *ids, add, now),
+            "remove": lambda call, now: call.remove_participant(app, remove, now),
+            "mute": lambda call, now: call.mute_participants(app, mute, now),
+            "cancel": lambda call, now: call.cancel_add_participant(app, cancel, now),
+        }
+        self.attempt(lambda: node.ask(app, acts[way]))
 
     @rule(data=st.data(), way=st.sampled_from(["leave", "1", "#"]))
     def caller_acts(self, data: st.DataObject, way: str) -> None:
