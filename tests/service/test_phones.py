@@ -24,6 +24,7 @@ from offhook.service.process import LiveNode
 from offhook.service.routing import SipPlan
 from offhook.wire.identifiers import parse_raw_id
 from offhook.wire.models import AnswerCallRequest, CreateCallRequest, MediaStreamingOptions, RejectCallRequest
+from offhook.wire.participants import AddParticipantRequest, CancelAddParticipantRequest, RemoveParticipantRequest
 
 VERSION = "2026-03-12"
 
@@ -352,6 +353,46 @@ async def test_a_phone_rings_at_all_its_places_and_who_answers_is_it(world: Worl
         await until(lambda: world.phone.lines[0].over, "CANCEL")
         desk.lines[0].leg.hang_up(BYE)
         await world.app.event("CallDisconnected")
+
+
+async def test_a_phone_is_added_to_a_call_and_taken_out_of_it(world: World) -> None:
+    """The one that called hears it, it is shown what the app wants, CANCEL and BYE reach it."""
+    desk, node = TestPhone("15550100008"), world.node.node
+    world.app.on_message = None  # nobody hears the app, only each other
+    async with desk.running():
+        assert await desk.enrol(world.sip) == 200
+        line, app = await world.talking()
+        request = AddParticipantRequest(
+            participant_to_add=parse_raw_id("4:+15550100008"),
+            source_caller_id_number=parse_raw_id("4:+15550100009"),
+            source_display_name="Front Desk",
+            sip_headers=(("User-To-User", "64;encoding=hex"), ("X-MS-Custom-Queue", "sales")),
+        )
+
+        def add(leg: str) -> None:
+            node.ask(app, lambda call, now: call.add_participant(app, f"invitation {leg}", leg, request, now))
+
+        desk.answers = None
+        add("first")
+        await until(lambda: desk.lines, "it rings")
+        cancel = CancelAddParticipantRequest(invitation_id="invitation first")
+        node.ask(app, lambda call, now: call.cancel_add_participant(app, cancel, now))
+        await until(lambda: desk.lines[0].over, "CANCEL")
+        desk.answers = 200
+        add("second")
+        await world.app.event("AddParticipantSucceeded")
+        invite = desk.invites[-1].headers
+        assert '"Front Desk" <sip:+15550100009@127.0.0.1>' in (invite.get_first("from") or "")
+        assert invite.get_first("x-ms-custom-queue") == "sales"
+        assert invite.get_first("user-to-user") == "64;encoding=hex"
+        added = desk.lines[1]
+        added.speech = np.asarray(8000 * np.sin(np.arange(8000 * 30) * 2 * np.pi * 880 / 8000), np.int16)
+        await until(lambda: len(line.heard) > 50 and abs(line.peak()[0] - 880) <= 1, "who was added is heard")
+        await until(lambda: len(added.heard) > 50 and abs(added.peak()[0] - 440) <= 1, "who called is heard")
+        remove = RemoveParticipantRequest(participant_to_remove=request.participant_to_add)
+        node.ask(app, lambda call, now: call.remove_participant(app, remove, now))
+        await until(lambda: added.over, "BYE")
+        assert line.up
 
 
 @pytest.mark.parametrize(("status", "code"), [(486, 486), (603, 200), (480, 487), (404, 404), (403, 403), (500, 500)])
