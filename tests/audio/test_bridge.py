@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from offhook.audio.bridge import Bridge, Member, Port
 from offhook.audio.pcm import Frame
@@ -79,6 +82,46 @@ def test_muted_is_not_heard_and_still_hears_held_does_neither() -> None:
     call.tick()
     assert a.heard == [7, None, 7]
     assert b.heard == [None, None, 5]
+
+
+@given(
+    st.lists(
+        st.tuples(st.one_of(st.none(), st.integers(-32768, 32767)), st.booleans(), st.booleans()),
+        min_size=1,
+        max_size=9,
+    )
+)
+def test_however_many_there_are_each_hears_the_saturated_sum_of_those_who_are_heard(
+    people: list[tuple[int | None, bool, bool]],
+) -> None:
+    call, failures = bridge()
+    ports = [Constant(value) for value, _, _ in people]
+    for port, (_, muted, held) in zip(ports, people, strict=True):
+        member = call.add(port)
+        call.mute(member, muted)
+        call.hold(member, held)
+    call.tick()
+    heard = {n: value for n, (value, muted, held) in enumerate(people) if value is not None and not muted and not held}
+    for n, port in enumerate(ports):
+        others = [] if people[n][2] else [value for m, value in heard.items() if m != n]
+        assert port.heard == [max(-32768, min(32767, sum(others))) if others else None]
+    assert not failures
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_a_frame_of_another_length_costs_only_the_port_that_said_it(count: int) -> None:
+    call, failures = bridge()
+    ports = [Constant(2**n) for n in range(count)]
+    for port in ports:
+        call.add(port)
+    odd = Constant(0)
+    odd.read = lambda: np.zeros(160, np.int16)  # type: ignore[method-assign]
+    call.add(odd)
+    call.tick()
+    call.tick()
+    assert [port for port, _ in failures] == [odd]
+    assert [member.port for member in call.members] == ports
+    assert [port.heard for port in ports] == [[2**count - 1 - 2**n] * 2 for n in range(count)]
 
 
 def test_an_audience_limits_who_hears_a_member() -> None:

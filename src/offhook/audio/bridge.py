@@ -10,7 +10,8 @@ from typing import Protocol
 
 import numpy as np
 
-from offhook.audio.pcm import Frame
+from offhook.audio.pcm import Frame, mix, mix_minus, samples_per_frame
+from offhook.errors import AudioError
 
 
 class Port(Protocol):
@@ -52,6 +53,7 @@ class Bridge:
         self._members: list[Member] = []
         self._changed = False
         self._pair: tuple[Member, Member] | None = None
+        self._crowd = False
 
     @property
     def members(self) -> tuple[Member, ...]:
@@ -102,14 +104,19 @@ class Bridge:
         if self._pair is not None:
             self._tick_pair(self._pair)
             return
-        members = self._members
+        members, length = self._members, samples_per_frame(self.rate)
         for member in members:
             try:
                 frame = member.read()
+                if frame is not None and len(frame) != length:
+                    raise AudioError(f"a frame of {len(frame)} samples cannot be mixed with those of {length}")
             except Exception as error:
                 self._drop(member, error)
                 frame = None
             member.frame = None if member.muted or member.held else frame
+        if self._crowd:
+            self._share(members)
+            return
         for member in members:
             hears = member.hears
             try:
@@ -135,6 +142,23 @@ class Bridge:
         except Exception as error:
             self._drop(at, error)
 
+    def _share(self, members: Sequence[Member]) -> None:
+        """Many who all hear each other: one sum, from which everybody's own share is taken."""
+        speaking = [(member, member.frame) for member in members if member.frame is not None]
+        frames = [frame for _, frame in speaking]
+        total: Frame | None = None
+        others: Sequence[Frame | None] = [None]
+        if len(frames) > 1:
+            total, others = mix(frames), mix_minus(frames)
+        elif frames:
+            total = frames[0]
+        own = {member: rest for (member, _), rest in zip(speaking, others, strict=False)}
+        for member in members:
+            try:
+                member.write(None if member.held else own.get(member, total), member.hears)
+            except Exception as error:
+                self._drop(member, error)
+
     def _seat(self) -> None:
         """Work out who hears whom; done on change, so that a tick only follows it."""
         self._changed = False
@@ -143,6 +167,7 @@ class Bridge:
             member.hears = () if member.held else tuple(m for m in members if self._hears(member, m))
         plain = len(members) == 2 and not any(m.muted or m.held or m.audience is not None for m in members)
         self._pair = (members[0], members[1]) if plain else None
+        self._crowd = len(members) > 3 and all(m.audience is None for m in members)
 
     @staticmethod
     def _hears(listener: Member, speaker: Member) -> bool:
