@@ -370,6 +370,45 @@ async def test_a_group_call_streams_each_participant(node: LiveNode, app: JsApp,
         assert purity(loud(recorded(closed["pcm"][f"4:{each}"])), 16000, tone) > 0.99
 
 
+async def test_people_come_and_go(node: LiveNode, app: JsApp, number: str) -> None:
+    """Add, mute, remove, and an invitation that is called off: answers, events as parsed, and the sound."""
+    other, absent = next(_numbers), next(_numbers)
+    asked = {"mediaStreamingOptions": streaming(app.socket, channels="unmixed")}
+    async with (
+        phone(node, other, answerAfter=0.1, tone=900, lead=0) as added,
+        phone(node, absent, never=True) as ringing,
+        talking(node, app, number, asked) as (leg, connection),
+    ):
+        one = {"connectionId": connection["callConnectionId"]}
+        who = {"participant": {"phoneNumber": other}}
+        options = {"operationContext": "add", "invitationTimeoutInSeconds": 20}
+        answered = await app.ask("addParticipant", invite=invite(other), options=options, **one)
+        assert answered["operationContext"] == "add" and answered["invitationId"]
+        succeeded = await app.event(connection, "AddParticipantSucceeded")
+        assert succeeded["participant"]["phoneNumber"] == other and succeeded["operationContext"] == "add"
+        await until(lambda: leg.heard[-8000:].any(), "the added one is heard")
+        await until(lambda: added.heard[-8000:].any(), "and hears the caller")
+        await app.ask("muteParticipant", **who, **one)
+        told = await app.event(connection, "ParticipantsUpdated", 3)
+        assert [p["isMuted"] for p in told["participants"] if p["identifier"].get("phoneNumber") == other] == [True]
+        frames = leg.frames + 30
+        assert not (await leg.heard_frames(frames))[-1600:].any(), "silence"
+        invitation = (await app.ask("addParticipant", invite=invite(absent), **one))["invitationId"]
+        await ringing.told("invite")
+        await app.ask("cancelAddParticipant", invitation=invitation, **one)
+        canceled = await app.event(connection, "CancelAddParticipantSucceeded")
+        assert canceled["invitationId"] == invitation
+        await app.ask("cancelAddParticipant", invitation=invitation, **one)
+        await app.event(connection, "CancelAddParticipantFailed")
+        await app.ask("removeParticipant", **who, options={"operationContext": "out"}, **one)
+        removed = await app.event(connection, "RemoveParticipantSucceeded")
+        assert (removed["participant"]["phoneNumber"], removed["operationContext"]) == (other, "out")
+        assert (await added.told("ended"))["subCode"] == 5300
+        nobody = await app.ask("addParticipant", invite=invite("+15550100404"), **one)
+        failed = await app.event(connection, "AddParticipantFailed")
+        assert nobody["invitationId"] and failed["resultInformation"]["subCode"] == 8544
+
+
 @pytest.mark.parametrize(
     ("registration", "code", "sub_code", "disconnected"),
     [({"reject": "busy"}, 486, 560486, False), ({"reject": "declined"}, 200, 5002, True), (None, 404, 8544, False)],
@@ -412,7 +451,9 @@ async def test_errors_are_typed(node: LiveNode, app: JsApp, number: str) -> None
             ("redirectCall", {**again, "invite": {"targetParticipant": {"phoneNumber": CALLER}}}, (409, "8519")),
             ("answerCall", mangled, (400, "8523")),
             ("startMediaStreaming", one, (405, "8522")),
-            ("addParticipant", {**one, "invite": invite("+15550100005")}, (501, "8520")),
+            ("addParticipant", {**one, "invite": invite(CALLER)}, (409, "8519")),
+            ("removeParticipant", {**one, "participant": {"phoneNumber": "+15550999999"}}, (404, "8522")),
+            ("muteParticipant", {**one, "participant": {"phoneNumber": "+15550999999"}}, (404, "8522")),
             ("playToAll", one, (501, "8520")),
             (
                 "connectCall",
