@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -177,7 +178,7 @@ class Api:
                 raise _Refused("method_not_allowed", f"It takes {allow}.", {"Allow": allow})
             raise _Refused("path_not_found", f"{path} is not a path of this API.")
         try:
-            asked = Asked(ids, _api_version(query), body)
+            asked = Asked(ids, _api_version(query), body, _page(query), self._endpoint(request))
             reply = self._perform(operation, asked, path, request.headers.get(_REPEAT_ID))
         except _Refused as refused:
             reply = _refusal(refused.row, refused.detail, refused.headers)
@@ -268,6 +269,14 @@ def _api_version(query: str) -> str:
         if version == asked.lower():
             return version
     raise _Refused("unsupported_version", f"{asked[:40]!a} is none of {known}.")
+
+
+def _page(query: str) -> int:
+    """The page that a nextLink of ours asks for."""
+    page = dict(parse_qsl(query)).get("page", "1")
+    if re.fullmatch("[1-9][0-9]{0,5}", page) is None:
+        raise _Refused("invalid_argument", "page: take the nextLink as it was given.")
+    return int(page)
 
 
 def _refusal(row: Result, detail: str, headers: dict[str, str] | None = None) -> _Reply:

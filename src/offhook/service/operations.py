@@ -19,7 +19,6 @@ from offhook.wire.models import (
     CallConnectionProperties,
     CallParticipant,
     CreateCallRequest,
-    GetParticipantsResponse,
     RedirectCallRequest,
     RejectCallRequest,
     Request,
@@ -66,11 +65,14 @@ class CallControl(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One request to an operation: ids of the path (decoded), the api-version asked for, the raw body."""
+    """One request to an operation: ids of the path (decoded), the api-version asked for, the raw body, the page of a
+    list (from 1), and our base URL as the asker reaches it."""
 
     ids: Mapping[str, str]
     api_version: str
     body: bytes
+    page: int = 1
+    endpoint: str = ""
 
     @property
     def connection(self) -> str:
@@ -104,10 +106,6 @@ def _with(request: type[R], act: Callable[[CallControl, Asked, R], WireStruct | 
     return run
 
 
-def _list(control: CallControl, asked: Asked) -> GetParticipantsResponse:
-    return GetParticipantsResponse(value=tuple(control.participants(asked.connection)))
-
-
 _C: Final = "/calling/callConnections"
 _I: Final = "/calling/callConnections/{callConnectionId}"
 _P: Final = _I + "/participants"
@@ -138,7 +136,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
               run=lambda c, asked: c.terminate(asked.connection)),
     Operation("Calls", "TransferToParticipant", "POST", _I + ":transferToParticipant", 202, True,
               "CallTransferAccepted, CallTransferFailed"),
-    Operation("Participants", "GetParticipants", "GET", _P, 200, run=_list),
+    Operation("Participants", "GetParticipants", "GET", _P, 200, run=participants.page),
     Operation("Participants", "GetParticipant", "GET", _P + "/{participantRawId}", 200,
               run=lambda c, asked: c.participant(asked.connection, asked.ids["participantRawId"])),
     Operation("Participants", "AddParticipant", "POST", _P + ":add", 202, True,

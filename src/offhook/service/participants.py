@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from offhook.calls.call import Call
 from offhook.wire.events import CallParticipant
+from offhook.wire.models import GetParticipantsResponse
 from offhook.wire.participants import (
     AddParticipantRequest,
     AddParticipantResponse,
@@ -20,8 +21,23 @@ from offhook.wire.participants import (
 if TYPE_CHECKING:
     from offhook.service.operations import Asked, CallControl
 
+PAGE: Final = 100
+"""Participants of one answer."""
 AskCall = Callable[[Call, float], None]
 """A request to the machine of a call, given the time in monotonic seconds; it may raise CallError."""
+
+
+def page(control: CallControl, asked: Asked) -> GetParticipantsResponse:
+    """A page of the roster as it is now. Every SDK signs the link to the next one as it is (protocol.md §3.4)."""
+    people = control.participants(asked.connection)
+    end = asked.page * PAGE
+    following = (
+        f"{asked.endpoint.rstrip('/')}/calling/callConnections/{asked.connection}/participants"
+        f"?api-version={asked.api_version}&page={asked.page + 1}"
+    )
+    return GetParticipantsResponse(
+        value=tuple(people[end - PAGE : end]), next_link=following if len(people) > end else None
+    )
 
 
 def add(control: CallControl, asked: Asked, body: AddParticipantRequest) -> AddParticipantResponse:

@@ -320,9 +320,10 @@ class CallConnectionProperties(WireStruct, frozen=True, kw_only=True):
 
 
 class GetParticipantsResponse(WireStruct, frozen=True, kw_only=True):
-    """Answer to listing participants; one page holds them all."""
+    """Answer to listing participants; `next_link` is the absolute URL of the next page, where there is one."""
 
     value: tuple[CallParticipant, ...]
+    next_link: str | None = None
 
 
 def error_body(code: str, message: str) -> bytes:
