@@ -178,6 +178,26 @@ def test_what_the_caller_sent_along_is_not_passed_on_to_who_is_added() -> None:
     assert [action.sip_headers for action in actions] == [ours, ()]
 
 
+def test_who_came_and_went_is_forgotten_while_the_call_goes_on() -> None:
+    stage = Stage()
+    party = stage.call()
+    app = stage.answer()
+    stage.run(0.1)
+    live, ids = party.live, {party.leg.leg_id}
+    stage.phone(PEOPLE[1], answers=0.1)
+    stage.phone(PEOPLE[2], refuses="declined")
+    stage.phone(PEOPLE[3], refuses="busy")
+    stage.phone(PEOPLE[4], answers=0.1, script=Script(lead=0.0, duration=0.2))
+    for person in PEOPLE[:5]:
+        add(stage, app, person)
+    stage.run(0.2)
+    mute(stage, app, PEOPLE[1])
+    remove(stage, app, PEOPLE[1])
+    stage.run(2)
+    assert set(live.call.legs) == set(live.legs) == set(live._names) == set(live._ports) == set(live._seats) == ids
+    assert len(live.bridge.members) == 2 and not live._leaving
+
+
 def test_an_invitation_that_runs_out_leaves_nothing() -> None:
     stage = Stage()
     phone = stage.phone(OTHER, answers=None)

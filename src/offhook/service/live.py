@@ -104,7 +104,6 @@ class LiveCall:
         self._host = host
         self._ports: dict[str, Port] = {}
         self._seats: dict[str, Member] = {}
-        self._muted: set[str] = set()
         self._names: dict[str, Identifier] = {}
         self._leaving: dict[str, str] = {}
         self._inbound: set[str] = set()
@@ -265,6 +264,7 @@ class LiveCall:
         try:
             self.legs[action.leg_id] = self._host.dial(self, action)
         except LegError as error:
+            del self._names[action.leg_id]
             self.note("leg", "failed", leg=action.leg_id, reason=error.detail or error.outcome)
             self.call.leg_failed(action.leg_id, error.outcome, self._host.clock.monotonic(), error.detail)
 
@@ -278,13 +278,11 @@ class LiveCall:
         port = self._host.lanes.rated(leg.port, leg.rate or self.rate, self.rate)
         self._ports[leg_id] = port
         self._seats[leg_id] = self.bridge.add(port, self._names[leg_id].raw_id)
-        if leg_id in self._muted:
-            self._mute(leg_id)
+        if (known := self.call.legs.get(leg_id)) is not None and known.muted:
+            self._mute(leg_id)  # it takes its seat anew, with another codec
         self._host.bridged(self)
 
     def _mute(self, leg_id: str) -> None:
-        """A leg that takes its seat anew, with another codec, is muted still."""
-        self._muted.add(leg_id)
         if leg_id in self._seats:
             self.bridge.mute(self._seats[leg_id], True)
 
@@ -300,6 +298,7 @@ class LiveCall:
         if leg_id in self._leaving:
             return
         leg = self.legs.pop(leg_id, None)
+        self._names.pop(leg_id, None)
         self._part(leg_id)
         if leg is not None:
             self._note_media(leg_id, leg)
@@ -317,6 +316,7 @@ class LiveCall:
         """The endpoint left or refused: tell it how the call stands, with the figures of its CallDisconnected."""
         outcome = self._leaving.pop(leg_id, "") or "ended_normally"
         self.legs.pop(leg_id, None)
+        self._names.pop(leg_id, None)
         self._part(leg_id)
         self._note_media(leg_id, leg)
         row = RESULTS[outcome]
