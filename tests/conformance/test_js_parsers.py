@@ -48,6 +48,7 @@ def every_event() -> Iterator[CallEvent]:
     """
     extras: Report = {
         "sequence_number": 3,
+        "failed_play_source_index": 1,
         "participants": tuple(CallParticipant(identifier=parse_raw_id(raw), is_on_hold=True) for raw in RAW_IDS),
         "media_streaming_update": MediaStreamingUpdate(
             media_streaming_status="mediaStreamingFailed", media_streaming_status_details="authenticationFailure"

@@ -413,7 +413,6 @@ async def test_errors_are_typed(node: LiveNode, app: JsApp, number: str) -> None
             ("answerCall", mangled, (400, "8523")),
             ("startMediaStreaming", one, (405, "8522")),
             ("addParticipant", {**one, "invite": invite("+15550100005")}, (501, "8520")),
-            ("playToAll", one, (501, "8520")),
             (
                 "connectCall",
                 {"locator": {"kind": "roomCallLocator", "id": "r"}, "callback": "http://x/"},

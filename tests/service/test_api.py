@@ -36,6 +36,7 @@ from offhook.wire.models import (
     StartMediaStreamingRequest,
     StopMediaStreamingRequest,
 )
+from offhook.wire.playing import PlayRequest
 from offhook.wire.signing import TokenIssuer, http_date, sign_hmac
 
 ROOT = Path(__file__).parents[1] / "fixtures/acs"
@@ -105,6 +106,12 @@ class FakeNode:
     def participant(self, connection_id: str, raw_id: str) -> CallParticipant:
         self._ask("participant", connection_id, raw_id)
         return CallParticipant(identifier=phone_number("+1"), is_muted=True)
+
+    def play(self, connection_id: str, request: PlayRequest) -> None:
+        self._ask("play", connection_id, request)
+
+    def cancel_media(self, connection_id: str) -> None:
+        self._ask("cancel_media", connection_id)
 
     def start_streaming(self, connection_id: str, request: StartMediaStreamingRequest) -> None:
         self._ask("start_streaming", connection_id, request)

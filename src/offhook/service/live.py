@@ -18,18 +18,23 @@ from offhook.calls.actions import (
     CallEnded,
     CloseStream,
     DialLeg,
+    DropPrompt,
     HangUpLeg,
     LegJoined,
     LegLeft,
+    LoadPrompt,
     Notify,
     OpenStream,
     RejectLeg,
+    StartPrompt,
 )
 from offhook.calls.call import Call
-from offhook.errors import CallError, LegError
+from offhook.errors import CallError, LegError, PromptError
 from offhook.legs.leg import Answered, Dtmf, Ended, Leg, LegEnd, LegEvent, RateChanged, Refused, Ringing
 from offhook.legs.rtp import RtpPort
 from offhook.service.clock import Clock
+from offhook.service.prompts import Prompts
+from offhook.service.sounds import Loader
 from offhook.service.stream_port import Batch
 from offhook.service.streaming import MediaStream
 from offhook.service.trace import CallTrace, Traces
@@ -58,6 +63,7 @@ class CallHost(Protocol):
     clock: Clock
     lanes: Lanes
     batch: Batch
+    sounds: Loader
     traces: Traces
 
     def announce(self, live: LiveCall, action: AnnounceCall) -> None:
@@ -100,6 +106,7 @@ class LiveCall:
         self.bridge = Bridge(rate, self._port_failed)
         self.tick = self.bridge.tick
         self._host = host
+        self._prompts = Prompts(self.bridge, host.clock, self)
         self._ports: dict[str, Port] = {}
         self._names: dict[str, Identifier] = {}
         self._leaving: dict[str, str] = {}
@@ -213,6 +220,24 @@ class LiveCall:
         """See `StreamOwner`."""
         self.note("stream", name, **detail)
 
+    # prompt owner -----------------------------------------------------------------------------------------------
+
+    def prompt_ready(self, connection_id: str, prompt_id: str) -> None:
+        """See `PromptOwner`."""
+        self.call.prompt_ready(connection_id, prompt_id, self._host.clock.monotonic())
+        self.settle()
+
+    def prompt_failed(self, connection_id: str, prompt_id: str, error: PromptError) -> None:
+        """See `PromptOwner`."""
+        now = self._host.clock.monotonic()
+        self.call.prompt_failed(connection_id, prompt_id, error.outcome, error.detail, error.index, now)
+        self.settle()
+
+    def prompt_ended(self, connection_id: str, prompt_id: str) -> None:
+        """See `PromptOwner`."""
+        self.call.prompt_ended(connection_id, prompt_id, self._host.clock.monotonic())
+        self.settle()
+
     # actions ----------------------------------------------------------------------------------------------------
 
     def _perform(self, action: object) -> None:
@@ -237,6 +262,12 @@ class LiveCall:
                 stream.open()
             case CloseStream(connection_id):
                 self._close_stream(connection_id)
+            case LoadPrompt():
+                self._prompts.load(action, host.sounds)
+            case StartPrompt():
+                self._prompts.start(action)
+            case DropPrompt():
+                self._prompts.drop(action)
             case LegJoined(leg_id):
                 self._join(leg_id)
             case LegLeft(leg_id):
@@ -272,6 +303,7 @@ class LiveCall:
         port = self._host.lanes.rated(leg.port, leg.rate or self.rate, self.rate)
         self._ports[leg_id] = port
         self.bridge.add(port, self._names[leg_id].raw_id)
+        self._prompts.reseat()
         self._host.bridged(self)
 
     def _part(self, leg_id: str) -> None:
@@ -344,6 +376,7 @@ class LiveCall:
         for stream in list(self.streams.values()):
             self._unseat(stream)
             stream.close()
+        self._prompts.close()
         self.trace.ended = True
         self.note("call", "ended")
         self.bridge.close()
@@ -386,5 +419,6 @@ class LiveCall:
 
     def _port_failed(self, port: Port, error: Exception) -> None:
         """A port raised inside a tick: it is off the bridge; say so, and keep the call."""
+        self._prompts.failed(port, error)
         log.error("a port of call %s failed and was taken off", self.call.call_id, exc_info=error)
         self.note("media", "port failed", port=type(port).__name__, reason=f"{type(error).__name__}: {error}")

@@ -248,7 +248,7 @@ class Poster:
         try:
             headers = {**self.origins.headers(post.uri), **post.headers(), "Connection": "close"}
             kind = headers.pop("Content-Type", "application/json")
-            url = _request_url(self.origins.dial(post.uri))
+            url = request_url(self.origins.dial(post.uri))
             attempt.limit = asyncio.timeout(self.times.send)
             async with (
                 attempt.limit,
@@ -355,7 +355,7 @@ def tell(report: Report, row: DeliveryReport) -> None:
         _log.exception("the report of a delivery failed")
 
 
-def _request_url(url: str) -> URL:
+def request_url(url: str) -> URL:
     """The URL with path and query untouched; only what cannot stand in a request line is escaped."""
     if not url.isascii() and not (URL(url).raw_host or "").isascii():
         return URL(url)
