@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator
 import numpy as np
 import pytest
 import pytest_asyncio
-from aiohttp import web
 from tests.live import until
+from tests.sound_files import TONE, Files, sound_files
 
 from offhook.audio.pcm import Frame
 from offhook.audio.wav import write_wav
@@ -21,45 +21,11 @@ from offhook.service.sounds import Loaded, Sounds
 from offhook.service.targets import Targets
 from offhook.wire.playing import PlaySource
 
-TONE = (8000 * np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)).astype(np.int16)
-
-
-class Files:
-    """A web server of sound files that counts what it is asked for."""
-
-    def __init__(self) -> None:
-        self.port = 0
-        self.asked: list[str] = []
-        self.files: dict[str, bytes] = {"/a.wav": write_wav(TONE, 16000)}
-        self.redirects: dict[str, str] = {}
-        self.release = asyncio.Event()
-        self.release.set()
-
-    def url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self.port}{path}"
-
-    async def serve(self, request: web.Request) -> web.StreamResponse:
-        self.asked.append(request.path_qs)
-        await self.release.wait()
-        if request.path in self.redirects:
-            return web.Response(status=302, headers={"Location": self.redirects[request.path]})
-        if request.path not in self.files:
-            return web.Response(status=404)
-        return web.Response(body=self.files[request.path])
-
 
 @pytest_asyncio.fixture
 async def files() -> AsyncIterator[Files]:
-    files = Files()
-    app = web.Application()
-    app.add_routes([web.get("/{path:.*}", files.serve)])
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    files.port = runner.addresses[0][1]
-    yield files
-    files.release.set()
-    await runner.cleanup()
+    async with sound_files() as served:
+        yield served
 
 
 @pytest_asyncio.fixture
