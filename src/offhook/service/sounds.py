@@ -179,7 +179,7 @@ class Sounds:
             raise _not_downloaded(uri, f"could not be fetched: {describe(error, True)}") from None
         return await asyncio.get_running_loop().run_in_executor(self._pool, decoded, data, uri, rate)
 
-    async def _fetch(self, uri: str) -> bytes:
+    async def _fetch(self, uri: str) -> bytearray:
         """The body, behind at most `MOST_REDIRECTS` redirects."""
         url = uri
         for _ in range(MOST_REDIRECTS + 1):
@@ -213,7 +213,7 @@ class Sounds:
         return self._session
 
 
-def decoded(data: bytes, uri: str, rate: int) -> Frame:
+def decoded(data: bytes | bytearray, uri: str, rate: int) -> Frame:
     """A WAV file as read-only mono PCM16 at `rate`. PromptError `play_bad_format`."""
     try:
         sound = read_wav(data)
@@ -226,13 +226,13 @@ def decoded(data: bytes, uri: str, rate: int) -> Frame:
     return samples
 
 
-async def _body(response: aiohttp.ClientResponse, uri: str) -> bytes:
+async def _body(response: aiohttp.ClientResponse, uri: str) -> bytearray:
     body = bytearray()
     async for chunk in response.content.iter_any():
         body += chunk
         if len(body) > MOST_BYTES:
             raise _not_downloaded(uri, f"has more than {MOST_BYTES >> 20} MiB; play a shorter file, or 16 kHz mono")
-    return bytes(body)
+    return body
 
 
 def _not_downloaded(uri: str, why: str) -> PromptError:
