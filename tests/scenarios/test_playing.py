@@ -2,49 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+from tests.scenarios.shelf import Shelf
 from tests.scenarios.stage import CALLEE, CALLER, OTHER, Party, Stage
 
 from offhook.audio.pcm import Frame
 from offhook.errors import CallError, PromptError
 from offhook.service.clock import PTIME
-from offhook.service.sounds import Loaded
 from offhook.wire.identifiers import Identifier
 from offhook.wire.playing import PlayRequest, PlaySource
 
 FRAME = 320
-
-
-class Shelf:
-    """Sounds by URL, there `delay` seconds after they are asked for; a PromptError is a source that cannot be used."""
-
-    def __init__(self, stage: Stage) -> None:
-        self.stage = stage
-        self.sounds: dict[str, Loaded] = {}
-        self.delay = 0.1
-        self.waiting = 0
-
-    def load(self, sources: tuple[PlaySource, ...], rate: int, done: Callable[[Loaded], None]) -> Callable[[], None]:
-        found = [self.sounds[source.uri] for source in sources]
-        bad = next((each for each in found if isinstance(each, PromptError)), None)
-        whole = np.concatenate([each for each in found if not isinstance(each, PromptError)] or [np.zeros(0, np.int16)])
-        self.waiting += 1
-
-        def there() -> None:
-            self.waiting -= 1
-            done(bad or whole)
-
-        handle = self.stage.clock.call_at(self.stage.clock.monotonic() + self.delay, there)
-
-        def cancel() -> None:
-            self.waiting -= 1
-            handle.cancel()
-
-        return cancel
 
 
 class Room(Stage):
@@ -250,7 +221,7 @@ def test_nothing_is_left_of_a_call_that_ends_while_it_loads_or_plays(room: Room,
     room.run(0.3)
     ends = [name for name in room.events if name in ("PlayCanceled", "PlayFailed", "PlayCompleted")]
     assert len(ends) == 2 and room.events[-1] == "CallDisconnected"
-    assert room.shelf.waiting == 0
+    assert room.shelf.waiting == 0 and not party.live._prompts._playing
     assert room.empty()
 
 

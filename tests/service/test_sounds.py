@@ -133,9 +133,9 @@ async def test_a_mapped_host(files: Files) -> None:
 
 
 async def test_nobody_is_there(sounds: Sounds) -> None:
-    error = await failed(sounds, file("http://127.0.0.1:1/secret.wav?sig=secret"))
+    error = await failed(sounds, file("http://user:hidden@127.0.0.1:1/a.wav?sig=hidden"))
     assert error.outcome == "play_not_downloaded"
-    assert "127.0.0.1:1" in error.detail and "sig=secret" not in error.detail
+    assert "127.0.0.1:1" in error.detail and "hidden" not in error.detail
 
 
 async def test_a_file_that_does_not_come_in_time(files: Files) -> None:

@@ -11,6 +11,7 @@ import contextlib
 import email.utils
 import logging
 import math
+import re
 import socket
 import ssl
 import time
@@ -27,6 +28,7 @@ from offhook.service.targets import Targets
 
 _log = logging.getLogger(__name__)
 
+_USER = re.compile(r"(?<=://)[^/@]*@")
 _ANSWER_LIMIT = 64 * 1024
 _IDLE_APPS_KEPT = 32
 
@@ -344,8 +346,8 @@ def _row(post: Post, number: int, answer: Answer, ms: float, *, final: bool) -> 
 
 
 def shown(uri: str) -> str:
-    """A URL for a log line: without its query, where apps keep secrets."""
-    return uri.partition("?")[0]
+    """A URL for a log line: without query and user, where apps keep secrets."""
+    return _USER.sub("", uri.partition("?")[0])
 
 
 def tell(report: Report, row: DeliveryReport) -> None:

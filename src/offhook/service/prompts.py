@@ -73,7 +73,7 @@ class Prompts:
             self._loaded.pop(prompt_id),
             self._bridge.rate,
             loop=action.loop,
-            ended=lambda: self._after_tick(lambda: self._over(prompt_id, port)),
+            ended=partial(self._after_tick, partial(self._over, prompt_id)),
         )
         playing = _Playing(action.connection_id, port, self._bridge.add(port), action.to)
         self._playing[prompt_id] = playing
@@ -105,11 +105,7 @@ class Prompts:
         return False
 
     def close(self) -> None:
-        """The call is over."""
-        for cancel in self._loads.values():
-            cancel()
-        self._loads.clear()
-        self._loaded.clear()
+        """The call is over, and has dropped its prompts: let go of those that were not read to their end."""
         self._playing.clear()
 
     # inside -----------------------------------------------------------------------------------------------------
@@ -121,10 +117,8 @@ class Prompts:
     def _after_tick(self, act: Callable[[], None]) -> None:
         self._clock.call_at(self._clock.monotonic(), act)
 
-    def _over(self, prompt_id: str, port: PromptPort) -> None:
-        playing = self._playing.get(prompt_id)
-        if playing is None or playing.port is not port:
-            return
-        del self._playing[prompt_id]
-        self._bridge.remove(port)
-        self._owner.prompt_ended(playing.connection_id, prompt_id)
+    def _over(self, prompt_id: str) -> None:
+        playing = self._playing.pop(prompt_id, None)
+        if playing is not None:
+            self._bridge.remove(playing.port)
+            self._owner.prompt_ended(playing.connection_id, prompt_id)

@@ -130,7 +130,7 @@ class Sounds:
     def _begin(self, source: PlaySource, rate: int) -> asyncio.Task[Frame]:
         """The fetch of a file, or the one that is under way or was done a short time ago."""
         # Behind an id the query may change, for it often holds a signature that expires.
-        uri = source.uri if source.cache_id is None else shown(source.uri)
+        uri = source.uri if source.cache_id is None else source.uri.partition("?")[0]
         key = (source.cache_id or "", uri, rate)
         kept = self._kept.get(key)
         if kept is not None and (not kept.task.done() or self._clock() < kept.until):
@@ -175,6 +175,8 @@ class Sounds:
                 data = await self._fetch(uri)
         except TimeoutError:
             raise _not_downloaded(uri, f"was not there within {self._fetch_timeout:g} s") from None
+        except aiohttp.ServerDisconnectedError:
+            raise _not_downloaded(uri, "was not answered: the server closed the connection") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise _not_downloaded(uri, f"could not be fetched: {describe(error, True)}") from None
         return await asyncio.get_running_loop().run_in_executor(self._pool, decoded, data, uri, rate)
