@@ -8,6 +8,7 @@ OffhookError
 ├── CallError            the call cannot do this now; names a row of `wire.results` (raised by `calls`)
 ├── LegError             an endpoint cannot be reached or left; names a row of `wire.results`
 ├── StreamError          the app's socket failed; names a row of `wire.results`
+├── PromptError          what should be played cannot be; names a row of `wire.results` and the source at fault
 ├── DeliveryError        a callback or an Event Grid post could not be delivered
 └── ConfigError          a setting is wrong; the message is one line naming it (exit status 2)
 """
@@ -59,6 +60,14 @@ class LegError(OutcomeError):
 
 class StreamError(OutcomeError):
     """The app's stream could not be opened or kept."""
+
+
+class PromptError(OutcomeError):
+    """A play source cannot be had or used. `index` is its place in the request, None where none is at fault."""
+
+    def __init__(self, outcome: str, detail: str = "", index: int | None = None) -> None:
+        super().__init__(outcome, detail)
+        self.index = index
 
 
 class DeliveryError(OffhookError):

@@ -173,7 +173,7 @@ def shut_down(call: Call) -> None:
 
 def line(output: Output) -> str:
     if not isinstance(output, Notify):
-        named = [getattr(output, name, None) for name in ("leg_id", "connection_id", "outcome")]
+        named = [getattr(output, name, None) for name in ("leg_id", "connection_id", "prompt_id", "outcome")]
         return " ".join([type(output).__name__, *(value for value in named if value)])
     event = output.event
     words = [event.name]

@@ -50,6 +50,7 @@ def every_event() -> Iterator[CallEvent]:
         "sequence_number": 3,
         "participant": parse_raw_id(RAW_IDS[0]),
         "invitation_id": "45ab2481-1c1c-8005-be24-0ffb879b1132",
+        "failed_play_source_index": 1,
         "participants": tuple(CallParticipant(identifier=parse_raw_id(raw), is_on_hold=True) for raw in RAW_IDS),
         "media_streaming_update": MediaStreamingUpdate(
             media_streaming_status="mediaStreamingFailed", media_streaming_status_details="authenticationFailure"

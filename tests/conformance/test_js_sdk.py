@@ -20,6 +20,8 @@ import pytest_asyncio
 from tests.console_leg import Leg, Samples, caller, phone
 from tests.js_app import JsApp, JsError, Report, running_app
 from tests.live import CALLER, LiveNode, call, dev_node, until
+from tests.sound_files import TONE as TONE_FILE
+from tests.sound_files import sound_files
 
 from offhook.audio.tones import sine
 from offhook.audio.wav import read_wav
@@ -454,7 +456,6 @@ async def test_errors_are_typed(node: LiveNode, app: JsApp, number: str) -> None
             ("addParticipant", {**one, "invite": invite(CALLER)}, (409, "8519")),
             ("removeParticipant", {**one, "participant": {"phoneNumber": "+15550999999"}}, (404, "8522")),
             ("muteParticipant", {**one, "participant": {"phoneNumber": "+15550999999"}}, (404, "8522")),
-            ("playToAll", one, (501, "8520")),
             (
                 "connectCall",
                 {"locator": {"kind": "roomCallLocator", "id": "r"}, "callback": "http://x/"},
@@ -472,6 +473,28 @@ async def test_errors_are_typed(node: LiveNode, app: JsApp, number: str) -> None
         with pytest.raises(JsError) as over:
             await app.ask("listParticipants", **one)
         assert over.value.seen == ("RestError", 404, "8522")
+
+
+async def test_playing(node: LiveNode, app: JsApp, number: str) -> None:
+    """A file is heard sample by sample, to all and to one; a loop ends when it is canceled; words are not spoken."""
+    async with sound_files() as files, talking(node, app, number, {}) as (leg, connection):
+        one = {"connectionId": connection["callConnectionId"]}
+        sources = [{"kind": "fileSource", "url": files.url("/a.wav")}]
+        await app.ask("playToAll", **one, sources=sources, options={"operationContext": "all"})
+        assert (await app.event(connection, "PlayStarted"))["operationContext"] == "all"
+        assert (await app.event(connection, "PlayCompleted"))["resultInformation"]["subCode"] == 0
+        heard = await leg.heard_frames(leg.frames + 2)
+        start = int(np.flatnonzero(heard == TONE_FILE[1])[0]) - 1
+        assert np.array_equal(heard[start : start + len(TONE_FILE)], TONE_FILE)
+        targets = [{"phoneNumber": CALLER}]
+        await app.ask("play", **one, sources=sources, targets=targets, options={"loop": True})
+        await app.event(connection, "PlayStarted", 2)
+        await app.ask("cancelAllOperations", **one)
+        assert (await app.event(connection, "PlayCanceled"))["resultInformation"]["subCode"] == 8508
+        words = {"kind": "textSource", "text": "hello", "voiceName": "any"}
+        await app.ask("playToAll", **one, sources=[*sources, words])
+        failed = await app.event(connection, "PlayFailed")
+        assert (failed["failedPlaySourceIndex"], failed["resultInformation"]["subCode"]) == (1, 8565)
 
 
 async def test_a_created_call_that_nobody_answers(world: World) -> None:

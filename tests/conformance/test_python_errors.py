@@ -6,7 +6,6 @@ import uuid
 from typing import Any
 
 import pytest
-from azure.communication.callautomation import FileSource
 from azure.core.exceptions import (
     ClientAuthenticationError,
     HttpResponseError,
@@ -67,9 +66,9 @@ async def test_an_operation_that_is_not_built(node: LiveNode, app: TestApp, kind
         made = await client(client.client.answer_call, context, app.callback)
         connection = client.connection(made.call_connection_id)
         with pytest.raises(HttpResponseError) as refused:
-            await client(connection.play_media, FileSource("https://example.invalid/a.wav"))
+            await client(connection.start_transcription)
         assert figures(refused.value) == (501, "8520")
-        assert "Play" in str(refused.value)
+        assert "StartTranscription" in str(refused.value)
 
 
 @BOTH

@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 
+import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from tests.scenarios.shelf import Shelf
 from tests.scenarios.stage import CALLEE, CALLER, OTHER, Party, Stage
 
 from offhook.calls.call import Call
-from offhook.errors import CallError
+from offhook.errors import CallError, PromptError
 from offhook.wire.identifiers import Identifier
 from offhook.wire.models import StartMediaStreamingRequest, StopMediaStreamingRequest
 from offhook.wire.participants import (
@@ -20,6 +22,7 @@ from offhook.wire.participants import (
     MuteParticipantsRequest,
     RemoveParticipantRequest,
 )
+from offhook.wire.playing import PlayRequest, PlaySource
 
 TARGETS = st.sampled_from([CALLEE, OTHER, CALLER])
 
@@ -31,6 +34,8 @@ class AnyOrder(RuleBasedStateMachine):
         super().__init__()
         self.stage = Stage()
         self.stage.echo()
+        self.stage.node.sounds = self.shelf = Shelf(self.stage)
+        self.shelf.sounds.update(good=np.ones(2000, np.int16), bad=PromptError("play_bad_format", "no sound", 0))
         self.stage.phone(OTHER, answers=1.0)
         self.callers: list[Party] = []
         self.connections: list[str] = []
@@ -97,6 +102,26 @@ class AnyOrder(RuleBasedStateMachine):
         }
         self.attempt(lambda: node.ask(app, acts[way]))
 
+    @rule(
+        data=st.data(),
+        name=st.sampled_from(["good", "bad"]),
+        to=st.sampled_from([(), (CALLER,), (OTHER,)]),
+        loop=st.booleans(),
+        interrupt=st.booleans(),
+    )
+    def play(self, data: st.DataObject, name: str, to: tuple[Identifier, ...], loop: bool, interrupt: bool) -> None:
+        if self.connections:
+            sources = (PlaySource(kind="file", uri=name),)
+            request = PlayRequest(sources=sources, to=to, loop=loop, interrupt=interrupt)
+            connection = data.draw(st.sampled_from(self.connections))
+            self.attempt(lambda: self.stage.node.play(connection, request))
+
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        if self.connections:
+            connection = data.draw(st.sampled_from(self.connections))
+            self.attempt(lambda: self.stage.node.cancel_media(connection))
+
     @rule(data=st.data(), way=st.sampled_from(["leave", "1", "#"]))
     def caller_acts(self, data: st.DataObject, way: str) -> None:
         if self.callers:
@@ -148,7 +173,7 @@ class AnyOrder(RuleBasedStateMachine):
         for connection in self.connections:
             self.attempt(lambda connection=connection: self.stage.node.terminate(connection))  # type: ignore[misc]
         self.stage.clock.advance(31.0)
-        assert self.stage.empty()
+        assert self.stage.empty() and not self.shelf.waiting
         assert all(caller.end is not None for caller in self.callers)
         assert all(stream.closed_at is not None or not stream.port.connected for stream in self.stage.streams)
 

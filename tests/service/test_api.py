@@ -37,6 +37,7 @@ from offhook.wire.models import (
     StartMediaStreamingRequest,
     StopMediaStreamingRequest,
 )
+from offhook.wire.playing import PlayRequest
 from offhook.wire.signing import TokenIssuer, http_date, sign_hmac
 
 ROOT = Path(__file__).parents[1] / "fixtures/acs"
@@ -112,6 +113,12 @@ class FakeNode:
 
     def ask(self, connection_id: str, request: AskCall) -> None:
         self._ask("ask", connection_id, request)
+
+    def play(self, connection_id: str, request: PlayRequest) -> None:
+        self._ask("play", connection_id, request)
+
+    def cancel_media(self, connection_id: str) -> None:
+        self._ask("cancel_media", connection_id)
 
     def start_streaming(self, connection_id: str, request: StartMediaStreamingRequest) -> None:
         self._ask("start_streaming", connection_id, request)

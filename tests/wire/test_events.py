@@ -27,6 +27,10 @@ from offhook.wire.events import (
     MediaStreamingStarted,
     MediaStreamingStopped,
     ParticipantsUpdated,
+    PlayCanceled,
+    PlayCompleted,
+    PlayFailed,
+    PlayStarted,
     RemoveParticipantFailed,
     RemoveParticipantSucceeded,
     ResultInformation,
@@ -87,6 +91,17 @@ def rebuilt(name: str) -> CallEvent:
             **ids, operation_context=asked, result_information=done, participant=phone_number("+15551234567")
         )
         return told
+    plays: dict[str, tuple[type[Any], str, dict[str, int]]] = {
+        "play-completed.constructed.json": (PlayCompleted, "success", {}),
+        "play-canceled.constructed.json": (PlayCanceled, "play_canceled", {}),
+        "play-failed.constructed.json": (PlayFailed, "play_not_downloaded", {"failed_play_source_index": 0}),
+    }
+    if name in plays:
+        made, outcome, more = plays[name]
+        played: CallEvent = made(
+            **ids, operation_context="play1", result_information=result(outcome).information(), **more
+        )
+        return played
     streams: dict[str, tuple[type[Any], str, str | None]] = {
         "media-streaming-started.json": (MediaStreamingStarted, "stream_started", "startMediaStreamingContext"),
         "media-streaming-stopped.json": (MediaStreamingStopped, "stream_stopped", "stopMediaStreamingContext"),
@@ -110,6 +125,9 @@ def rebuilt(name: str) -> CallEvent:
         "call-disconnected.constructed.json",
         "create-call-failed.constructed.json",
         "participants-updated.constructed.json",
+        "play-completed.constructed.json",
+        "play-canceled.constructed.json",
+        "play-failed.constructed.json",
         "media-streaming-started.json",
         "media-streaming-stopped.json",
         "media-streaming-failed-8603.json",
@@ -135,6 +153,8 @@ def every_event() -> list[CallEvent]:
         CreateCallFailed(**ids, result_information=result("busy").information()),
         AnswerFailed(**ids, result_information=result("leg_failed").information("why")),
         ParticipantsUpdated(**ids, sequence_number=3, participants=()),
+        *(kind(**ids) for kind in (PlayStarted, PlayCompleted, PlayCanceled)),
+        PlayFailed(**ids, failed_play_source_index=1, result_information=result("play_bad_format").information()),
         *(
             kind(**ids, media_streaming_update=media_streaming_update(kind, failed))
             for kind in (MediaStreamingStarted, MediaStreamingStopped, MediaStreamingFailed)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from offhook.wire.events import CallEvent
 from offhook.wire.identifiers import Identifier
 from offhook.wire.models import MediaStreamingOptions
+from offhook.wire.playing import PlaySource
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,35 @@ class CloseStream:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadPrompt:
+    """Fetch and decode what will be played; the node reports `prompt_ready` or `prompt_failed`."""
+
+    connection_id: str
+    prompt_id: str
+    sources: tuple[PlaySource, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StartPrompt:
+    """Play a loaded prompt from the next tick on; the node reports `prompt_ended`.
+
+    `to`: raw ids of who hears it, None for everybody in the call.
+    """
+
+    connection_id: str
+    prompt_id: str
+    loop: bool
+    to: frozenset[str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class DropPrompt:
+    """Stop a prompt, loading or playing. It is gone for the call; nothing need be reported."""
+
+    prompt_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class LegJoined:
     """Put a leg on the bridge."""
 
@@ -116,6 +146,9 @@ Action = (
     | DialLeg
     | OpenStream
     | CloseStream
+    | LoadPrompt
+    | StartPrompt
+    | DropPrompt
     | LegJoined
     | LegLeft
     | MuteLeg

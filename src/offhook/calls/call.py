@@ -6,11 +6,12 @@ legs and streams that are gone are late facts, and change nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 from offhook.calls.connection import CallIds, Connection
 from offhook.calls.conversation import MAX_HOPS, RING_TIMEOUT, CallLeg, Conversation, shown_to
+from offhook.calls.playing import Plays
 from offhook.calls.subscription import Operation, Subscription
 from offhook.calls.transitions import announce, observe, perform
 from offhook.errors import CallError
@@ -22,6 +23,7 @@ from offhook.wire.participants import (
     MuteParticipantsRequest,
     RemoveParticipantRequest,
 )
+from offhook.wire.playing import PlayRequest
 
 
 class Call(Conversation):
@@ -136,6 +138,17 @@ class Call(Conversation):
         """Mute people; ParticipantsUpdated follows. CallError also `participant_not_found`."""
         perform(self, "mute_participants", self.connection(connection_id), request, now)
 
+    def play(self, connection_id: str, prompt_id: str, request: PlayRequest, now: float) -> None:
+        """Load the sources and play them when their turn has come.
+
+        CallError `call_not_found`, `call_not_established`, `participant_not_found`, `media_busy`, `media_state`.
+        """
+        perform(self, "play", self.connection(connection_id), prompt_id, request, now)
+
+    def cancel_media(self, connection_id: str, now: float) -> None:
+        """Cancel what this app plays, running and queued. CallError `call_not_found`, `call_not_established`."""
+        perform(self, "cancel_media", self.connection(connection_id), now)
+
     def start_streaming(
         self, connection_id: str, operation_context: str | None, callback_uri: str | None, now: float
     ) -> None:
@@ -199,6 +212,22 @@ class Call(Conversation):
         """The CloseStream of a stop is done."""
         self._stream_fact(connection_id, Subscription.closed)
 
+    # prompts report ---------------------------------------------------------------------------------------------
+
+    def prompt_ready(self, connection_id: str, prompt_id: str, now: float) -> None:
+        """Its sources are there."""
+        self._prompt_fact(connection_id, Plays.ready, prompt_id)
+
+    def prompt_failed(
+        self, connection_id: str, prompt_id: str, outcome: str, detail: str, index: int | None, now: float
+    ) -> None:
+        """It cannot be played; `index` is the source at fault."""
+        self._prompt_fact(connection_id, Plays.failed, prompt_id, outcome, detail, index)
+
+    def prompt_ended(self, connection_id: str, prompt_id: str, now: float) -> None:
+        """Its last sample has been heard."""
+        self._prompt_fact(connection_id, Plays.ended, prompt_id)
+
     # node and clock ---------------------------------------------------------------------------------------------
 
     def shut_down(self, now: float) -> None:
@@ -224,3 +253,8 @@ class Call(Conversation):
         connection = self.connections.get(connection_id)
         if connection is not None and connection.stream is not None:
             connection.tell_stream(fact(connection.stream, *args))
+
+    def _prompt_fact(self, connection_id: str, fact: Callable[..., None], *args: Any) -> None:
+        connection = self.connections.get(connection_id)
+        if connection is not None:
+            fact(connection.plays, *args)

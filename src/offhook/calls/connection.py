@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from offhook.calls.actions import CloseStream, Notify, OpenStream, Output
+from offhook.calls.playing import Plays
 from offhook.calls.subscription import Operation, StreamNews, Subscription
 from offhook.errors import CallError
 from offhook.wire.events import (
@@ -74,6 +75,7 @@ class Connection:
         self._sequence = 0
         self._held: list[Notify] = []
         self._outbox = outbox
+        self.plays = Plays(connection_id, outbox, self._tell, api_version)
 
     # life -------------------------------------------------------------------------------------------------------
 
@@ -106,7 +108,8 @@ class Connection:
         self._tell(event, row_of(outcome), detail, operation, **fields)
 
     def end(self, outcome: str, detail: str = "") -> None:
-        """The app's hold is over: its stream closes, and it is told why (§5.5, §5.8)."""
+        """The app's hold is over: its plays end, its stream closes, and it is told why (§5.5, §5.8)."""
+        self.stop_plays(outcome)
         if self.stream is not None and self.stream.abandon():
             self._outbox.append(CloseStream(self.connection_id))
         if not self.established:
@@ -114,6 +117,10 @@ class Connection:
             self._tell(failed, row_of(outcome), detail)
         if self.established or outcome in _ALSO_DISCONNECTED:
             self._tell(CallDisconnected, row_of(outcome), detail)
+
+    def stop_plays(self, outcome: str) -> None:
+        """Its plays end with the call, before the app is told of that: nothing follows CallDisconnected (§5.1)."""
+        self.plays.abandon("play_shut_down" if outcome == "service_stopping" else "play_canceled")
 
     # stream -----------------------------------------------------------------------------------------------------
 

@@ -172,6 +172,10 @@ class Conversation:
         """Legs on the bridge."""
         return [leg for leg in self.legs.values() if leg.joined]
 
+    def present(self) -> frozenset[str]:
+        """Raw ids of who is on the bridge."""
+        return frozenset(leg.identifier.raw_id for leg in self.joined())
+
     def dial(
         self,
         leg_id: str,
@@ -201,6 +205,8 @@ class Conversation:
         del self.legs[leg.leg_id]
         if leg.joined:
             self.outbox.append(LegLeft(leg.leg_id))
+            for connection in self.connections.values():
+                connection.plays.left(self.present())
 
     def release(self, leg: CallLeg, outcome: str) -> None:
         """End a leg from our side."""
@@ -230,6 +236,8 @@ class Conversation:
     def finish(self, outcome: str, detail: str = "") -> None:
         """Everything ends: legs, streams, apps, in this order."""
         self.state, self.deadline = "ended", None
+        for connection in self.connections.values():
+            connection.stop_plays(outcome)
         for leg in list(self.legs.values()):
             self.release(leg, outcome)
         for connection in list(self.connections.values()):

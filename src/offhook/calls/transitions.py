@@ -16,6 +16,7 @@ from offhook.calls.conversation import CallLeg, Conversation, State, far_end, kn
 from offhook.calls.subscription import Operation
 from offhook.errors import CallError
 from offhook.wire.identifiers import Identifier
+from offhook.wire.playing import PlayRequest
 
 Step = Callable[..., None]
 
@@ -99,6 +100,16 @@ def hang_up(call: Conversation, connection: Connection, now: float) -> None:
 def terminate(call: Conversation, connection: Connection, now: float) -> None:
     """The call ends for all (§3.2)."""
     call.finish("ended_by_app")
+
+
+def play(call: Conversation, connection: Connection, prompt_id: str, request: PlayRequest, now: float) -> None:
+    """Load it; it is heard when its turn has come (§3.9)."""
+    connection.plays.ask(prompt_id, request, call.present())
+
+
+def cancel_media(call: Conversation, connection: Connection, now: float) -> None:
+    """Everything that this app plays ends, running and queued (§3.9)."""
+    connection.plays.cancel()
 
 
 def start_streaming(call: Conversation, connection: Connection, operation: Operation, now: float) -> None:
@@ -258,6 +269,8 @@ REQUESTS: Final[Mapping[str, Mapping[State, Step | str]]] = {
     "cancel_add_participant": {**_NOT_YET, "connected": roster.cancel_add},
     "remove_participant": {**_NOT_YET, "connected": roster.remove},
     "mute_participants": {**_NOT_YET, "connected": roster.mute},
+    "play": {**_NOT_YET, "connected": play},
+    "cancel_media": {**_NOT_YET, "connected": cancel_media},
     "start_streaming": {**_NOT_YET, "connected": start_streaming},
     "stop_streaming": {**_NOT_YET, "connected": stop_streaming},
 }

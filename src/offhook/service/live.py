@@ -18,19 +18,24 @@ from offhook.calls.actions import (
     CallEnded,
     CloseStream,
     DialLeg,
+    DropPrompt,
     HangUpLeg,
     LegJoined,
     LegLeft,
+    LoadPrompt,
     MuteLeg,
     Notify,
     OpenStream,
     RejectLeg,
+    StartPrompt,
 )
 from offhook.calls.call import Call
-from offhook.errors import CallError, LegError
+from offhook.errors import CallError, LegError, PromptError
 from offhook.legs.leg import Answered, Dtmf, Ended, Leg, LegEnd, LegEvent, RateChanged, Refused, Ringing
 from offhook.legs.rtp import RtpPort
 from offhook.service.clock import Clock
+from offhook.service.prompts import Prompts
+from offhook.service.sounds import Loader
 from offhook.service.stream_port import Batch
 from offhook.service.streaming import MediaStream
 from offhook.service.trace import CallTrace, Traces
@@ -60,6 +65,7 @@ class CallHost(Protocol):
     clock: Clock
     lanes: Lanes
     batch: Batch
+    sounds: Loader
     traces: Traces
 
     def announce(self, live: LiveCall, action: AnnounceCall) -> None:
@@ -102,6 +108,7 @@ class LiveCall:
         self.bridge = Bridge(rate, self._port_failed)
         self.tick = self.bridge.tick
         self._host = host
+        self._prompts = Prompts(self.bridge, host.clock, self)
         self._ports: dict[str, Port] = {}
         self._seats: dict[str, Member] = {}
         self._names: dict[str, Identifier] = {}
@@ -216,6 +223,24 @@ class LiveCall:
         """See `StreamOwner`."""
         self.note("stream", name, **detail)
 
+    # prompt owner -----------------------------------------------------------------------------------------------
+
+    def prompt_ready(self, connection_id: str, prompt_id: str) -> None:
+        """See `PromptOwner`."""
+        self.call.prompt_ready(connection_id, prompt_id, self._host.clock.monotonic())
+        self.settle()
+
+    def prompt_failed(self, connection_id: str, prompt_id: str, error: PromptError) -> None:
+        """See `PromptOwner`."""
+        now = self._host.clock.monotonic()
+        self.call.prompt_failed(connection_id, prompt_id, error.outcome, error.detail, error.index, now)
+        self.settle()
+
+    def prompt_ended(self, connection_id: str, prompt_id: str) -> None:
+        """See `PromptOwner`."""
+        self.call.prompt_ended(connection_id, prompt_id, self._host.clock.monotonic())
+        self.settle()
+
     # actions ----------------------------------------------------------------------------------------------------
 
     def _perform(self, action: object) -> None:
@@ -240,6 +265,12 @@ class LiveCall:
                 stream.open()
             case CloseStream(connection_id):
                 self._close_stream(connection_id)
+            case LoadPrompt():
+                self._prompts.load(action, host.sounds)
+            case StartPrompt():
+                self._prompts.start(action)
+            case DropPrompt():
+                self._prompts.drop(action)
             case LegJoined(leg_id):
                 self._join(leg_id)
             case LegLeft(leg_id):
@@ -280,6 +311,7 @@ class LiveCall:
         self._seats[leg_id] = self.bridge.add(port, self._names[leg_id].raw_id)
         if (known := self.call.legs.get(leg_id)) is not None and known.muted:
             self._mute(leg_id)  # it takes its seat anew, with another codec
+        self._prompts.reseat()
         self._host.bridged(self)
 
     def _mute(self, leg_id: str) -> None:
@@ -359,6 +391,7 @@ class LiveCall:
         for stream in list(self.streams.values()):
             self._unseat(stream)
             stream.close()
+        self._prompts.close()
         self.trace.ended = True
         self.note("call", "ended")
         self.bridge.close()
@@ -401,5 +434,6 @@ class LiveCall:
 
     def _port_failed(self, port: Port, error: Exception) -> None:
         """A port raised inside a tick: it is off the bridge; say so, and keep the call."""
+        self._prompts.failed(port, error)
         log.error("a port of call %s failed and was taken off", self.call.call_id, exc_info=error)
         self.note("media", "port failed", port=type(port).__name__, reason=f"{type(error).__name__}: {error}")

@@ -21,6 +21,7 @@ from offhook.service.directory import LocalDirectory
 from offhook.service.eventgrid import IncomingPost
 from offhook.service.live import LiveCall
 from offhook.service.participants import AskCall
+from offhook.service.sounds import Loader, Sounds
 from offhook.service.stream_port import Batch, StreamPort
 from offhook.service.streaming import MediaStream
 from offhook.service.trace import CallTrace, Traces
@@ -37,6 +38,7 @@ from offhook.wire.models import (
     StartMediaStreamingRequest,
     StopMediaStreamingRequest,
 )
+from offhook.wire.playing import PlayRequest
 from offhook.wire.signing import open_context, seal_context
 from offhook.wire.streaming import timestamp
 
@@ -134,6 +136,8 @@ class Node:
         self.find_phone: Callable[[str], Phone | None] = lambda raw_id: None
         self.announces: Callable[[str], bool] = lambda raw_id: False
         """Whether a call that is redirected to an identifier is announced to apps, and nobody is rung."""
+        self.sounds: Loader = Sounds()
+        """Where prompts come from."""
         self.networks: list[MediaNetwork] = []
         """Where legs' audio comes and goes, beside the legs of this process."""
         self.calls: dict[str, LiveCall] = {}
@@ -465,6 +469,18 @@ class Node:
         """Give a request to the call of a connection, and carry out what follows from it."""
         live = self._find(connection_id)
         request(live.call, self.clock.monotonic())
+        live.settle()
+
+    def play(self, connection_id: str, request: PlayRequest) -> None:
+        """Play sounds into the call."""
+        live = self._find(connection_id)
+        live.call.play(connection_id, self.mint(), request, self.clock.monotonic())
+        live.settle()
+
+    def cancel_media(self, connection_id: str) -> None:
+        """Cancel what the app plays."""
+        live = self._find(connection_id)
+        live.call.cancel_media(connection_id, self.clock.monotonic())
         live.settle()
 
     def start_streaming(self, connection_id: str, request: StartMediaStreamingRequest) -> None:

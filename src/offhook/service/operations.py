@@ -32,6 +32,7 @@ from offhook.wire.participants import (
     MuteParticipantsRequest,
     RemoveParticipantRequest,
 )
+from offhook.wire.playing import PlayRequest
 
 R = TypeVar("R", bound=Request)
 
@@ -48,6 +49,8 @@ class CallControl(Protocol):
     def terminate(self, connection_id: str) -> None: ...
     def participants(self, connection_id: str) -> list[CallParticipant]: ...
     def participant(self, connection_id: str, raw_id: str) -> CallParticipant: ...
+    def play(self, connection_id: str, request: PlayRequest) -> None: ...
+    def cancel_media(self, connection_id: str) -> None: ...
     def start_streaming(self, connection_id: str, request: StartMediaStreamingRequest) -> None: ...
     def stop_streaming(self, connection_id: str, request: StopMediaStreamingRequest) -> None: ...
     def mint(self) -> str:
@@ -152,10 +155,12 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
               CancelAddParticipantRequest, _with(CancelAddParticipantRequest, participants.cancel_add)),
     Operation("Participants", "MoveParticipants", "POST", _P + ":moveHere", 202, True,
               "MoveParticipantSucceeded, MoveParticipantFailed"),
-    Operation("Media", "Play", "POST", _I + ":play", 202,
-              events="PlayStarted; PlayCompleted, PlayFailed, PlayCanceled"),
+    Operation(
+        "Media", "Play", "POST", _I + ":play", 202, False, "PlayStarted; PlayCompleted, PlayFailed, PlayCanceled",
+        PlayRequest, _with(PlayRequest, lambda c, asked, body: c.play(asked.connection, body)),
+    ),
     Operation("Media", "CancelAllMediaOperations", "POST", _I + ":cancelAllMediaOperations", 202,
-              events="PlayCanceled, RecognizeCanceled"),
+              events="PlayCanceled, RecognizeCanceled", run=lambda c, asked: c.cancel_media(asked.connection)),
     Operation("Media", "Recognize", "POST", _I + ":recognize", 202,
               events="RecognizeCompleted, RecognizeFailed, RecognizeCanceled"),
     Operation("Media", "StartContinuousDtmfRecognition", "POST", _I + ":startContinuousDtmfRecognition", 200,

@@ -11,6 +11,7 @@ import contextlib
 import email.utils
 import logging
 import math
+import re
 import socket
 import ssl
 import time
@@ -27,6 +28,7 @@ from offhook.service.targets import Targets
 
 _log = logging.getLogger(__name__)
 
+_USER = re.compile(r"(?<=://)[^/@]*@")
 _ANSWER_LIMIT = 64 * 1024
 _IDLE_APPS_KEPT = 32
 
@@ -248,7 +250,7 @@ class Poster:
         try:
             headers = {**self.origins.headers(post.uri), **post.headers(), "Connection": "close"}
             kind = headers.pop("Content-Type", "application/json")
-            url = _request_url(self.origins.dial(post.uri))
+            url = request_url(self.origins.dial(post.uri))
             attempt.limit = asyncio.timeout(self.times.send)
             async with (
                 attempt.limit,
@@ -344,8 +346,8 @@ def _row(post: Post, number: int, answer: Answer, ms: float, *, final: bool) -> 
 
 
 def shown(uri: str) -> str:
-    """A URL for a log line: without its query, where apps keep secrets."""
-    return uri.partition("?")[0]
+    """A URL for a log line: without query and user, where apps keep secrets."""
+    return _USER.sub("", uri.partition("?")[0])
 
 
 def tell(report: Report, row: DeliveryReport) -> None:
@@ -355,7 +357,7 @@ def tell(report: Report, row: DeliveryReport) -> None:
         _log.exception("the report of a delivery failed")
 
 
-def _request_url(url: str) -> URL:
+def request_url(url: str) -> URL:
     """The URL with path and query untouched; only what cannot stand in a request line is escaped."""
     if not url.isascii() and not (URL(url).raw_host or "").isascii():
         return URL(url)

@@ -36,6 +36,7 @@ from offhook.service.origins import Origins, origin_of
 from offhook.service.phones import Phones
 from offhook.service.posting import DeliveryReport, Poster
 from offhook.service.routing import is_name
+from offhook.service.sounds import Sounds
 from offhook.service.stream_port import StreamPort
 from offhook.service.streaming import MediaStream
 from offhook.wire.events import grid_time, subscription_validation
@@ -67,6 +68,7 @@ class LiveNode:
             NODE_NUMBER, hashlib.sha256(b"context" + self.state.token_key_pem).digest(), self.state.resource_id
         )
         self.node = Node(self.clock, identity, self, tell=tell, restart_ms=plan.restart_ms, most_calls=plan.most_calls)
+        self._sounds = self.node.sounds = Sounds(self._tls, self._origins, plan.targets)
         self._issuer = TokenIssuer(self.state.token_key, plan.issuer, self.state.resource_id, self.state.token_key_id)
         self._poster = Poster(self._tls, self._origins, targets=plan.targets)
         self._delivery = Delivery(self._poster, self._callback_token, self._report)
@@ -134,6 +136,7 @@ class LiveNode:
             await self._subscriptions.close()
         legs = asyncio.create_task(self.console.close())
         phones = asyncio.create_task(self._phones.close()) if self._phones is not None else None
+        await self._sounds.close()
         await self._delivery.close(STOP_TIMEOUT)
         await self._poster.close()
         await asyncio.gather(*(stream.closed() for stream in streams), return_exceptions=True)

@@ -1,7 +1,7 @@
 """Whom the node may connect to: an app must not make it reach what only the node can reach (SSRF).
 
 The address that is really dialled is what counts, not the name: names may mean another address a moment later. No
-redirect is ever followed, so there is no second address to look at.
+redirect is followed but that of a sound to play, and each is dialled under the same rule.
 """
 
 from __future__ import annotations

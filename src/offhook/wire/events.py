@@ -17,9 +17,9 @@ __all__ = [
     "EVENT_TYPES", "AddParticipantFailed", "AddParticipantSucceeded", "AnswerFailed", "CallConnected",
     "CallDisconnected", "CallEvent", "CallParticipant", "CancelAddParticipantFailed", "CancelAddParticipantSucceeded",
     "CreateCallFailed", "MediaStreamingFailed", "MediaStreamingStarted", "MediaStreamingStopped",
-    "MediaStreamingUpdate", "ParticipantsUpdated", "RemoveParticipantFailed", "RemoveParticipantSucceeded",
-    "ResultInformation", "TranscriptionFailed", "TranscriptionUpdate",
-    "encode_callback", "event_time", "grid_time", "incoming_call", "media_streaming_update",
+    "MediaStreamingUpdate", "ParticipantsUpdated", "PlayCanceled", "PlayCompleted", "PlayFailed", "PlayStarted",
+    "RemoveParticipantFailed", "RemoveParticipantSucceeded", "ResultInformation", "TranscriptionFailed",
+    "TranscriptionUpdate", "encode_callback", "event_time", "grid_time", "incoming_call", "media_streaming_update",
     "subscription_validation",
 ]  # fmt: skip
 
@@ -123,6 +123,24 @@ class CancelAddParticipantFailed(_InvitationEvent, frozen=True, kw_only=True):
     """There was no such invitation, or it was decided already."""
 
 
+class PlayStarted(CallEvent, frozen=True, kw_only=True):
+    """The first sample of a play is heard with the next tick. SDKs know it since 2024-06-15-preview."""
+
+
+class PlayCompleted(CallEvent, frozen=True, kw_only=True):
+    """All sources of a play were heard to their end."""
+
+
+class PlayFailed(CallEvent, frozen=True, kw_only=True):
+    """A source cannot be had or used. The index is its place in the request; left out where none is at fault."""
+
+    failed_play_source_index: int | None = None
+
+
+class PlayCanceled(CallEvent, frozen=True, kw_only=True):
+    """A play was cut, or taken out of the queue, before its end."""
+
+
 class _StreamingEvent(CallEvent, frozen=True, kw_only=True):
     media_streaming_update: MediaStreamingUpdate
 
@@ -153,6 +171,10 @@ EVENT_TYPES: Final[dict[str, type[CallEvent]]] = {
         CreateCallFailed,
         AnswerFailed,
         ParticipantsUpdated,
+        PlayStarted,
+        PlayCompleted,
+        PlayFailed,
+        PlayCanceled,
         MediaStreamingStarted,
         MediaStreamingStopped,
         MediaStreamingFailed,

@@ -63,6 +63,8 @@ _REQUESTS: Final[tuple[tuple[str, int, int, int, str, str], ...]] = (
     ("call_not_established", 400, 400, 8501, "The call is not established yet, or is just over.", "§3.7"),
     ("call_terminated", 400, 400, 8528, "The call is over.", "§3.7"),
     ("media_state", 400, 400, 8500, "The state of the media does not allow this.", "§3.7"),
+    ("media_busy", 412, 412, 8583, "Another media action on the same participants runs; interrupt it, or wait for its"
+     " end.", "§3.9"),
     ("context_expired", 400, 400, 8587, "The incoming call rang too long; its context expired.", "§3.7 names"),
     ("conflict", 409, 409, 8519, "Another action on the same resource came first.", "§3.7, §9 row 14"),
     ("context_spent", 409, 409, 8519, "The incoming call was already answered, redirected or rejected.", "§9 row 14"),
@@ -113,6 +115,18 @@ _STREAMS: Final[tuple[tuple[str, int, int, str, str, str], ...]] = (
      "§5.8, ours"),
 )  # fmt: skip
 
+# Plays: PlayCompleted is `success`.
+_PLAYS: Final[tuple[tuple[str, int, int, str, str], ...]] = (
+    ("play_canceled", 400, 8508, "Action failed, the operation was cancelled.", "§5.8"),
+    ("play_bad_format", 400, 8535, "Action failed, file format is invalid.", "§5.8"),
+    ("play_not_downloaded", 400, 8536, "Action failed, file could not be downloaded.", "§5.8"),
+    ("play_not_spoken", 400, 8565, "Action failed, text and SSML cannot be spoken: no speech provider is set up; play"
+     " a WAV file instead.", "§5.8 (codes), ours (text)"),
+    ("play_source_empty", 400, 8582, "Action failed, the text or SSML of the play source is empty.", "§5.8"),
+    ("play_shut_down", 500, 8572, "Action failed due to play service shutdown.", "§5.8"),
+    ("play_failed", 500, 9999, "Action failed, unknown internal server error.", "§5.8"),
+)  # fmt: skip
+
 
 def _table() -> dict[str, Result]:
     rows = [
@@ -121,7 +135,7 @@ def _table() -> dict[str, Result]:
     ]
     rows += [
         Result(name=name, http=200, code=code, sub_code=sub, message=text, source=source)
-        for name, code, sub, text, source in _ENDS
+        for name, code, sub, text, source in (*_ENDS, *_PLAYS)
     ]
     rows += [
         Result(name=name, http=200, code=code, sub_code=sub, message=text, source=source, details=details)

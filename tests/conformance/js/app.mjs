@@ -78,7 +78,9 @@ const ACTIONS = {
   hangUp: (a) => call(a).hangUp(a.forEveryone),
   startMediaStreaming: (a) => media(a).startMediaStreaming(a.options),
   stopMediaStreaming: (a) => media(a).stopMediaStreaming(a.options),
-  playToAll: (a) => media(a).playToAll([{ kind: "textSource", text: "hello", voiceName: "any" }]),
+  playToAll: (a) => media(a).playToAll(a.sources, a.options),
+  play: (a) => media(a).play(a.sources, a.targets, a.options),
+  cancelAllOperations: (a) => media(a).cancelAllOperations(),
   speak: (a) => streams.speak(a.connectionId, a.pieces),
   stopAudio: (a) => streams.stop(a.connectionId),
 };

@@ -1,0 +1,40 @@
+"""Sounds for prompts on a manual clock, without a file or a network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from tests.scenarios.stage import Stage
+
+from offhook.errors import PromptError
+from offhook.service.sounds import Loaded
+from offhook.wire.playing import PlaySource
+
+
+class Shelf:
+    """Sounds by URL, there `delay` seconds after they are asked for; a PromptError is a source that cannot be used."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.sounds: dict[str, Loaded] = {}
+        self.delay = 0.1
+        self.waiting = 0
+
+    def load(self, sources: tuple[PlaySource, ...], rate: int, done: Callable[[Loaded], None]) -> Callable[[], None]:
+        found = [self.sounds[source.uri] for source in sources]
+        bad = next((each for each in found if isinstance(each, PromptError)), None)
+        whole = np.concatenate([each for each in found if not isinstance(each, PromptError)] or [np.zeros(0, np.int16)])
+        self.waiting += 1
+
+        def there() -> None:
+            self.waiting -= 1
+            done(bad or whole)
+
+        handle = self.stage.clock.call_at(self.stage.clock.monotonic() + self.delay, there)
+
+        def cancel() -> None:
+            self.waiting -= 1
+            handle.cancel()
+
+        return cancel
