@@ -8,6 +8,7 @@ import contextlib
 import gc
 import hashlib
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from offhook import __version__
 from offhook.calls.actions import OpenStream
 from offhook.errors import ConfigError
 from offhook.service.api import Api
+from offhook.service.bearer import BearerCheck, KeyPages
 from offhook.service.certificates import State, client_context, server_context
 from offhook.service.clock import SystemClock
 from offhook.service.config import NodePlan, Planned, Settings
@@ -35,9 +37,11 @@ from offhook.service.node import Node, NodeIdentity
 from offhook.service.origins import Origins, origin_of
 from offhook.service.phones import Phones
 from offhook.service.posting import DeliveryReport, Poster
+from offhook.service.revocations import Revocations
 from offhook.service.routing import is_name
 from offhook.service.stream_port import StreamPort
 from offhook.service.streaming import MediaStream
+from offhook.service.users import Users
 from offhook.wire.events import grid_time, subscription_validation
 from offhook.wire.signing import TokenIssuer
 
@@ -72,7 +76,17 @@ class LiveNode:
         self._delivery = Delivery(self._poster, self._callback_token, self._report)
         self._subscriptions: Subscriptions | None = None
         self.port = 0
-        self.api = Api(self.node, self._keys, self.clock.wall, self._issuer, lambda request: self.endpoint)
+        revocations = Revocations(self.state.path / "revoked-tokens", self.clock.wall())
+        self.users = Users(self.state.resource_id, self._issuer, revocations, self.clock.wall, os.urandom)
+        self.api = Api(
+            self.node,
+            self._keys,
+            self.clock.wall,
+            self._issuer,
+            lambda request: self.endpoint,
+            bearer=None if plan.tokens is None else BearerCheck(plan.tokens, KeyPages(plan.targets, self._tls)),
+            users=self.users,
+        )
         self.console = Console(self.node, self._keys, self.describe, lambda: (urlsplit(self.endpoint).netloc,))
         self._runner: web.AppRunner | None = None
         self._listener: Listener | None = None
