@@ -23,6 +23,7 @@ from offhook import __version__
 from offhook.calls.actions import OpenStream
 from offhook.errors import ConfigError
 from offhook.service.api import Api
+from offhook.service.app_phones import AppPhones
 from offhook.service.bearer import BearerCheck, KeyPages
 from offhook.service.certificates import State, client_context, server_context
 from offhook.service.clock import SystemClock
@@ -127,6 +128,7 @@ class LiveNode:
             report=self._report,
             changed=self._subscription_changed,
         )
+        self.node.find_app = AppPhones(self.node, self._watched).find
         if self._phones is not None:
             await self._phones.start((server_context(self.state, self.plan.tls), self._tls))
         self._subscriptions.start()  # it tells of itself: nothing may be told before everything is ready
@@ -256,6 +258,11 @@ class LiveNode:
         named = {phones.identities.identify(name).raw_id: name for name in names}
         rule = phones.table.number_of(named.get(callee, callee.removeprefix("4:")))
         return () if rule is None else rule.webhooks
+
+    def _watched(self, callee: str, caller: str) -> bool:
+        """Whether an app hears of calls between two raw ids."""
+        subscriptions = self._subscriptions
+        return subscriptions is not None and subscriptions.wants(callee, caller, self._webhooks(callee))
 
     def _keys(self) -> tuple[bytes, ...]:
         return self._raw_keys
