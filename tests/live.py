@@ -138,13 +138,14 @@ async def rest(
     key: str | None = None,
     headers: dict[str, str] | None = None,
     signed_at: float | None = None,
+    api_version: str = API_VERSION,
 ) -> tuple[int, Any]:
     """One signed request, by hand: `path` without its query; a body that is not bytes goes out as JSON.
 
     Gives back the status and the decoded JSON, None for an empty answer.
     """
     data = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
-    target = f"{path}?api-version={API_VERSION}"
+    target = f"{path}?api-version={api_version}"
     date = http_date(time.time() if signed_at is None else signed_at)
     signed = sign_hmac(method, target, urlsplit(node.http).netloc, date, data, base64.b64decode(key or node.key))
     async with (

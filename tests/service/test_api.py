@@ -363,9 +363,10 @@ async def test_the_name_of_the_endpoint_may_be_signed(bench: Bench) -> None:
     assert (await bench.send("DELETE", target, b"", headers, sign=False)).status == 204
 
 
-async def test_bearer_tokens_are_said_not_to_be_built(bench: Bench) -> None:
+async def test_bearer_tokens_without_an_issuer_name_the_setting(bench: Bench) -> None:
     response = await bench.send("POST", CONNECTIONS + VERSION, CREATE, {"Authorization": "Bearer a.b.c"}, sign=False)
-    assert "not built yet" in await error_in(response, 401, "7501")
+    assert "jwks_url in [tokens]" in await error_in(response, 401, "7501")
+    assert bench.node.asked == []
 
 
 async def test_paths_and_methods(bench: Bench) -> None:

@@ -10,6 +10,7 @@ from tests.service.config_text import HEAD, KEY, OTHER_KEY, SIP, written
 
 from offhook.assets import example_config
 from offhook.errors import ConfigError
+from offhook.service.bearer import TokenRule
 from offhook.service.certificates import State
 from offhook.service.serve_config import check, read
 
@@ -71,6 +72,46 @@ def test_what_is_wrong_is_named_with_its_place_and_its_fix(tmp_path: Path, text:
     for word in [str(path), *words]:
         assert word in line
     assert KEY not in line
+
+
+def test_bearer_tokens(tmp_path: Path) -> None:
+    tokens = '[tokens]\nissuer = "https://login/t/v2.0"\njwks_url = "https://login/keys"\n'
+    config, problems = check(written(tmp_path, HEAD + tokens), {})
+    assert config is not None and config.plan().tokens == TokenRule("https://login/t/v2.0", "https://login/keys")
+    (hint,) = problems
+    assert hint.where == "[tokens] clients" and not hint.fatal
+    config, problems = check(written(tmp_path, HEAD + tokens + 'audience = "api://x"\nclients = ["a"]\n'), {})
+    assert config is not None and not problems
+    rule = config.plan().tokens
+    assert rule is not None and (rule.audiences, rule.clients) == (("api://x", "api://x/"), ("a",))
+    assert read(written(tmp_path, HEAD), {}).plan().tokens is None
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('jwks_url = "https://x"\n', ["[tokens]", "'issuer' is missing"]),
+        ('issuer = "i"\n', ["[tokens]", "'jwks_url' is missing"]),
+        ('issuer = ""\njwks_url = "https://x"\nclients = ["a"]\n', ["[tokens] issuer", "iss"]),
+        ('issuer = "i"\njwks_url = "keys"\nclients = ["a"]\n', ["[tokens] jwks_url", "https://"]),
+        ('issuer = "i"\njwks_url = "http://x/keys"\nclients = ["a"]\n', ["[tokens] jwks_url", "https://"]),
+        ('issuer = "i"\njwks_url = "https://x"\naudience = " "\nclients = ["a"]\n', ["[tokens] audience", "aud"]),
+        ('issuer = "i"\njwks_url = "https://x"\nclients = ["a", ""]\n', ["[tokens] clients 2", "empty"]),
+        ('issuer = "i"\njwks_url = "https://x"\naudiance = "y"\n', ["[tokens]", "'audience'"]),
+    ],
+)
+def test_mistakes_about_bearer_tokens(tmp_path: Path, text: str, words: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(written(tmp_path, f"{HEAD}[tokens]\n{text}"), {})
+    (line,) = str(caught.value).splitlines()
+    for word in words:
+        assert word in line
+
+
+def test_a_key_page_that_may_not_be_read_is_hinted_at(tmp_path: Path) -> None:
+    tokens = '[tokens]\nissuer = "i"\njwks_url = "http://127.0.0.1/keys"\nclients = ["a"]\n'
+    _, (hint,) = check(written(tmp_path, HEAD + tokens), {})
+    assert hint.where == "[tokens] jwks_url" and "allow_targets" in hint.fix and not hint.fatal
 
 
 def test_a_filter_for_everybody_is_not_narrowed_by_what_stands_beside_it(tmp_path: Path) -> None:

@@ -21,8 +21,11 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from offhook.errors import CallError, OutcomeError, SignatureError, WireError
+from offhook.service.bearer import HOW, BearerCheck
 from offhook.service.operations import Asked, CallControl, Operation, find
+from offhook.service.users import Users
 from offhook.wire.fields import WireStruct
+from offhook.wire.identities import IDENTITY_VERSIONS
 from offhook.wire.models import API_VERSIONS, CallConnectionProperties, encode, error_of
 from offhook.wire.results import Result, result
 from offhook.wire.signing import TokenIssuer, verify_hmac
@@ -103,13 +106,21 @@ class Api:
         clock: Callable[[], float],
         issuer: TokenIssuer | None,
         endpoint: Callable[[web.Request], str],
+        *,
+        bearer: BearerCheck | None = None,
+        users: Users | None = None,
     ) -> None:
-        """`keys`: access keys valid now. `clock`: Unix seconds. `endpoint`: our base URL as the asker reaches it."""
+        """`keys`: access keys valid now. `clock`: Unix seconds. `endpoint`: our base URL as the asker reaches it.
+
+        `bearer` None: no bearer token is taken. `users` None: the paths of identities are not known.
+        """
         self._control = control
         self._keys = keys
         self._clock = clock
         self._issuer = issuer
         self._endpoint = endpoint
+        self._bearer = bearer
+        self._users = users
         self._repeats = _Repeats(clock)
 
     def routes(self) -> list[web.RouteDef]:
@@ -117,7 +128,7 @@ class Api:
         return [
             web.get("/calling/keys", self._show_keys),
             web.get("/calling/.well-known/acsopenidconfiguration", self._show_openid),
-            web.route("*", "/{path:.*}", self.handle),
+            web.route("*", "/{path:(?s:.*)}", self.handle),
         ]
 
     async def _show_keys(self, request: web.Request) -> web.Response:
@@ -137,6 +148,8 @@ class Api:
         target = _origin_form(request.raw_path)
         try:
             body = await self._body(request)
+            self._known(target)
+            await self._authorise(request, target, body)
             reply = self._reply(request, target, body)
         except _Refused as refused:
             reply = _refusal(refused.row, refused.detail, refused.headers)
@@ -166,19 +179,20 @@ class Api:
         return bytes(chunks)
 
     def _reply(self, request: web.Request, target: str, body: bytes) -> _Reply:
-        """Everything after the body has arrived. Never waits, so two requests with one id cannot overlap."""
+        """Everything after the app is known. Never waits, so two requests with one id cannot overlap."""
         path, _, query = target.partition("?")
-        if not path.startswith("/calling/"):
-            raise _Refused("path_not_found", f"{path} is not a path of this API.")
-        self._authorise(request, target, body)
-        operation, ids, methods = find(request.method, path)
+        users = None if path.startswith(_CALLING) else self._users
+        operation, ids, methods = (
+            find(request.method, path) if users is None else find(request.method, path, users.paths)
+        )
         if operation is None:
             if methods:
                 allow = ", ".join(methods)
                 raise _Refused("method_not_allowed", f"It takes {allow}.", {"Allow": allow})
             raise _Refused("path_not_found", f"{path} is not a path of this API.")
         try:
-            asked = Asked(ids, _api_version(query), body, _page(query), self._endpoint(request))
+            versions = API_VERSIONS if users is None else IDENTITY_VERSIONS
+            asked = Asked(ids, _api_version(query, versions), body, _page(query), self._endpoint(request))
             reply = self._perform(operation, asked, path, request.headers.get(_REPEAT_ID))
         except _Refused as refused:
             reply = _refusal(refused.row, refused.detail, refused.headers)
@@ -189,11 +203,21 @@ class Api:
         self._note(operation, reply.connection or ids.get("callConnectionId"), reply)
         return reply
 
-    def _authorise(self, request: web.Request, target: str, body: bytes) -> None:
-        if request.headers.get("Authorization", "").lower().startswith("bearer "):
-            raise _Refused(
-                "invalid_token", "Bearer tokens are not built yet; use the connection string with the access key."
-            )
+    def _known(self, target: str) -> None:
+        """Refuse a path that is of no API of ours."""
+        path = target.partition("?")[0]
+        if not path.startswith(_CALLING if self._users is None else (_CALLING, *_IDENTITIES)):
+            raise _Refused("path_not_found", f"{path} is not a path of this API.")
+
+    async def _authorise(self, request: web.Request, target: str, body: bytes) -> None:
+        authorization = request.headers.get("Authorization", "")
+        if authorization.lower().startswith("bearer "):
+            if self._bearer is None:
+                raise _Refused("invalid_token", f"This service takes no bearer tokens: {HOW}.")
+            try:
+                return await self._bearer.check(authorization, self._clock())
+            except OutcomeError as error:
+                raise _Refused(error.outcome, error.detail, {"WWW-Authenticate": "Bearer"}) from None
         headers = {name.lower(): value for name, value in request.headers.items()}
         reason = "No access key is set."
         for key in self._keys():
@@ -250,6 +274,8 @@ class Api:
 
 
 _JSON: Final = "application/json"
+_CALLING: Final = "/calling/"
+_IDENTITIES: Final = ("/identities", "/teamsUser/")
 
 
 def _origin_form(raw: str) -> str:
@@ -260,12 +286,12 @@ def _origin_form(raw: str) -> str:
     return f"/{rest.partition('/')[2]}" if separator and scheme.lower() in ("http", "https") else raw
 
 
-def _api_version(query: str) -> str:
-    known = ", ".join(API_VERSIONS)
+def _api_version(query: str, versions: Sequence[str]) -> str:
+    known = ", ".join(versions)
     asked = dict(parse_qsl(query, keep_blank_values=True)).get("api-version")
     if not asked:
         raise _Refused("unsupported_version", f"Add ?api-version= with one of {known}.")
-    for version in API_VERSIONS:
+    for version in versions:
         if version == asked.lower():
             return version
     raise _Refused("unsupported_version", f"{asked[:40]!a} is none of {known}.")

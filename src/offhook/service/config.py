@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
+from offhook.service.bearer import TokenRule
 from offhook.service.eventgrid import Watcher
 from offhook.service.routing import SipPlan
 from offhook.service.targets import Targets
@@ -42,6 +43,8 @@ class NodePlan:
     """Calls at once; 0: as many as the clock has room for."""
     targets: Targets = field(default_factory=lambda: Targets(private=True))
     sip: SipPlan | None = None
+    tokens: TokenRule | None = None
+    """Whose bearer tokens open the REST interface, beside the access keys."""
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -36,7 +36,10 @@ class Nearest:
 def together(file: File, plan: NodePlan) -> Iterator[Problem]:
     """Everything that is wrong between one key and another."""
     yield from _given_twice(file)
-    yield from _unreachable_webhooks(file, plan.targets)
+    yield from _unreachable(file, plan.targets)
+    if plan.tokens is not None and not plan.tokens.clients:
+        what = "is empty: every token of this issuer and audience opens the node"
+        yield Problem("[tokens] clients", what, "name the applications that may (appid, oid, sub)", fatal=False)
     if plan.sip is not None:
         yield from _ports(plan, plan.sip)
         yield from _identities(file)
@@ -126,10 +129,13 @@ def _meet(one: str, other: str) -> bool:
     return bool(one == other or {one, other} & anywhere or ("localhost" in (one, other) and {one, other} <= loopback))
 
 
-def _unreachable_webhooks(file: File, targets: Targets) -> Iterator[Problem]:
-    for n, webhook in enumerate(file.webhook, 1):
+def _unreachable(file: File, targets: Targets) -> Iterator[Problem]:
+    urls = [(f"[[webhook]] {n} url", webhook.url) for n, webhook in enumerate(file.webhook, 1)]
+    if file.tokens is not None:
+        urls.append(("[tokens] jwks_url", file.tokens.jwks_url))
+    for where, url in urls:
         try:
-            host = urlsplit(webhook.url).hostname or ""
+            host = urlsplit(url).hostname or ""
         except ValueError:
             continue  # said elsewhere
         if targets.private or is_public(host):
@@ -138,7 +144,7 @@ def _unreachable_webhooks(file: File, targets: Targets) -> Iterator[Problem]:
             targets.check("127.0.0.1" if host == "localhost" else host)
         except (TargetRefused, ValueError):
             what = f"{host} is no public address, and nothing may be sent there"
-            yield Problem(f"[[webhook]] {n} url", what, "add it to allow_targets in [node]", fatal=False)
+            yield Problem(where, what, "add it to allow_targets in [node]", fatal=False)
 
 
 def _calls_out(sip: SipPlan) -> Iterator[Problem]:

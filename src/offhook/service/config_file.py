@@ -15,6 +15,7 @@ from typing import Annotated, get_args, get_type_hints
 import msgspec
 
 from offhook.legs.sip import MediaRules
+from offhook.service.bearer import AUDIENCE
 from offhook.service.config import ACS_ISSUER
 
 
@@ -98,6 +99,15 @@ class ResourceSection(Section):
     key2_env: str = ""
 
 
+class TokensSection(Section):
+    """`[tokens]`: bearer tokens that open the REST interface."""
+
+    issuer: Annotated[str, Like(r"[^\s\x00-\x1f\x7f]+", "give the issuer as its tokens name it (iss)")]
+    jwks_url: str
+    audience: Annotated[str, Like(r"[^\s\x00-\x1f\x7f]+", "give the audience of the tokens (aud)")] = AUDIENCE
+    clients: list[str] = []
+
+
 class WebhookSection(Section, rename={"from_": "from"}):
     """`[[webhook]]`: an Event Grid subscription to IncomingCall."""
 
@@ -170,6 +180,7 @@ class File(Section):
 
     resource: ResourceSection
     node: NodeSection = msgspec.field(default_factory=NodeSection)
+    tokens: TokensSection | None = None
     webhook: list[WebhookSection] = []
     sip: SipSection | None = None
     user: list[UserSection] = []

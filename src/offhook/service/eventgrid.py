@@ -284,11 +284,7 @@ class Subscriptions:
 
         `names`: only the webhooks of these names; empty: all of them.
         """
-        wanting = [
-            subscription
-            for id, subscription in self._all.items()
-            if self._watchers[id].wants(call.callee, call.caller) and (not names or self._watchers[id].name in names)
-        ]
+        wanting = self._wanting(call.callee, call.caller, names)
         if not wanting:
             why = "no app takes calls: give the URL of its event route by --incoming, or as a [[webhook]] of serve"
             if self._all:
@@ -300,6 +296,17 @@ class Subscriptions:
         for subscription in wanting:
             subscription.announce(call)
         return len(wanting)
+
+    def wants(self, callee: str, caller: str, names: Collection[str] = ()) -> bool:
+        """Whether somebody would be told of a call between these raw ids; `names` as for `announce`."""
+        return bool(self._wanting(callee, caller, names))
+
+    def _wanting(self, callee: str, caller: str, names: Collection[str]) -> list[Subscription]:
+        return [
+            subscription
+            for id, subscription in self._all.items()
+            if self._watchers[id].wants(callee, caller) and (not names or self._watchers[id].name in names)
+        ]
 
 
 def _matches(patterns: tuple[str, ...], raw_id: str) -> bool:

@@ -134,6 +134,8 @@ class Node:
         self.traces = Traces(clock, self._tell_note)
         self.phones: dict[str, Phone] = {}
         self.find_phone: Callable[[str], Phone | None] = lambda raw_id: None
+        self.find_app: Callable[[DialLeg], Phone | None] = lambda action: None
+        """An app that takes the calls to a user whom nobody else can be rung as."""
         self.announces: Callable[[str], bool] = lambda raw_id: False
         """Whether a call that is redirected to an identifier is announced to apps, and nobody is rung."""
         self.sounds: Loader = Sounds()
@@ -339,8 +341,8 @@ class Node:
         return self.phones.get(raw_id) or self.find_phone(raw_id)
 
     def dial(self, live: LiveCall, action: DialLeg) -> Leg:
-        """Ring a registered phone. LegError `unreachable` names the command that registers one."""
-        phone = self.phone(action.target.raw_id)
+        """Ring a registered phone, or else an app that watches the user. LegError `unreachable` names the fix."""
+        phone = self.phone(action.target.raw_id) or self.find_app(action)
         if phone is None:
             raise LegError(
                 "unreachable",

@@ -6,7 +6,7 @@ A row without `run` is not built: the API answers 501 for it, by name. `docs/ope
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import unquote
@@ -81,8 +81,13 @@ class Asked:
     def connection(self) -> str:
         return self.ids["callConnectionId"]
 
+    @property
+    def identity(self) -> str:
+        return self.ids["identityId"]
+
 
 Run = Callable[[CallControl, Asked], WireStruct | None]
+Paths = tuple[tuple[re.Pattern[str], "Operation"], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +200,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
 )  # fmt: skip
 
 # A raw id may stand undecoded in the path (8:acs:...); in the other ids ':' begins the verb.
-_ID_PATTERNS: Final = {"participantRawId": "[^/]+"}
+_ID_PATTERNS: Final = {"participantRawId": "[^/]+", "identityId": "[^/]+"}
 
 
 def _compile(path: str) -> re.Pattern[str]:
@@ -207,16 +212,21 @@ def _compile(path: str) -> re.Pattern[str]:
     return re.compile(regex)
 
 
-_PATHS: Final = tuple((_compile(operation.path), operation) for operation in OPERATIONS)
+def paths_of(operations: Iterable[Operation]) -> Paths:
+    """What `find` looks through."""
+    return tuple((_compile(operation.path), operation) for operation in operations)
 
 
-def find(method: str, raw_path: str) -> tuple[Operation | None, dict[str, str], list[str]]:
+_PATHS: Final = paths_of(OPERATIONS)
+
+
+def find(method: str, raw_path: str, paths: Paths = _PATHS) -> tuple[Operation | None, dict[str, str], list[str]]:
     """The operation of a method and raw (still encoded) path, its decoded ids, and the methods that the path takes.
 
     No operation and no methods: there is no such path. No operation but methods: the method is wrong.
     """
     methods: list[str] = []
-    for pattern, operation in _PATHS:
+    for pattern, operation in paths:
         match = pattern.fullmatch(raw_path)
         if match is None:
             continue

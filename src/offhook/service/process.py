@@ -8,6 +8,7 @@ import contextlib
 import gc
 import hashlib
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -22,6 +23,8 @@ from offhook import __version__
 from offhook.calls.actions import OpenStream
 from offhook.errors import ConfigError
 from offhook.service.api import Api
+from offhook.service.app_phones import AppPhones
+from offhook.service.bearer import BearerCheck, KeyPages
 from offhook.service.certificates import State, client_context, server_context
 from offhook.service.clock import SystemClock
 from offhook.service.config import NodePlan, Planned, Settings
@@ -35,10 +38,12 @@ from offhook.service.node import Node, NodeIdentity
 from offhook.service.origins import Origins, origin_of
 from offhook.service.phones import Phones
 from offhook.service.posting import DeliveryReport, Poster
+from offhook.service.revocations import Revocations
 from offhook.service.routing import is_name
 from offhook.service.sounds import Sounds
 from offhook.service.stream_port import StreamPort
 from offhook.service.streaming import MediaStream
+from offhook.service.users import Users
 from offhook.wire.events import grid_time, subscription_validation
 from offhook.wire.signing import TokenIssuer
 
@@ -74,7 +79,17 @@ class LiveNode:
         self._delivery = Delivery(self._poster, self._callback_token, self._report)
         self._subscriptions: Subscriptions | None = None
         self.port = 0
-        self.api = Api(self.node, self._keys, self.clock.wall, self._issuer, lambda request: self.endpoint)
+        revocations = Revocations(self.state.path / "revoked-tokens", self.clock.wall())
+        self.users = Users(self.state.resource_id, self._issuer, revocations, self.clock.wall, os.urandom)
+        self.api = Api(
+            self.node,
+            self._keys,
+            self.clock.wall,
+            self._issuer,
+            lambda request: self.endpoint,
+            bearer=None if plan.tokens is None else BearerCheck(plan.tokens, KeyPages(plan.targets, self._tls)),
+            users=self.users,
+        )
         self.console = Console(self.node, self._keys, self.describe, lambda: (urlsplit(self.endpoint).netloc,))
         self._runner: web.AppRunner | None = None
         self._listener: Listener | None = None
@@ -115,6 +130,7 @@ class LiveNode:
             report=self._report,
             changed=self._subscription_changed,
         )
+        self.node.find_app = AppPhones(self.node, self._watched).find
         if self._phones is not None:
             await self._phones.start((server_context(self.state, self.plan.tls), self._tls))
         self._subscriptions.start()  # it tells of itself: nothing may be told before everything is ready
@@ -245,6 +261,11 @@ class LiveNode:
         named = {phones.identities.identify(name).raw_id: name for name in names}
         rule = phones.table.number_of(named.get(callee, callee.removeprefix("4:")))
         return () if rule is None else rule.webhooks
+
+    def _watched(self, callee: str, caller: str) -> bool:
+        """Whether an app hears of calls between two raw ids."""
+        subscriptions = self._subscriptions
+        return subscriptions is not None and subscriptions.wants(callee, caller, self._webhooks(callee))
 
     def _keys(self) -> tuple[bytes, ...]:
         return self._raw_keys

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from offhook.errors import ConfigError
 from offhook.legs.sip import KNOWN, MediaRules
+from offhook.service.bearer import TokenRule
 from offhook.service.config import NodePlan
 from offhook.service.config_checks import Nearest, together
 from offhook.service.config_file import File, NodeSection, Problem, SipSection, parse, single_values
@@ -24,6 +25,7 @@ from offhook.service.eventgrid import Watcher
 from offhook.service.pem import CHAIN_FIX, chain_hints, chain_problem
 from offhook.service.routing import NumberRule, SipPlan, TrunkRule, User, is_name, is_pattern
 from offhook.service.targets import Targets
+from offhook.wire.tokens import keys_may_come_from
 
 OPTIONS = {
     "--host": "[node] host",
@@ -112,7 +114,22 @@ class _Reader:
             most_calls=node.most_calls,
             targets=targets,
             sip=self._sip(),
+            tokens=self._tokens(),
         )
+
+    def _tokens(self) -> TokenRule | None:
+        tokens, where = self._file.tokens, "[tokens] jwks_url"
+        if tokens is None:
+            return None
+        known = len(self._values.problems)
+        self._values.url(where, tokens.jwks_url)
+        if len(self._values.problems) == known and not keys_may_come_from(tokens.jwks_url):
+            what = f"{tokens.jwks_url!r} is neither https nor of this machine: anybody could put in keys on the way"
+            self._wrong(where, what, "give a URL that begins with https://")
+        for number, client in enumerate(tokens.clients, 1):
+            if not client.strip():
+                self._wrong(f"[tokens] clients {number}", "is empty", "give an appid, azp, oid or sub of the tokens")
+        return TokenRule(tokens.issuer, tokens.jwks_url, tokens.audience, tuple(tokens.clients))
 
     def _keys(self) -> tuple[str, ...]:
         resource, known = self._file.resource, len(self._values.problems)

@@ -242,8 +242,17 @@ def _unb64url(text: str) -> bytes:
     return base64.b64decode(padded, altchars=b"-_", validate=True)
 
 
+# The permissions that tokens of ACS users carry as a number whatever their scopes; `acsScope` tells those.
+_USER_SCP: Final = 1792
+
+
+def _times(now: float, jti: str, life: int) -> dict[str, Any]:
+    at = int(now)
+    return {"iat": at, "nbf": at, "exp": at + life, "jti": jti}
+
+
 class TokenIssuer:
-    """Issues the RS256 tokens that go with callbacks (5 minutes) and stream handshakes (24 hours); protocol.md §5.4."""
+    """Issues RS256 tokens: for callbacks (5 minutes) and stream handshakes (24 hours), protocol.md §5.4; for users."""
 
     def __init__(self, private_key: RSAPrivateKey, issuer: str, audience: str, kid: str) -> None:
         self.issuer = issuer
@@ -260,17 +269,26 @@ class TokenIssuer:
         """A token for one connection to the app's WebSocket."""
         return self._token(now, jti, STREAM_TOKEN_LIFE_S)
 
-    def _token(self, now: float, jti: str, life: int) -> str:
-        at = int(now)
+    def user_token(self, now: float, jti: str, user: str, scopes: Sequence[str], life: int) -> str:
+        """An access token of a user ("8:acs:..."), of `life` seconds, with the claims that clients of ACS read.
+
+        It has no audience, so that nobody can show it to an app as the token of a callback.
+        """
         claims = {
+            "skypeid": user.removeprefix("8:"),
+            "scp": _USER_SCP,
+            "acsScope": ",".join(scopes),
+            "resourceId": self.audience,
             "iss": self.issuer,
-            "aud": self.audience,
-            "iat": at,
-            "nbf": at,
-            "exp": at + life,
-            "jti": jti,
+            **_times(now, jti, life),
         }
-        signed = f"{self._header}.{_b64url(encode(claims))}"
+        return self._signed(claims)
+
+    def _token(self, now: float, jti: str, life: int) -> str:
+        return self._signed({"iss": self.issuer, "aud": self.audience, **_times(now, jti, life)})
+
+    def _signed(self, claims: Mapping[str, Any]) -> str:
+        signed = f"{self._header}.{_b64url(encode(dict(claims)))}"
         signature = self._key.sign(signed.encode("ascii"), padding.PKCS1v15(), SHA256())
         return f"{signed}.{_b64url(signature)}"
 

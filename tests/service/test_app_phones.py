@@ -1,0 +1,148 @@
+"""Calls to users that apps watch, on a manual clock: who is told, every way to end, and that nothing is left."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.scenarios.stage import CALLBACK, OTHER, VERSION, Stage
+
+from offhook.audio.tones import ToneSource
+from offhook.service.app_phones import AppPhones
+from offhook.wire.identifiers import parse_raw_id
+from offhook.wire.models import CreateCallRequest, decode_request
+
+USER = parse_raw_id("8:acs:11111111-0000-0000-0000-000000000001_00000000-0000-0000-0000-000000000001")
+
+
+def watching(stage: Stage) -> list[tuple[str, str]]:
+    """An app watches every user from now on; who was asked about."""
+    asked: list[tuple[str, str]] = []
+
+    def watched(callee: str, caller: str) -> bool:
+        asked.append((callee, caller))
+        return True
+
+    stage.node.find_app = AppPhones(stage.node, watched).find
+    return asked
+
+
+def incoming(stage: Stage) -> dict[str, Any]:
+    return dict(json.loads(stage.posts[-1].body)[0]["data"])
+
+
+@pytest.mark.parametrize("rate", [16000, 24000])
+def test_the_apps_of_both_calls_hear_each_other_whole(rate: int) -> None:
+    stage = Stage()
+    asked = watching(stage)
+    first = stage.create(USER)
+    stage.run(1)
+    assert stage.events == [] and asked == [(USER.raw_id, "4:anonymous")]
+    assert (incoming(stage)["to"]["rawId"], incoming(stage)["from"]["rawId"]) == (USER.raw_id, "4:anonymous")
+    stage.answer(rate=rate)
+    assert stage.events.count("CallConnected") == 2
+    stage.run(0.2)
+    calling, called = stage.streams
+    source = ToneSource(500.0, 16000)
+    calling.say(b"".join(source.next().tobytes() for _ in range(50)))
+    stage.run(1.5)
+    loud = np.flatnonzero(called.pcm())
+    assert abs(int(np.ptp(loud)) - rate) < rate // 50 and np.diff(loud).max() <= 3, "a second of it, without a hole"
+    assert np.abs(called.pcm()).max() == pytest.approx(np.abs(ToneSource(500.0, 16000).next()).max(), rel=0.1)
+    stage.node.hang_up(first)
+    stage.run(0.1)
+    assert stage.events.count("CallDisconnected") == 2 and stage.empty()
+
+
+@pytest.mark.parametrize(
+    ("reason", "ends"), [("busy", (486, 560486)), ("forbidden", (403, 560403)), ("none", (200, 5002))]
+)
+def test_a_refusal_is_that_of_the_app(reason: str, ends: tuple[int, int]) -> None:
+    stage = Stage()
+    watching(stage)
+    stage.create(USER)
+    stage.reject(reason)
+    stage.run(0.1)
+    assert stage.result("CreateCallFailed") == ends and stage.empty()
+
+
+def test_nobody_answers() -> None:
+    stage = Stage()
+    watching(stage)
+    stage.create(USER)
+    stage.run(60)
+    assert stage.result("CreateCallFailed") == (487, 10004) and stage.empty()
+
+
+def test_the_caller_gives_up() -> None:
+    stage = Stage()
+    watching(stage)
+    connection = stage.create(USER)
+    stage.run(1)
+    stage.node.hang_up(connection)
+    stage.run(0.1)
+    assert stage.events == ["CreateCallFailed", "CallDisconnected"] and stage.empty()
+
+
+def test_the_app_redirects_to_a_phone() -> None:
+    """The calling app hears the phone that the other app sent it to."""
+    stage = Stage()
+    watching(stage)
+    phone = stage.phone(OTHER)
+    stage.create(USER)
+    stage.redirect(OTHER)
+    stage.run(3)
+    assert stage.events.count("CallConnected") == 1 and phone.parties[0].heard
+    phone.parties[0].leg.leave()
+    stage.run(0.1)
+    assert stage.events.count("CallDisconnected") == 1 and stage.empty()
+
+
+def test_a_node_that_is_full_takes_the_call_of_neither() -> None:
+    stage = Stage()
+    watching(stage)
+    stage.node._most_calls = 1
+    stage.create(USER)
+    stage.run(0.1)
+    failed = stage.event("CreateCallFailed")["resultInformation"]
+    assert (failed["code"], failed["subCode"]) == (486, 560486) and "most_calls" in failed["message"]
+    assert stage.empty()
+
+
+def test_a_node_that_stops_ends_both() -> None:
+    stage = Stage()
+    watching(stage)
+    stage.create(USER)
+    stage.answer()
+    stage.run(0.1)
+    stage.node.shut_down()
+    assert stage.events.count("CallDisconnected") == 2 and stage.empty()
+
+
+def test_names_and_headers_go_along() -> None:
+    stage = Stage()
+    watching(stage)
+    body = {
+        "targets": [{"rawId": USER.raw_id}],
+        "callbackUri": CALLBACK,
+        "sourceDisplayName": "First app",
+        "source": {"id": USER.raw_id[:-1] + "2"},
+        "customCallingContext": {"voipHeaders": {"a": "b"}, "sipHeaders": {"X-MS-Custom-one": "1"}},
+    }
+    stage.node.create(decode_request(CreateCallRequest, json.dumps(body).encode()), VERSION)
+    told = incoming(stage)
+    assert told["callerDisplayName"] == "First app" and told["from"]["rawId"] == USER.raw_id[:-1] + "2"
+    assert told["customContext"]["sipHeaders"] == {"X-MS-Custom-one": "1"}
+
+
+def test_numbers_and_users_that_nobody_watches_are_not_reached() -> None:
+    stage = Stage()
+    asked = watching(stage)
+    stage.create(OTHER)
+    assert stage.result("CreateCallFailed") == (404, 8544) and asked == []
+    stage.node.find_app = AppPhones(stage.node, lambda callee, caller: False).find
+    stage.create(USER)
+    stage.run(0.1)
+    assert stage.result("CreateCallFailed") == (404, 8544) and stage.posts == [] and stage.empty()
