@@ -12,10 +12,11 @@ from typing import Any, Self
 from offhook.calls.connection import CallIds, Connection
 from offhook.calls.conversation import MAX_HOPS, RING_TIMEOUT, CallLeg, Conversation
 from offhook.calls.subscription import Operation, Subscription
-from offhook.calls.transitions import announce, observe, perform
+from offhook.calls.transitions import TONE_REQUESTS, announce, observe, perform
 from offhook.errors import CallError
 from offhook.wire.identifiers import PHONE_NUMBER, Identifier
 from offhook.wire.models import AnswerCallRequest, CreateCallRequest
+from offhook.wire.tones import ToneRequest
 
 
 class Call(Conversation):
@@ -127,6 +128,13 @@ class Call(Conversation):
         operation = Operation(operation_context, callback_uri)
         perform(self, "stop_streaming", self.connection(connection_id), operation, now)
 
+    def tones(self, connection_id: str, request: ToneRequest, now: float) -> None:
+        """Send, listen to or collect tones, as the request's type says; its results follow as events (see `Keys`).
+
+        CallError `call_not_found`, `call_not_established`, `participant_not_found`, and those of `Keys`.
+        """
+        perform(self, TONE_REQUESTS[type(request)], self.connection(connection_id), request, now)
+
     # legs report ------------------------------------------------------------------------------------------------
 
     def leg_ringing(self, leg_id: str, now: float) -> None:
@@ -150,6 +158,11 @@ class Call(Conversation):
         leg = self.legs.get(leg_id)
         if leg is None or not leg.joined:
             raise CallError("participant_not_found", f"leg {leg_id} is not in the talk; tone {tone!r} is ignored")
+        self.keys.pressed(leg_id, tone, now)
+
+    def key_sent(self, leg_id: str, now: float) -> None:
+        """The key of a SendKey was played."""
+        self.keys.sent(leg_id, now)
 
     # streams report ---------------------------------------------------------------------------------------------
 
@@ -181,7 +194,8 @@ class Call(Conversation):
             self.finish("service_stopping")
 
     def advance(self, now: float) -> None:
-        """Time has come to `now`; acts when the deadline is reached."""
+        """Time has come to `now`; acts when a deadline is reached."""
+        self.keys.advance(now)
         if self.deadline is not None and now >= self.deadline:
             self.deadline = None
             observe(self, "time_out", now)

@@ -154,6 +154,12 @@ class Connection:
         stream.start(operation)
         self._outbox.append(OpenStream(self.connection_id, stream.options, stream.subscription_id))
 
+    # operations -------------------------------------------------------------------------------------------------
+
+    def tell(self, event: type[CallEvent], outcome: str, operation: Operation, detail: str = "", **fields: Any) -> None:
+        """The result of something that the app asked for, with that request's context, to its callback (§3.3)."""
+        self._tell(event, row_of(outcome), detail, operation, **fields)
+
     # what the app sees ------------------------------------------------------------------------------------------
 
     def properties(
@@ -219,7 +225,7 @@ class Connection:
             **fields,
         )
         uri = None if operation is None else operation.callback_uri
-        # Only stream events know an operation, and only they may come before the app has its CallConnected.
+        # Only events of the stream may come before the app has its CallConnected.
         self._post(told, uri, held=operation is not None and not self.established)
 
     def _post(self, event: CallEvent, callback_uri: str | None = None, held: bool = False) -> None:

@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 from offhook.calls.actions import AnswerLeg, CallEnded, DialLeg, HangUpLeg, LegJoined, LegLeft, Output, RejectLeg
 from offhook.calls.connection import CallIds, Connection
+from offhook.calls.keys import Keys
 from offhook.errors import CallError
 from offhook.wire.events import CallParticipant
 from offhook.wire.identifiers import PHONE_NUMBER, Identifier
@@ -78,6 +79,7 @@ class Conversation:
         self.connections: dict[str, Connection] = {}
         self.deadline: float | None = None
         self.outbox: list[Output] = []
+        self.keys = Keys(self.outbox)
 
     # what can be read -------------------------------------------------------------------------------------------
 
@@ -106,7 +108,7 @@ class Conversation:
 
     def next_deadline(self) -> float | None:
         """When `advance` is due, in monotonic seconds; None when nothing waits for time."""
-        return self.deadline
+        return min((at for at in (self.deadline, self.keys.next_deadline()) if at is not None), default=None)
 
     def connection(self, connection_id: str) -> Connection:
         """The app's hold. CallError `call_not_found` when it is over or never was (recorded: 404/8522)."""
@@ -132,6 +134,13 @@ class Conversation:
             if participant.identifier.raw_id == raw_id:
                 return participant
         raise CallError("participant_not_found", f"Nobody with the raw id {raw_id} is in the call.")
+
+    def participant_leg(self, identifier: Identifier) -> CallLeg:
+        """The leg on the bridge of somebody whom an app names. CallError `participant_not_found`."""
+        for leg in self.joined():
+            if leg.identifier.raw_id == identifier.raw_id:
+                return leg
+        raise CallError("participant_not_found", f"Nobody with the raw id {identifier.raw_id} is in the call.")
 
     # steps of the roster ----------------------------------------------------------------------------------------
 
@@ -170,6 +179,7 @@ class Conversation:
         """The leg is gone by itself."""
         del self.legs[leg.leg_id]
         if leg.joined:
+            self.keys.left(leg.leg_id, alone=not self.joined())
             self.outbox.append(LegLeft(leg.leg_id))
 
     def release(self, leg: CallLeg, outcome: str) -> None:
@@ -195,11 +205,14 @@ class Conversation:
     def drop(self, connection: Connection, outcome: str, detail: str = "") -> None:
         """One app's hold is over."""
         del self.connections[connection.connection_id]
+        self.keys.dropped(connection)
         connection.end(outcome, detail)
 
     def finish(self, outcome: str, detail: str = "") -> None:
         """Everything ends: legs, streams, apps, in this order."""
         self.state, self.deadline = "ended", None
+        for connection in self.connections.values():
+            self.keys.dropped(connection)
         for leg in list(self.legs.values()):
             self.release(leg, outcome)
         for connection in list(self.connections.values()):

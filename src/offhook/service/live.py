@@ -18,16 +18,18 @@ from offhook.calls.actions import (
     CallEnded,
     CloseStream,
     DialLeg,
+    DropKeys,
     HangUpLeg,
     LegJoined,
     LegLeft,
     Notify,
     OpenStream,
     RejectLeg,
+    SendKey,
 )
 from offhook.calls.call import Call
 from offhook.errors import CallError, LegError
-from offhook.legs.leg import Answered, Dtmf, Ended, Leg, LegEnd, LegEvent, RateChanged, Refused, Ringing
+from offhook.legs.leg import Answered, Dtmf, Ended, KeySent, Leg, LegEnd, LegEvent, RateChanged, Refused, Ringing
 from offhook.legs.rtp import RtpPort
 from offhook.service.clock import Clock
 from offhook.service.stream_port import Batch
@@ -138,6 +140,8 @@ class LiveCall:
                 self.call.leg_failed(leg_id, outcome, now, detail)
             case Dtmf(tone):
                 self._dtmf(leg_id, tone)
+            case KeySent():
+                self.call.key_sent(leg_id, now)
             case RateChanged():
                 if leg_id in self._ports:
                     self._part(leg_id)
@@ -241,6 +245,12 @@ class LiveCall:
                 self._join(leg_id)
             case LegLeft(leg_id):
                 self._part(leg_id)
+            case SendKey(leg_id, key):
+                if leg_id in self.legs:
+                    self.legs[leg_id].send_key(key)
+            case DropKeys(leg_id):
+                if leg_id in self.legs:
+                    self.legs[leg_id].drop_keys()
             case CallEnded():
                 self._end()
             case _:
@@ -372,6 +382,8 @@ class LiveCall:
         detail: dict[str, Any] = {"leg": leg_id, "participant": self._names[leg_id].raw_id}
         if isinstance(event, Dtmf):
             detail["tone"] = event.tone
+        elif isinstance(event, KeySent):
+            detail["tone"] = event.key
         elif isinstance(event, Ended | Refused) and event.outcome:
             detail["outcome"] = event.outcome
         return detail

@@ -25,6 +25,14 @@ from offhook.wire.models import (
     StopMediaStreamingRequest,
     decode_request,
 )
+from offhook.wire.tones import (
+    RecognizeRequest,
+    SendDtmfTonesRequest,
+    SendDtmfTonesResult,
+    StartContinuousDtmfRequest,
+    StopContinuousDtmfRequest,
+    ToneRequest,
+)
 
 R = TypeVar("R", bound=Request)
 
@@ -43,6 +51,7 @@ class CallControl(Protocol):
     def participant(self, connection_id: str, raw_id: str) -> CallParticipant: ...
     def start_streaming(self, connection_id: str, request: StartMediaStreamingRequest) -> None: ...
     def stop_streaming(self, connection_id: str, request: StopMediaStreamingRequest) -> None: ...
+    def tones(self, connection_id: str, request: ToneRequest) -> None: ...
     def note_request(self, connection_id: str | None, operation: str, status: int, detail: dict[str, Any]) -> None:
         """Told of every signed request to a known operation, for the call's trace."""
         ...
@@ -92,6 +101,11 @@ def _list(control: CallControl, asked: Asked) -> GetParticipantsResponse:
     return GetParticipantsResponse(value=tuple(control.participants(asked.connection)))
 
 
+def _send_tones(control: CallControl, asked: Asked, body: SendDtmfTonesRequest) -> SendDtmfTonesResult:
+    control.tones(asked.connection, body)
+    return SendDtmfTonesResult(operation_context=body.operation_context)
+
+
 _C: Final = "/calling/callConnections"
 _I: Final = "/calling/callConnections/{callConnectionId}"
 _P: Final = _I + "/participants"
@@ -138,14 +152,26 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
               events="PlayStarted; PlayCompleted, PlayFailed, PlayCanceled"),
     Operation("Media", "CancelAllMediaOperations", "POST", _I + ":cancelAllMediaOperations", 202,
               events="PlayCanceled, RecognizeCanceled"),
-    Operation("Media", "Recognize", "POST", _I + ":recognize", 202,
-              events="RecognizeCompleted, RecognizeFailed, RecognizeCanceled"),
-    Operation("Media", "StartContinuousDtmfRecognition", "POST", _I + ":startContinuousDtmfRecognition", 200,
-              events="ContinuousDtmfRecognitionToneReceived, ContinuousDtmfRecognitionToneFailed"),
-    Operation("Media", "StopContinuousDtmfRecognition", "POST", _I + ":stopContinuousDtmfRecognition", 200,
-              events="ContinuousDtmfRecognitionStopped"),
-    Operation("Media", "SendDtmfTones", "POST", _I + ":sendDtmfTones", 202, True,
-              "SendDtmfTonesCompleted, SendDtmfTonesFailed"),
+    Operation(
+        "Media", "Recognize", "POST", _I + ":recognize", 202, False,
+        "RecognizeCompleted, RecognizeFailed, RecognizeCanceled", RecognizeRequest,
+        _with(RecognizeRequest, lambda c, asked, body: c.tones(asked.connection, body)),
+    ),
+    Operation(
+        "Media", "StartContinuousDtmfRecognition", "POST", _I + ":startContinuousDtmfRecognition", 200, False,
+        "ContinuousDtmfRecognitionToneReceived, ContinuousDtmfRecognitionToneFailed", StartContinuousDtmfRequest,
+        _with(StartContinuousDtmfRequest, lambda c, asked, body: c.tones(asked.connection, body)),
+    ),
+    Operation(
+        "Media", "StopContinuousDtmfRecognition", "POST", _I + ":stopContinuousDtmfRecognition", 200, False,
+        "ContinuousDtmfRecognitionStopped", StopContinuousDtmfRequest,
+        _with(StopContinuousDtmfRequest, lambda c, asked, body: c.tones(asked.connection, body)),
+    ),
+    Operation(
+        "Media", "SendDtmfTones", "POST", _I + ":sendDtmfTones", 202, True,
+        "SendDtmfTonesCompleted, SendDtmfTonesFailed", SendDtmfTonesRequest,
+        _with(SendDtmfTonesRequest, _send_tones),
+    ),
     Operation("Media", "Hold", "POST", _I + ":hold", 200, events="ParticipantsUpdated; HoldFailed"),
     Operation("Media", "Unhold", "POST", _I + ":unhold", 200, events="ParticipantsUpdated"),
     Operation(
