@@ -76,6 +76,10 @@ const ACTIONS = {
   startMediaStreaming: (a) => media(a).startMediaStreaming(a.options),
   stopMediaStreaming: (a) => media(a).stopMediaStreaming(a.options),
   playToAll: (a) => media(a).playToAll([{ kind: "textSource", text: "hello", voiceName: "any" }]),
+  sendDtmfTones: (a) => media(a).sendDtmfTones(a.tones, a.participant, a.options),
+  startContinuousDtmfRecognition: (a) => media(a).startContinuousDtmfRecognition(a.participant, a.options),
+  stopContinuousDtmfRecognition: (a) => media(a).stopContinuousDtmfRecognition(a.participant, a.options),
+  startRecognizing: (a) => media(a).startRecognizing(a.participant, a.options),
   speak: (a) => streams.speak(a.connectionId, a.pieces),
   stopAudio: (a) => streams.stop(a.connectionId),
 };
