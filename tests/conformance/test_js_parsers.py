@@ -24,6 +24,7 @@ from offhook.wire.events import (
 from offhook.wire.identifiers import parse_raw_id
 from offhook.wire.results import RESULTS, ResultInformation
 from offhook.wire.streaming import FrameWriter, audio_metadata, dtmf_data, timestamp
+from offhook.wire.tones import TONE_EVENTS, DtmfResult
 
 pytestmark = pytest.mark.js
 
@@ -58,9 +59,13 @@ def every_event() -> Iterator[CallEvent]:
         "transcription_update": TranscriptionUpdate(
             transcription_status="transcriptionFailed", transcription_status_details="unspecifiedError"
         ),
+        "sequence_id": 3,
+        "tone": "pound",
+        "recognition_type": "dtmf",
+        "dtmf_result": DtmfResult(tones=("five", "asterisk")),
     }
     results: list[ResultInformation | None] = [None, *(row.information('why "ä"') for row in RESULTS.values())]
-    for event in EVENT_TYPES.values():
+    for event in (*EVENT_TYPES.values(), *TONE_EVENTS):
         fields = {name: value for name, value in extras.items() if name in event.__struct_fields__}
         for index, information in enumerate(results):
             yield event(
@@ -89,7 +94,7 @@ def every_message() -> Iterator[tuple[bytes, Report]]:
 
 async def test_the_parsers_take_every_event_and_message() -> None:
     events, messages = list(every_event()), list(every_message())
-    assert {event.type for event in events} == set(EVENT_TYPES)
+    assert {type(event) for event in events} == {*EVENT_TYPES.values(), *TONE_EVENTS}
     texts = [
         encode_callback(event, event_id="e", time=event_time(1714648842.9110236), api_version="2026-03-12").decode()
         for event in events

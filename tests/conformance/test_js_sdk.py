@@ -435,6 +435,31 @@ async def test_a_created_call_that_fails(
         assert gone.value.seen == ("RestError", 404, "8522")
 
 
+# keys ---------------------------------------------------------------------------------------------------------------
+
+
+async def test_keys_are_sent_heard_and_collected(node: LiveNode, app: JsApp, number: str) -> None:
+    """In the SDK's own names of options and of what its parser makes of the events."""
+    async with talking(node, app, number, {}) as (leg, connection):
+        one = {"connectionId": connection["callConnectionId"], "participant": {"phoneNumber": CALLER}}
+        await app.ask("startContinuousDtmfRecognition", **one, options={"operationContext": "listen"})
+        options = {"kind": "callMediaRecognizeDtmfOptions", "maxTonesToCollect": 3, "stopDtmfTones": ["pound"]}
+        await app.ask("startRecognizing", **one, options={**options, "operationContext": "ask"})
+        for key in "7*#":
+            await leg.send(kind="dtmf", tone=key)
+        collected = await app.event(connection, "RecognizeCompleted")
+        assert collected["operationContext"] == "ask" and collected["resultInformation"]["subCode"] == 8514
+        assert collected["dtmfResult"] == {"tones": ["seven", "asterisk"]}
+        heard = await app.event(connection, "ContinuousDtmfRecognitionToneReceived")
+        assert (heard["operationContext"], heard["sequenceId"], heard["tone"]) == ("listen", 1, "seven")
+        await app.ask("stopContinuousDtmfRecognition", **one, options={"operationContext": "stop"})
+        assert (await app.event(connection, "ContinuousDtmfRecognitionStopped"))["operationContext"] == "stop"
+        sent = await app.ask("sendDtmfTones", **one, tones=["one", "d"], options={"operationContext": "send"})
+        assert sent["operationContext"] == "send"
+        assert (await app.event(connection, "SendDtmfTonesCompleted"))["operationContext"] == "send"
+        assert [said["tone"] for said in leg.said if said["kind"] == "key"] == ["1", "D"]
+
+
 # errors -------------------------------------------------------------------------------------------------------------
 
 

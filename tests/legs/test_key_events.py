@@ -83,3 +83,51 @@ def test_keys_of_ours_have_a_length_and_an_end() -> None:
 def test_keys_that_wait_are_bounded() -> None:
     sender = KeySender()
     assert [sender.press("1") for _ in range(MOST_WAITING + 5)].count(False) == 5
+
+
+def test_each_key_is_told_of_when_it_has_been_sent_to_its_end() -> None:
+    done: list[str] = []
+    sender = KeySender(done.append)
+    sender.press("1")
+    sender.press("#")
+    told: list[tuple[int, str]] = []
+    for frame in range(100):
+        if not sender:
+            break
+        event = parse_event(sender.event(frame * 160, 160)[0])
+        assert event is not None
+        told += [(frame, key) for key in done[len(told) :]]
+        assert not done or done[-1] != event.key or event.end
+    assert [key for _, key in told] == done == ["1", "#"]
+    assert not sender
+
+
+def test_in_sound_a_key_has_been_sent_when_its_pause_is_over() -> None:
+    done: list[str] = []
+    sender = KeySender(done.append)
+    sender.press("5")
+    frames = [sender.sound(8000)]
+    while sender:
+        assert not done
+        frames.append(sender.sound(8000))
+    assert done == ["5"]
+    assert frames[0].any() and not frames[-1].any()
+
+
+def test_a_key_that_is_cut_counts_as_sent_and_one_that_is_dropped_does_not() -> None:
+    done: list[str] = []
+    sender = KeySender(done.append)
+    sender.press("1")
+    sender.event(0, 160)
+    sender.cut()
+    sender.cut()
+    assert done == ["1"] and not sender
+    for key in "234":
+        sender.press(key)
+    sender.sound(8000)
+    sender.drop()
+    assert done == ["1"] and not sender
+    sender.press("5")
+    sender.sound(8000)
+    sender.cut()
+    assert done == ["1", "5"] and not sender

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from offhook.audio.dtmf import KeyDetector
 from offhook.audio.pcm import Frame, samples_per_frame
-from offhook.legs.leg import Dtmf, Ended, LegEnd, LegEvent, Pace
+from offhook.legs.leg import Dtmf, Ended, KeySent, LegEnd, LegEvent, Pace
 from offhook.legs.simulated import Figures, Hooks, Script, SimulatedLeg
 
 END = LegEnd(0, 560000, "The far end hung up.", "caller")
@@ -232,6 +233,35 @@ def test_after_its_end_it_presses_no_key_and_does_not_leave_again() -> None:
     bench.leg.press("6")
     bench.leg.leave()
     assert len(bench.events) == 2
+
+
+def test_a_key_is_heard_instead_of_the_call_and_told_of_at_its_end() -> None:
+    bench = Bench(Script())
+    bench.leg.answer(16000)
+    said = np.full(320, 7, np.int16)
+    bench.tick(said)
+    for key in "5#":
+        bench.leg.send_key(key)
+    bench.tick(said, count=40)
+    told = [at for at, event in bench.events if isinstance(event, KeySent)]
+    assert [event for _, event in bench.events] == [KeySent("5"), KeySent("#")]
+    heard = [frame for _, frame in bench.heard if frame is not None]
+    detector = KeyDetector(16000)
+    assert "".join(detector.hear(frame) for frame in heard) == "5#"
+    assert np.array_equal(heard[0], said) and np.array_equal(heard[told[1] + 1], said)
+    assert not any(np.array_equal(frame, said) for frame in heard[1 : told[1] + 1])
+
+
+def test_keys_that_are_dropped_are_not_heard_and_not_told_of() -> None:
+    bench = Bench(Script())
+    bench.leg.answer(8000)
+    bench.leg.send_key("1")
+    bench.leg.send_key("2")
+    bench.tick(count=3)
+    bench.leg.drop_keys()
+    bench.tick(count=30)
+    assert bench.events == []
+    assert [frame is None for _, frame in bench.heard] == [False] * 3 + [True] * 30
 
 
 def test_live_speech_waits_for_two_frames_before_it_starts() -> None:

@@ -39,6 +39,7 @@ from offhook.wire.models import (
 )
 from offhook.wire.playing import PlayRequest
 from offhook.wire.signing import TokenIssuer, http_date, sign_hmac
+from offhook.wire.tones import ToneRequest
 
 ROOT = Path(__file__).parents[1] / "fixtures/acs"
 KEY = b"k" * 32
@@ -125,6 +126,9 @@ class FakeNode:
 
     def stop_streaming(self, connection_id: str, request: StopMediaStreamingRequest) -> None:
         self._ask("stop_streaming", connection_id, request)
+
+    def tones(self, connection_id: str, request: ToneRequest) -> None:
+        self._ask("tones", connection_id, request)
 
     def note_request(self, connection_id: str | None, operation: str, status: int, detail: dict[str, Any]) -> None:
         self.notes.append((connection_id, operation, status, detail))

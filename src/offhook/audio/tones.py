@@ -12,29 +12,6 @@ import numpy as np
 from offhook.audio.pcm import FRAMES_PER_SECOND, Frame, fade_in, fade_out, samples_per_frame
 from offhook.errors import AudioError
 
-TONES = {
-    "0": "zero",
-    "1": "one",
-    "2": "two",
-    "3": "three",
-    "4": "four",
-    "5": "five",
-    "6": "six",
-    "7": "seven",
-    "8": "eight",
-    "9": "nine",
-    "A": "a",
-    "B": "b",
-    "C": "c",
-    "D": "d",
-    "#": "pound",
-    "*": "asterisk",
-}
-"""Key character to the tone's name (protocol.md §3.3, row Tone)."""
-
-CHARACTERS = {name: character for character, name in TONES.items()}
-"""Tone name to key character."""
-
 AMPLITUDE = 10_000
 """Peak of a tone when nothing else is asked for: 10 dB under full scale."""
 
@@ -80,7 +57,7 @@ def dtmf_tone(character: str, rate: int, ms: int = 100, amplitude: int = AMPLITU
     """
     pair = _PAIRS.get(character.upper())
     if pair is None:
-        raise AudioError(f"{character!r} is no DTMF key; use one of {' '.join(TONES)}")
+        raise AudioError(f"{character!r} is no DTMF key; use one of {' '.join(_PAIRS)}")
     if ms <= 0:
         raise AudioError(f"a tone of {ms} ms cannot be made; the length must be above 0")
     _check(pair[1], rate)

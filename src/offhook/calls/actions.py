@@ -132,6 +132,21 @@ class MuteLeg:
 
 
 @dataclass(frozen=True, slots=True)
+class SendKey:
+    """Play a key to the endpoint; the node reports `key_sent` when it has been played."""
+
+    leg_id: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class DropKeys:
+    """Play no key that was not played yet; nothing need be reported."""
+
+    leg_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class CallEnded:
     """Nothing of the call is left; the last thing it says. `outcome` is a row of the results table."""
 
@@ -152,6 +167,8 @@ Action = (
     | LegJoined
     | LegLeft
     | MuteLeg
+    | SendKey
+    | DropKeys
     | CallEnded
 )
 Output = Action | Notify

@@ -13,7 +13,7 @@ from offhook.calls.connection import CallIds, Connection
 from offhook.calls.conversation import MAX_HOPS, RING_TIMEOUT, CallLeg, Conversation, shown_to
 from offhook.calls.playing import Plays
 from offhook.calls.subscription import Operation, Subscription
-from offhook.calls.transitions import announce, observe, perform
+from offhook.calls.transitions import TONE_REQUESTS, announce, observe, perform
 from offhook.errors import CallError
 from offhook.wire.identifiers import Identifier
 from offhook.wire.models import AnswerCallRequest, CreateCallRequest
@@ -24,6 +24,7 @@ from offhook.wire.participants import (
     RemoveParticipantRequest,
 )
 from offhook.wire.playing import PlayRequest
+from offhook.wire.tones import ToneRequest
 
 
 class Call(Conversation):
@@ -166,6 +167,13 @@ class Call(Conversation):
         operation = Operation(operation_context, callback_uri)
         perform(self, "stop_streaming", self.connection(connection_id), operation, now)
 
+    def tones(self, connection_id: str, request: ToneRequest, now: float) -> None:
+        """Send, listen to or collect tones, as the request's type says; its results follow as events (see `Keys`).
+
+        CallError `call_not_found`, `call_not_established`, `participant_not_found`, and those of `Keys`.
+        """
+        perform(self, TONE_REQUESTS[type(request)], self.connection(connection_id), request, now)
+
     # legs report ------------------------------------------------------------------------------------------------
 
     def leg_ringing(self, leg_id: str, now: float) -> None:
@@ -189,6 +197,11 @@ class Call(Conversation):
         leg = self.legs.get(leg_id)
         if leg is None or not leg.joined:
             raise CallError("participant_not_found", f"leg {leg_id} is not in the talk; tone {tone!r} is ignored")
+        self.keys.pressed(leg_id, tone, now)
+
+    def key_sent(self, leg_id: str, now: float) -> None:
+        """The key of a SendKey was played."""
+        self.keys.sent(leg_id, now)
 
     # streams report ---------------------------------------------------------------------------------------------
 
@@ -236,8 +249,9 @@ class Call(Conversation):
             self.finish("service_stopping")
 
     def advance(self, now: float) -> None:
-        """Time has come to `now`; acts when the deadline is reached."""
-        due = self.next_deadline()
+        """Time has come to `now`; acts when a deadline is reached."""
+        self.keys.advance(now)
+        due = self.ring_deadline()
         if due is not None and now >= due:
             self.deadline = None
             observe(self, "time_out", now)

@@ -167,6 +167,12 @@ class Connection:
         stream.start(operation)
         self._outbox.append(OpenStream(self.connection_id, stream.options, stream.subscription_id))
 
+    # operations -------------------------------------------------------------------------------------------------
+
+    def tell(self, event: type[CallEvent], outcome: str, operation: Operation, detail: str = "", **fields: Any) -> None:
+        """The result of something that the app asked for, with that request's context, to its callback (§3.3)."""
+        self._tell(event, row_of(outcome), detail, operation, **fields)
+
     # what the app sees ------------------------------------------------------------------------------------------
 
     def properties(

@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 from offhook.calls.actions import AnswerLeg, CallEnded, DialLeg, HangUpLeg, LegJoined, LegLeft, Output, RejectLeg
 from offhook.calls.connection import CallIds, Connection
+from offhook.calls.keys import Keys
 from offhook.calls.subscription import Operation
 from offhook.errors import CallError
 from offhook.wire.events import CallParticipant
@@ -100,6 +101,7 @@ class Conversation:
         self.connections: dict[str, Connection] = {}
         self.deadline: float | None = None
         self.outbox: list[Output] = []
+        self.keys = Keys(self.outbox)
 
     # what can be read -------------------------------------------------------------------------------------------
 
@@ -128,6 +130,10 @@ class Conversation:
 
     def next_deadline(self) -> float | None:
         """When `advance` is due, in monotonic seconds; None when nothing waits for time."""
+        return min((at for at in (self.ring_deadline(), self.keys.next_deadline()) if at is not None), default=None)
+
+    def ring_deadline(self) -> float | None:
+        """When the ringing of the call or of somebody who is invited has lasted long enough."""
         waits = [self.deadline, *(leg.deadline for leg in self.legs.values())]
         return min((at for at in waits if at is not None), default=None)
 
@@ -155,6 +161,13 @@ class Conversation:
             if participant.identifier.raw_id == raw_id:
                 return participant
         raise CallError("participant_not_found", f"Nobody with the raw id {raw_id} is in the call.")
+
+    def participant_leg(self, identifier: Identifier) -> CallLeg:
+        """The leg on the bridge of somebody whom an app names. CallError `participant_not_found`."""
+        for leg in self.joined():
+            if leg.identifier.raw_id == identifier.raw_id:
+                return leg
+        raise CallError("participant_not_found", f"Nobody with the raw id {identifier.raw_id} is in the call.")
 
     # steps of the roster ----------------------------------------------------------------------------------------
 
@@ -204,6 +217,7 @@ class Conversation:
         """The leg is gone by itself."""
         del self.legs[leg.leg_id]
         if leg.joined:
+            self.keys.left(leg.leg_id, alone=not self.joined())
             self.outbox.append(LegLeft(leg.leg_id))
             for connection in self.connections.values():
                 connection.plays.left(self.present())
@@ -231,6 +245,7 @@ class Conversation:
     def drop(self, connection: Connection, outcome: str, detail: str = "") -> None:
         """One app's hold is over."""
         del self.connections[connection.connection_id]
+        self.keys.dropped(connection)
         connection.end(outcome, detail)
 
     def finish(self, outcome: str, detail: str = "") -> None:
@@ -238,6 +253,7 @@ class Conversation:
         self.state, self.deadline = "ended", None
         for connection in self.connections.values():
             connection.stop_plays(outcome)
+            self.keys.dropped(connection)
         for leg in list(self.legs.values()):
             self.release(leg, outcome)
         for connection in list(self.connections.values()):

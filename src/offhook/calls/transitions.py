@@ -13,10 +13,18 @@ from offhook.calls import roster
 from offhook.calls.actions import AnnounceCall
 from offhook.calls.connection import Connection
 from offhook.calls.conversation import CallLeg, Conversation, State, far_end, known
+from offhook.calls.keys import operation_of
 from offhook.calls.subscription import Operation
 from offhook.errors import CallError
 from offhook.wire.identifiers import Identifier
 from offhook.wire.playing import PlayRequest
+from offhook.wire.tones import (
+    RecognizeRequest,
+    SendDtmfTonesRequest,
+    StartContinuousDtmfRequest,
+    StopContinuousDtmfRequest,
+    ToneRequest,
+)
 
 Step = Callable[..., None]
 
@@ -110,6 +118,7 @@ def play(call: Conversation, connection: Connection, prompt_id: str, request: Pl
 def cancel_media(call: Conversation, connection: Connection, now: float) -> None:
     """Everything that this app plays ends, running and queued (§3.9)."""
     connection.plays.cancel()
+    call.keys.cancel(connection)
 
 
 def start_streaming(call: Conversation, connection: Connection, operation: Operation, now: float) -> None:
@@ -120,6 +129,29 @@ def start_streaming(call: Conversation, connection: Connection, operation: Opera
 def stop_streaming(call: Conversation, connection: Connection, operation: Operation, now: float) -> None:
     """Close the app's socket; the call goes on (§2.1)."""
     connection.stop_stream(operation)
+
+
+def send_tones(call: Conversation, connection: Connection, request: SendDtmfTonesRequest, now: float) -> None:
+    """Play tones to one participant (§3.3)."""
+    leg = call.participant_leg(request.target_participant)
+    call.keys.send(connection, leg.leg_id, request.tones, operation_of(request), len(call.joined()) > 1, now)
+
+
+def start_listening(call: Conversation, connection: Connection, request: ToneRequest, now: float) -> None:
+    """Tell the app of every key of one participant (§3.9: in parallel with everything else)."""
+    call.keys.listen(connection, call.participant_leg(request.target_participant).leg_id, operation_of(request))
+
+
+def stop_listening(call: Conversation, connection: Connection, request: ToneRequest, now: float) -> None:
+    """Tell the app of no further keys."""
+    leg = call.participant_leg(request.target_participant)
+    call.keys.stop_listening(connection, leg.leg_id, operation_of(request))
+
+
+def recognize(call: Conversation, connection: Connection, request: RecognizeRequest, now: float) -> None:
+    """Collect keys of one participant (§3.9)."""
+    leg = call.participant_leg(request.target_participant)
+    call.keys.recognize(connection, leg.leg_id, request, len(call.joined()) > 1, now)
 
 
 # legs ---------------------------------------------------------------------------------------------------------------
@@ -273,6 +305,17 @@ REQUESTS: Final[Mapping[str, Mapping[State, Step | str]]] = {
     "cancel_media": {**_NOT_YET, "connected": cancel_media},
     "start_streaming": {**_NOT_YET, "connected": start_streaming},
     "stop_streaming": {**_NOT_YET, "connected": stop_streaming},
+    "send_tones": {**_NOT_YET, "connected": send_tones},
+    "start_listening": {**_NOT_YET, "connected": start_listening},
+    "stop_listening": {**_NOT_YET, "connected": stop_listening},
+    "recognize": {**_NOT_YET, "connected": recognize},
+}
+
+TONE_REQUESTS: Final[Mapping[type[ToneRequest], str]] = {
+    SendDtmfTonesRequest: "send_tones",
+    StartContinuousDtmfRequest: "start_listening",
+    StopContinuousDtmfRequest: "stop_listening",
+    RecognizeRequest: "recognize",
 }
 
 FACTS: Final[Mapping[str, Mapping[State, Step]]] = {

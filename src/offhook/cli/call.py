@@ -194,6 +194,8 @@ async def _place(address: NodeAddress, chosen: Plan, as_json: bool) -> LegSessio
 def _told(said: dict[str, Any]) -> str:
     if said["kind"] == "ended":
         return f"ended by the {said.get('endedBy', 'service')}"
+    if said["kind"] == "key":
+        return f"talking; key {said.get('tone')} heard"
     return {"placed": "placed", "ringing": "ringing", "answered": "talking"}.get(said["kind"], str(said["kind"]))
 
 

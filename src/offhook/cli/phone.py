@@ -118,6 +118,8 @@ def _told(event: dict[str, Any]) -> str:
         return f"registered as {event.get('identity')}; waiting for calls (Ctrl-C ends)"
     if kind == "invite":
         return f"call from {event.get('from')}"
+    if kind == "key":
+        return f"key {event.get('tone')} heard"
     if kind == "ended":
         return f"ended by the {event.get('endedBy')}, {event.get('code')}/{event.get('subCode')}"
     return str(kind)

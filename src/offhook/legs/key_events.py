@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from offhook.audio import rtp
 from offhook.audio.pcm import FRAMES_PER_SECOND, Frame, samples_per_frame
 from offhook.audio.tones import dtmf_tone
@@ -51,11 +53,15 @@ class KeyReceiver:
 
 
 class KeySender:
-    """Keys wait their turn, at most `MOST_WAITING`; each is sent as events, or as sound where those are not known."""
+    """Keys wait their turn, at most `MOST_WAITING`; each is sent as events, or as sound where those are not known.
 
-    __slots__ = ("_began", "_ends", "_key", "_sound", "_ticks", "_waiting")
+    `on_sent` is called for each key when its last packet is made, and for one that is cut.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_began", "_ends", "_key", "_sound", "_ticks", "_waiting", "on_sent")
+
+    def __init__(self, on_sent: Callable[[str], None] | None = None) -> None:
+        self.on_sent = on_sent
         self._waiting: list[str] = []
         self._key = ""
         self._began = self._ticks = self._ends = 0
@@ -63,7 +69,7 @@ class KeySender:
 
     def __bool__(self) -> bool:
         """Whether there is something to send."""
-        return bool(self._key or self._waiting or self._sound)
+        return bool(self._key or self._waiting)
 
     def press(self, key: str) -> bool:
         """Have a key sent; False when too many wait already."""
@@ -74,8 +80,14 @@ class KeySender:
 
     def cut(self) -> None:
         """Leave the key that is being sent: the other side knows keys in another way now."""
+        self._sound.clear()
+        self._end()
+
+    def drop(self) -> None:
+        """Leave the key that is being sent, and those that wait; nobody is told of them."""
         self._key = ""
         self._sound.clear()
+        self._waiting.clear()
 
     def event(self, timestamp: int, step: int) -> tuple[bytes, int, bool]:
         """This frame's event: payload, time stamp, whether it is the key's first. It grows until its end (§2.5.1.2)."""
@@ -89,14 +101,23 @@ class KeySender:
         if last:
             self._ends += 1
             if self._ends >= ENDS:
-                self._key = ""
+                self._end()
         return found
 
     def sound(self, rate: int) -> Frame:
         """This frame of the keys' tones, with a pause after each (ITU-T Q.24)."""
         if not self._sound:
             size = samples_per_frame(rate)
-            tone = dtmf_tone(self._waiting.pop(0), rate, KEY_MS)
+            self._key = self._waiting.pop(0)
+            tone = dtmf_tone(self._key, rate, KEY_MS)
             self._sound.extend(tone[at : at + size] for at in range(0, len(tone), size))
             self._sound.extend([tone[:size] * 0] * (PAUSE_MS * FRAMES_PER_SECOND // 1000))
-        return self._sound.pop(0)
+        frame = self._sound.pop(0)
+        if not self._sound:
+            self._end()
+        return frame
+
+    def _end(self) -> None:
+        key, self._key = self._key, ""
+        if key and self.on_sent is not None:
+            self.on_sent(key)

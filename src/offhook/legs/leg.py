@@ -45,11 +45,18 @@ class Dtmf:
 
 
 @dataclass(frozen=True, slots=True)
+class KeySent:
+    """A key that the endpoint was to hear has been played to its end."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class RateChanged:
     """The endpoint's audio has another rate from now on: it has agreed on another codec."""
 
 
-LegEvent = Ringing | Answered | Refused | Ended | Dtmf | RateChanged
+LegEvent = Ringing | Answered | Refused | Ended | Dtmf | KeySent | RateChanged
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +90,12 @@ class Leg(Protocol):
 
     def answer(self, rate: int) -> None:
         """Take the call (an inbound leg), or be told that it is up (an outbound one); `rate` is the bridge's."""
+
+    def send_key(self, key: str) -> None:
+        """Have the endpoint hear a key; `KeySent` follows. Keys are played one after another."""
+
+    def drop_keys(self) -> None:
+        """Play none of the keys that were not played to their end; no event follows for them."""
 
     def hang_up(self, end: LegEnd) -> None:
         """Leave: reject when not answered yet, hang up otherwise. No event follows."""

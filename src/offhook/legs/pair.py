@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 
 from offhook.audio.bridge import Member
 from offhook.audio.pcm import Frame, silence
-from offhook.legs.leg import Answered, Ended, LegEnd, LegEvent, Refused
+from offhook.legs.key_events import KeySender
+from offhook.legs.leg import Answered, Dtmf, Ended, KeySent, LegEnd, LegEvent, Refused
 
 DEFAULT_RATE = 16000
 Event = Callable[[str, LegEvent], None]
@@ -30,6 +31,7 @@ class PairedLeg:
         self._calls = False
         self._up = False
         self._over = False
+        self._keys = KeySender()
 
     def call(self, called: PairedLeg) -> None:
         """This leg calls another one: each is the other's endpoint from now on."""
@@ -50,6 +52,20 @@ class PairedLeg:
             leg.rate, leg._quiet, leg._up = rate, silence(rate), True
         other._event(other.leg_id, Answered())
 
+    def send_key(self, key: str) -> None:
+        """See `Leg`: the other call is told of the key, and hears its tones instead of this one."""
+        self._keys.on_sent = self._key_sent
+        self._keys.press(key)
+
+    def drop_keys(self) -> None:
+        """See `Leg`."""
+        self._keys.drop()
+
+    def _key_sent(self, key: str) -> None:
+        other = self._other
+        other._event(other.leg_id, Dtmf(key))
+        self._event(self.leg_id, KeySent(key))
+
     def hang_up(self, end: LegEnd) -> None:
         """Leave: the other side hears a refusal when the call was not taken, and that we left otherwise."""
         other = self._other
@@ -66,4 +82,6 @@ class PairedLeg:
 
     def write(self, mix: Frame | None, heard: Sequence[Member]) -> None:
         """What the other call hears next. A frame is a view that ends with the tick, so it is copied."""
+        if self._keys and self.rate is not None:
+            mix = self._keys.sound(self.rate)
         self._other._due = None if mix is None else mix.copy()

@@ -42,8 +42,9 @@ class RtpCounters:
 class RtpPort:
     """One stream each way. `transmit` puts a datagram on the wire; `clock` gives monotonic seconds.
 
-    `on_key` is called inside a tick for every key that the other side presses. `transmit_control` sends reports (RTCP),
-    from their own socket; `name` is who we are in them. `latch`: whose packets are heard and where ours go.
+    `on_key` is called inside a tick for every key that the other side presses, `on_key_sent` for every key of ours that
+    was sent to its end. `transmit_control` sends reports (RTCP), from their own socket; `name` is who we are in them.
+    `latch`: whose packets are heard and where ours go.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class RtpPort:
         sequence: int,
         timestamp: int,
         on_key: Callable[[str], None],
+        on_key_sent: Callable[[str], None] | None = None,
         latch: bool = False,
         transmit_control: Callable[[bytes, Address], None] | None = None,
         name: str = "offhook",
@@ -67,6 +69,7 @@ class RtpPort:
         """When the last packet came."""
         self.latch = Latch(anywhere=latch)
         self.sender = RtpSender(transmit, self.latch, ssrc=ssrc, sequence=sequence, timestamp=timestamp)
+        self.sender.keys.on_sent = on_key_sent
         self.write, self.write_packet = self.sender.write, self.sender.write_packet
         """See `Port` and `CodedPort`."""
         self._clock = clock
@@ -223,6 +226,10 @@ class RtpPort:
     def press(self, key: str) -> bool:
         """Send a key, as an event or as a tone as the other side knows them; keys queue up. False: too many wait."""
         return self.sender.keys.press(key)
+
+    def drop_keys(self) -> None:
+        """Send none of the keys that are not sent to their end."""
+        self.sender.keys.drop()
 
     # Port -------------------------------------------------------------------------------------------------------
 

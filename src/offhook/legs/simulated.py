@@ -13,7 +13,8 @@ from offhook.audio.bridge import Member
 from offhook.audio.buffers import PlayoutBuffer
 from offhook.audio.pcm import FRAMES_PER_SECOND, PTIME_MS, Frame, samples_per_frame, silence
 from offhook.audio.tones import ToneSource
-from offhook.legs.leg import Dtmf, Ended, LegEnd, LegEvent, Pace
+from offhook.legs.key_events import KeySender
+from offhook.legs.leg import Dtmf, Ended, KeySent, LegEnd, LegEvent, Pace
 
 GAP_FRAMES = 500 // PTIME_MS
 
@@ -51,6 +52,7 @@ class Hooks:
     hear: Callable[[int, Frame | None], None] | None = None
     answered: Callable[[int], None] | None = None
     spoke: Callable[[int], None] | None = None
+    key: Callable[[str], None] | None = None
     ended: Callable[[LegEnd, Figures], None] | None = None
     pace: Pace = field(default_factory=Pace)
 
@@ -77,6 +79,7 @@ class SimulatedLeg:
         self._heard = self._gaps = self._late = 0
         self._first_heard: int | None = None
         self._spoke_at: int | None = None
+        self._keys = KeySender(self._key_sent)
         self._dry = GAP_FRAMES + 1
         self._over = False
 
@@ -139,6 +142,14 @@ class SimulatedLeg:
         if not self._over:
             self._hooks.event(self.leg_id, Dtmf(tone))
 
+    def send_key(self, key: str) -> None:
+        """See `Leg`: the endpoint hears its two tones instead of the call."""
+        self._keys.press(key)
+
+    def drop_keys(self) -> None:
+        """See `Leg`."""
+        self._keys.drop()
+
     def leave(self) -> None:
         """The endpoint hangs up, or gives up before the answer."""
         if not self._over:
@@ -166,6 +177,9 @@ class SimulatedLeg:
         """What the endpoint hears in this frame."""
         index = self._index
         self._index = index + 1
+        if self._keys:
+            assert self.rate is not None
+            mix = self._keys.sound(self.rate)
         if mix is None:
             self._dry += 1
         else:
@@ -176,6 +190,11 @@ class SimulatedLeg:
             self._late += 1
         if self._hear is not None:
             self._hear(index, mix)
+
+    def _key_sent(self, key: str) -> None:
+        if self._hooks.key is not None:
+            self._hooks.key(key)
+        self._hooks.event(self.leg_id, KeySent(key))
 
     def _resume(self, index: int) -> None:
         """Audio of the app after none: its first, a gap mended, or the next utterance."""

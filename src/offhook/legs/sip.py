@@ -9,7 +9,7 @@ from typing import Protocol
 from offhook.audio.codecs import codec, is_there
 from offhook.audio.wideband import OPUS_RATE
 from offhook.errors import AudioError, LegError, SipError
-from offhook.legs.leg import Answered, Dtmf, Ended, LegEnd, LegEvent, RateChanged, Refused, Ringing
+from offhook.legs.leg import Answered, Dtmf, Ended, KeySent, LegEnd, LegEvent, RateChanged, Refused, Ringing
 from offhook.legs.rtp import RtpFormat, RtpPort
 from offhook.legs.rtp_sockets import RtpSocket
 from offhook.legs.srtp import Srtp
@@ -151,6 +151,14 @@ class SipLeg:
             self.session.accept(self._answer, self._signaller.now())
             self._signaller.pump()
 
+    def send_key(self, key: str) -> None:
+        """See `Leg`: as a telephone event (RFC 4733), or in the sound where the endpoint does not know those."""
+        self.port.press(key)
+
+    def drop_keys(self) -> None:
+        """See `Leg`."""
+        self.port.drop_keys()
+
     def hang_up(self, end: LegEnd) -> None:
         """Leave: refuse, cancel or BYE."""
         if self._over:
@@ -287,6 +295,11 @@ class SipLeg:
         """A key, by telephone event or INFO."""
         if not self._over:
             self._event(self.leg_id, Dtmf(key))
+
+    def key_sent(self, key: str) -> None:
+        """A key of ours has been sent to its end."""
+        if not self._over:
+            self._event(self.leg_id, KeySent(key))
 
     def _answered(self, body: bytes) -> None:
         """Their answer to our offer."""

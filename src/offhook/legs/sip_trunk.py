@@ -205,6 +205,7 @@ class SipTrunk:
             sequence=self._bits(15),
             timestamp=self._bits(31),
             on_key=lambda key: made[0].pressed(key),
+            on_key_sent=lambda key: made[0].key_sent(key),
             latch=self.rules.latch,
             transmit_control=_send(media.beside.transmit_now, dual=dual),
             name=f"{self._bits(64):016x}",  # a new one for each call: it tells nobody who calls again (RFC 7022 §4.2)

@@ -317,6 +317,7 @@ class _Session:
             hear=self._hear if self._listen else None,
             answered=self._answered,
             spoke=lambda at: self._send({"kind": "spoke", "atSample": at}),
+            key=lambda key: self._send({"kind": "key", "tone": key}),
             ended=self._ended,
             pace=self._node.pace,
         )

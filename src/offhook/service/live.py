@@ -18,6 +18,7 @@ from offhook.calls.actions import (
     CallEnded,
     CloseStream,
     DialLeg,
+    DropKeys,
     DropPrompt,
     HangUpLeg,
     LegJoined,
@@ -27,11 +28,12 @@ from offhook.calls.actions import (
     Notify,
     OpenStream,
     RejectLeg,
+    SendKey,
     StartPrompt,
 )
 from offhook.calls.call import Call
 from offhook.errors import CallError, LegError, PromptError
-from offhook.legs.leg import Answered, Dtmf, Ended, Leg, LegEnd, LegEvent, RateChanged, Refused, Ringing
+from offhook.legs.leg import Answered, Dtmf, Ended, KeySent, Leg, LegEnd, LegEvent, RateChanged, Refused, Ringing
 from offhook.legs.rtp import RtpPort
 from offhook.service.clock import Clock
 from offhook.service.prompts import Prompts
@@ -148,6 +150,8 @@ class LiveCall:
                 self.call.leg_failed(leg_id, outcome, now, detail)
             case Dtmf(tone):
                 self._dtmf(leg_id, tone)
+            case KeySent():
+                self.call.key_sent(leg_id, now)
             case RateChanged():
                 if leg_id in self._ports:
                     self._part(leg_id)
@@ -277,6 +281,12 @@ class LiveCall:
                 self._part(leg_id)
             case MuteLeg(leg_id):
                 self._mute(leg_id)
+            case SendKey(leg_id, key):
+                if leg_id in self.legs:
+                    self.legs[leg_id].send_key(key)
+            case DropKeys(leg_id):
+                if leg_id in self.legs:
+                    self.legs[leg_id].drop_keys()
             case CallEnded():
                 self._end()
             case _:
@@ -420,6 +430,8 @@ class LiveCall:
         detail: dict[str, Any] = {"leg": leg_id, "participant": self._names[leg_id].raw_id}
         if isinstance(event, Dtmf):
             detail["tone"] = event.tone
+        elif isinstance(event, KeySent):
+            detail["tone"] = event.key
         elif isinstance(event, Ended | Refused) and event.outcome:
             detail["outcome"] = event.outcome
         return detail

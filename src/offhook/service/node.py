@@ -41,6 +41,7 @@ from offhook.wire.models import (
 from offhook.wire.playing import PlayRequest
 from offhook.wire.signing import open_context, seal_context
 from offhook.wire.streaming import timestamp
+from offhook.wire.tones import ToneRequest
 
 log = logging.getLogger("offhook.node")
 
@@ -483,6 +484,12 @@ class Node:
         """Cancel what the app plays."""
         live = self._find(connection_id)
         live.call.cancel_media(connection_id, self.clock.monotonic())
+        live.settle()
+
+    def tones(self, connection_id: str, request: ToneRequest) -> None:
+        """Send, listen to or collect tones of a participant."""
+        live = self._find(connection_id)
+        live.call.tones(connection_id, request, self.clock.monotonic())
         live.settle()
 
     def start_streaming(self, connection_id: str, request: StartMediaStreamingRequest) -> None:

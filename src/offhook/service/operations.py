@@ -33,6 +33,14 @@ from offhook.wire.participants import (
     RemoveParticipantRequest,
 )
 from offhook.wire.playing import PlayRequest
+from offhook.wire.tones import (
+    RecognizeRequest,
+    SendDtmfTonesRequest,
+    SendDtmfTonesResult,
+    StartContinuousDtmfRequest,
+    StopContinuousDtmfRequest,
+    ToneRequest,
+)
 
 R = TypeVar("R", bound=Request)
 
@@ -53,6 +61,7 @@ class CallControl(Protocol):
     def cancel_media(self, connection_id: str) -> None: ...
     def start_streaming(self, connection_id: str, request: StartMediaStreamingRequest) -> None: ...
     def stop_streaming(self, connection_id: str, request: StopMediaStreamingRequest) -> None: ...
+    def tones(self, connection_id: str, request: ToneRequest) -> None: ...
     def mint(self) -> str:
         """A fresh id."""
         ...
@@ -114,6 +123,11 @@ def _with(request: type[R], act: Callable[[CallControl, Asked, R], WireStruct | 
     return run
 
 
+def _send_tones(control: CallControl, asked: Asked, body: SendDtmfTonesRequest) -> SendDtmfTonesResult:
+    control.tones(asked.connection, body)
+    return SendDtmfTonesResult(operation_context=body.operation_context)
+
+
 _C: Final = "/calling/callConnections"
 _I: Final = "/calling/callConnections/{callConnectionId}"
 _P: Final = _I + "/participants"
@@ -166,14 +180,26 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     ),
     Operation("Media", "CancelAllMediaOperations", "POST", _I + ":cancelAllMediaOperations", 202,
               events="PlayCanceled, RecognizeCanceled", run=lambda c, asked: c.cancel_media(asked.connection)),
-    Operation("Media", "Recognize", "POST", _I + ":recognize", 202,
-              events="RecognizeCompleted, RecognizeFailed, RecognizeCanceled"),
-    Operation("Media", "StartContinuousDtmfRecognition", "POST", _I + ":startContinuousDtmfRecognition", 200,
-              events="ContinuousDtmfRecognitionToneReceived, ContinuousDtmfRecognitionToneFailed"),
-    Operation("Media", "StopContinuousDtmfRecognition", "POST", _I + ":stopContinuousDtmfRecognition", 200,
-              events="ContinuousDtmfRecognitionStopped"),
-    Operation("Media", "SendDtmfTones", "POST", _I + ":sendDtmfTones", 202, True,
-              "SendDtmfTonesCompleted, SendDtmfTonesFailed"),
+    Operation(
+        "Media", "Recognize", "POST", _I + ":recognize", 202, False,
+        "RecognizeCompleted, RecognizeFailed, RecognizeCanceled", RecognizeRequest,
+        _with(RecognizeRequest, lambda c, asked, body: c.tones(asked.connection, body)),
+    ),
+    Operation(
+        "Media", "StartContinuousDtmfRecognition", "POST", _I + ":startContinuousDtmfRecognition", 200, False,
+        "ContinuousDtmfRecognitionToneReceived, ContinuousDtmfRecognitionToneFailed", StartContinuousDtmfRequest,
+        _with(StartContinuousDtmfRequest, lambda c, asked, body: c.tones(asked.connection, body)),
+    ),
+    Operation(
+        "Media", "StopContinuousDtmfRecognition", "POST", _I + ":stopContinuousDtmfRecognition", 200, False,
+        "ContinuousDtmfRecognitionStopped", StopContinuousDtmfRequest,
+        _with(StopContinuousDtmfRequest, lambda c, asked, body: c.tones(asked.connection, body)),
+    ),
+    Operation(
+        "Media", "SendDtmfTones", "POST", _I + ":sendDtmfTones", 202, True,
+        "SendDtmfTonesCompleted, SendDtmfTonesFailed", SendDtmfTonesRequest,
+        _with(SendDtmfTonesRequest, _send_tones),
+    ),
     Operation("Media", "Hold", "POST", _I + ":hold", 200, events="ParticipantsUpdated; HoldFailed"),
     Operation("Media", "Unhold", "POST", _I + ":unhold", 200, events="ParticipantsUpdated"),
     Operation(

@@ -66,6 +66,7 @@ _REQUESTS: Final[tuple[tuple[str, int, int, int, str, str], ...]] = (
     ("media_state", 400, 400, 8500, "The state of the media does not allow this.", "§3.7"),
     ("media_busy", 412, 412, 8583, "Another media action on the same participants runs; interrupt it, or wait for its"
      " end.", "§3.9"),
+    ("media_conflict", 412, 412, 8583, "Another media action has this participant.", "§3.9"),
     ("context_expired", 400, 400, 8587, "The incoming call rang too long; its context expired.", "§3.7 names"),
     ("conflict", 409, 409, 8519, "Another action on the same resource came first.", "§3.7, §9 row 14"),
     ("context_spent", 409, 409, 8519, "The incoming call was already answered, redirected or rejected.", "§9 row 14"),
@@ -103,6 +104,18 @@ _ENDS: Final[tuple[tuple[str, int, int, str, str], ...]] = (
     ("leg_failed", 500, 9999, "The call failed.", "§5.8 unknown"),
 )  # fmt: skip
 
+# How tones and recognitions end. http is 200: no request waits.
+_TONES: Final[tuple[tuple[str, int, int, str, str], ...]] = (
+    ("tones_complete", 200, 8531, "Action completed, max digits received.", "§5.8"),
+    ("stop_tone", 200, 8514, "Action completed as stop tone was detected.", "§5.8"),
+    ("initial_silence", 400, 8510, "Action failed, initial silence timeout reached.", "§5.8"),
+    ("inter_tone_timeout", 400, 8532, "Action failed, inter-digit silence timeout reached.", "§5.8"),
+    ("media_canceled", 400, 8508, "Action failed, the operation was canceled.", "§5.8"),
+    ("participant_left", 400, 8558, "Action failed, the participant has left the call.", "§3.7 names, ours"),
+    ("tones_not_sent", 408, 9002, "Action failed, the tones could not be played in time; a phone on hold takes none.",
+     "§3.7 names, ours"),
+)  # fmt: skip
+
 # Streams: the row's `details` is mediaStreamingStatusDetails (or that of transcription).
 _STREAMS: Final[tuple[tuple[str, int, int, str, str, str], ...]] = (
     ("stream_started", 200, 0, _COMPLETED, "subscriptionStarted", "recorded"),
@@ -138,6 +151,7 @@ def _table() -> dict[str, Result]:
     rows += [
         Result(name=name, http=200, code=code, sub_code=sub, message=text, source=source)
         for name, code, sub, text, source in (*_ENDS, *_PLAYS)
+        for name, code, sub, text, source in (*_ENDS, *_TONES)
     ]
     rows += [
         Result(name=name, http=200, code=code, sub_code=sub, message=text, source=source, details=details)

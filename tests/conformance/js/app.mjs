@@ -81,6 +81,10 @@ const ACTIONS = {
   playToAll: (a) => media(a).playToAll(a.sources, a.options),
   play: (a) => media(a).play(a.sources, a.targets, a.options),
   cancelAllOperations: (a) => media(a).cancelAllOperations(),
+  sendDtmfTones: (a) => media(a).sendDtmfTones(a.tones, a.participant, a.options),
+  startContinuousDtmfRecognition: (a) => media(a).startContinuousDtmfRecognition(a.participant, a.options),
+  stopContinuousDtmfRecognition: (a) => media(a).stopContinuousDtmfRecognition(a.participant, a.options),
+  startRecognizing: (a) => media(a).startRecognizing(a.participant, a.options),
   speak: (a) => streams.speak(a.connectionId, a.pieces),
   stopAudio: (a) => streams.stop(a.connectionId),
 };
