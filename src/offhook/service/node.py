@@ -335,7 +335,7 @@ class Node:
         return self.phones.get(raw_id) or self.find_phone(raw_id)
 
     def dial(self, live: LiveCall, action: DialLeg) -> Leg:
-        """Ring a registered phone. LegError `unreachable` names the command that registers one; `throttled`: no room."""
+        """Ring a phone. LegError `unreachable` names the command that registers one, `throttled` says what is full."""
         if self.overloaded and live.call.state == "connected":
             raise LegError("throttled", "the media clock has no room for another leg")
         phone = self.phone(action.target.raw_id)
