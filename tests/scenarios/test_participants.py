@@ -198,6 +198,18 @@ def test_who_came_and_went_is_forgotten_while_the_call_goes_on() -> None:
     assert len(live.bridge.members) == 2 and not live._leaving
 
 
+def test_nobody_is_added_where_the_clock_has_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage()
+    phone = stage.phone(OTHER)
+    stage.call()
+    app = stage.answer()
+    stage.run(0.1)
+    monkeypatch.setattr(stage.node, "_tick_mean", 1.0)
+    add(stage, app, OTHER)
+    assert stage.result("AddParticipantFailed") == (429, 8516) and not phone.parties
+    assert [p.identifier for p in stage.node.participants(app)] == [CALLER, CALLEE]
+
+
 def test_an_invitation_that_runs_out_leaves_nothing() -> None:
     stage = Stage()
     phone = stage.phone(OTHER, answers=None)

@@ -342,7 +342,12 @@ class Node:
         return self.phones.get(raw_id) or self.find_phone(raw_id)
 
     def dial(self, live: LiveCall, action: DialLeg) -> Leg:
-        """Ring a registered phone, or else an app that watches the user. LegError `unreachable` names the fix."""
+        """Ring a phone, or else an app that watches the user.
+
+        LegError `unreachable` names the fix, `throttled` says what is full.
+        """
+        if self.overloaded and live.call.state == "connected":
+            raise LegError("throttled", "the media clock has no room for another leg")
         phone = self.phone(action.target.raw_id) or self.find_app(action)
         if phone is None:
             raise LegError(
