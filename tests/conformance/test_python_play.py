@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from azure.communication.callautomation import FileSource, SsmlSource, TextSourc
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from tests.conformance.python_sdk import CLIENTS, Sdk, media_streaming, number, pcm_of, sdk
 from tests.console_leg import Leg, Samples, caller, phone
-from tests.live import CALLEE, CALLER, CONNECTIONS, LiveNode, TestApp, rest
+from tests.live import CALLEE, CALLER, CONNECTIONS, LiveNode, TestApp, dev_node, rest, until
+from tests.sip_phone import BYE, TestPhone
 from tests.sound_files import Files, sound_files
 
 from offhook.audio.wav import write_wav
@@ -220,3 +222,34 @@ async def test_before_the_call_is_up_it_is_refused(node: LiveNode, app: TestApp)
                 await client(ask, *arguments)
             assert figures(refused.value) == (400, "8501")
         await client(connection.hang_up, True)
+
+
+async def test_a_sip_phone_hears_it(tmp_path: Path) -> None:
+    """Over RTP with G.711: the tone of the file at its level; after the cancel, nothing."""
+    app, ours = TestApp(), TestPhone()
+    async with (
+        app.running(),
+        dev_node(tmp_path / "state", "--incoming", app.webhook, "--sip-port", "0") as node,
+        ours.running(),
+        sound_files() as files,
+        sdk(node, "async http") as client,
+    ):
+        await until(lambda: node.named("subscription"), "validation")
+        line = ours.call(node.info["sip"]["udp"])
+        context = (await app.invited())["incomingCallContext"]
+        made = await client(client.client.answer_call, context, app.callback)
+        await ours.answered(line)
+        await app.event("CallConnected")
+        connection = client.connection(made.call_connection_id)
+        await client(connection.play_media, FileSource(files.url("/a.wav")), loop=True)
+        await app.event("PlayStarted")
+        frames = len(line.heard)
+        await until(lambda: len(line.heard) > frames + 80, "a second and a half of it")
+        hertz, amplitude = line.peak()
+        assert hertz == pytest.approx(440, abs=1)
+        assert 20 * np.log10(amplitude / 8000) == pytest.approx(0, abs=1), "within 1 dB"
+        await client(connection.cancel_all_media_operations)
+        await app.event("PlayCanceled")
+        await until(lambda: not np.concatenate(line.heard[-20:]).any(), "silence")
+        line.leg.hang_up(BYE)
+        await app.event("CallDisconnected")

@@ -15,7 +15,7 @@ from offhook.service.clock import PTIME
 from offhook.wire.identifiers import Identifier
 from offhook.wire.playing import PlayRequest, PlaySource
 
-FRAME = 320
+RATE, FRAME = 16000, 320
 
 
 class Room(Stage):
@@ -231,3 +231,19 @@ def test_without_a_prompt_the_call_is_a_plain_pair_again(room: Room) -> None:
     room.play(connection, "a")
     room.run(0.5)
     assert len(party.live.bridge.members) == 2 and party.live.bridge._pair is not None
+
+
+@pytest.mark.parametrize("rate", [8000, 48000])
+def test_a_leg_of_another_rate_hears_it_resampled(room: Room, rate: int) -> None:
+    tone = (8000 * np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE)).astype(np.int16)
+    tone.flags.writeable = False
+    room.shelf.sounds["a"] = tone
+    party = room.call(rate=rate)
+    connection = room.answer()
+    room.run(0.2)
+    room.play(connection, "a")
+    room.run(1.3)
+    heard = party.pcm(rate)
+    loud = heard[np.flatnonzero(heard)[0] :][:rate].astype(float)
+    assert np.argmax(np.abs(np.fft.rfft(loud, rate))) == 440
+    assert np.sqrt(np.mean(loud[rate // 10 : -rate // 10] ** 2)) == pytest.approx(8000 / np.sqrt(2), rel=0.01)
