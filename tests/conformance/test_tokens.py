@@ -18,7 +18,7 @@ from joserfc.jwk import KeySet, RSAKey
 from tests.conformance.python_sdk import media_streaming
 from tests.console_leg import caller
 from tests.kit.issued import KEY, OTHER, page
-from tests.live import LiveNode, TestApp, rest, serve_node, until
+from tests.live import LiveNode, TestApp, dev_node, rest, serve_node, until
 from tests.service.config_text import HEAD, written
 
 SCOPE = "https://communication.azure.com//.default"
@@ -151,6 +151,16 @@ async def test_tokens_that_are_refused_and_a_key_that_changes(tmp_path: Path) ->
                 with pytest.raises(ClientAuthenticationError, match="no key 'two'"):
                     await other.get_call_connection("x").get_call_properties()
         assert provider.reads == 1, "the page is not read for every token that comes along"
+
+
+async def test_a_node_of_dev_takes_tokens_too(tmp_path: Path) -> None:
+    async with (
+        Provider().running() as provider,
+        dev_node(tmp_path, "--token-issuer", provider.url, "--token-keys", f"{provider.url}/keys") as node,
+        client_of(node, provider) as client,
+    ):
+        with pytest.raises(ResourceNotFoundError):
+            await client.get_call_connection("x").get_call_properties()
 
 
 async def ask(node: LiveNode, method: str, path: str, body: Any = None) -> tuple[int, Any]:

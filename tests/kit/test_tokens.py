@@ -93,6 +93,24 @@ async def test_keys_are_fetched_once() -> None:
     assert source.fetches == 1
 
 
+async def test_who_comes_while_the_page_is_read_waits_for_that_reading_alone() -> None:
+    source, go_on = Page(KEY), threading.Event()
+
+    def slow(url: str) -> bytes:
+        go_on.wait(10)
+        return source(url)
+
+    checker = TokenCheck(AUDIENCE, fetch=slow)
+    source.error = OSError("no route")
+    waiting = [asyncio.create_task(checker.verify(f"Bearer {token()}", NOW + 2 * each)) for each in range(9)]
+    for _ in range(20):
+        await asyncio.sleep(0)
+    go_on.set()
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert all(isinstance(result, UnknownKeyError) for result in results)
+    assert source.fetches == 1, "a page that is slow to fail must not be tried once for each of them in turn"
+
+
 async def test_an_unknown_key_is_looked_for_every_30_s_at_most() -> None:
     source = Page(KEY)
     checker = check(source)

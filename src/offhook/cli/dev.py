@@ -37,6 +37,10 @@ def dev(
         40, "--restart-ms", min=0, max=200, help="Audio of the app that must wait before playing starts again."
     ),
     issuer: str | None = typer.Option(None, "--issuer", help="Issuer of our tokens.  [default: that of ACS]"),
+    token_issuer: str = typer.Option(
+        "", "--token-issuer", metavar="ISSUER", help="Take bearer tokens of this issuer (iss) too; with --token-keys."
+    ),
+    token_keys: str = typer.Option("", "--token-keys", metavar="URL", help="That issuer's page of keys (JWKS)."),
     as_json: bool = typer.Option(False, "--json", help="One object with all addresses first, then events, as lines."),
 ) -> None:
     """Run a local node that speaks the Call Automation API.
@@ -61,6 +65,8 @@ def dev(
         trust=list(trust),
         map=list(mapped),
         issuer=issuer,
+        token_issuer=token_issuer,
+        token_keys=token_keys,
         json=as_json,
         sip_port=sip_port,
         restart_ms=restart_ms,

@@ -80,12 +80,13 @@ class TokenCheck:
         return self._verifier.verify(authorization, now)
 
     async def refresh(self, now: float) -> None:
-        """Fetch the key page unless that was done within 30 s (1 s while no key is known).
+        """Fetch the key page unless that was done within 30 s (1 s while no key is known); wait for one under way.
 
         A page that cannot be read changes no key; the next UnknownKeyError tells why it could not.
         """
+        under_way = self._fetching.locked()
         async with self._fetching:
-            if not self._verifier.fetch_due(now):
+            if under_way or not self._verifier.fetch_due(now):
                 return
             try:
                 page = await asyncio.to_thread(self._fetch, self.jwks_uri)

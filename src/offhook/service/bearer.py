@@ -20,7 +20,10 @@ from offhook.service.targets import Targets
 from offhook.wire.tokens import FETCH_TIMEOUT_S, MAX_PAGE, TokenError, TokenVerifier, UnknownKeyError
 
 AUDIENCE = "https://communication.azure.com"
-HOW = "set issuer and jwks_url in [tokens] of offhook serve, or use the connection string with the access key"
+HOW = (
+    "set issuer and jwks_url in [tokens] of offhook serve (--token-issuer and --token-keys of dev), "
+    "or use the connection string with the access key"
+)
 _NAMES = ("appid", "azp", "oid", "sub")
 """Claims that say who has the token: an application (v1, v2), a user or service principal, a subject."""
 

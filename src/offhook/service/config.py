@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
+from offhook.errors import ConfigError
 from offhook.service.bearer import TokenRule
 from offhook.service.eventgrid import Watcher
 from offhook.service.routing import SipPlan
 from offhook.service.targets import Targets
+from offhook.wire.tokens import keys_may_come_from
 
 # Fixed and documented, so that every tool on this machine finds the node; refused on any other than loopback.
 LOCAL_ACCESS_KEY = "b2ZmaG9vay1sb2NhbC1kZXZlbG9wbWVudC1rZXktMDAwMQ=="
@@ -93,9 +95,15 @@ class DevConfig:
     json: bool = False
     restart_ms: int = 40
     sip_port: int | None = None
+    token_issuer: str = ""
+    token_keys: str = ""
 
     def plan(self) -> NodePlan:
         """See `Planned`. Only this machine can reach a node on loopback; then the fixed local key serves."""
+        if bool(self.token_issuer) != bool(self.token_keys):
+            raise ConfigError("--token-issuer and --token-keys belong together: give both, or neither")
+        if self.token_keys and not keys_may_come_from(self.token_keys):
+            raise ConfigError(f"--token-keys {self.token_keys}: give an https:// URL, or http:// of this machine")
         return NodePlan(
             host=self.host,
             port=self.port,
@@ -106,6 +114,7 @@ class DevConfig:
             map=tuple(self.map),
             issuer=self.issuer or ACS_ISSUER,
             restart_ms=self.restart_ms,
+            tokens=TokenRule(self.token_issuer, self.token_keys) if self.token_issuer else None,
             sip=None if self.sip_port is None else SipPlan(host="127.0.0.1", port=self.sip_port),
         )
 

@@ -34,6 +34,8 @@ OPTIONS = {
     "--trust": "[node] trust",
     "--sip-port": "[sip] port",
     "--issuer": "[node] issuer",
+    "--token-issuer": "[tokens] issuer",
+    "--token-keys": "[tokens] jwks_url",
     "--incoming": "[[webhook]] url",
 }
 """What the options of `offhook dev` are called in the file."""
