@@ -314,17 +314,36 @@ def test_the_participant_leaves_before_the_call_is_over() -> None:
     leaves("leg0")(call)
     assert told(call) == [
         f"SendDtmfTonesFailed 400/8558 [send] -> {ELSEWHERE}",
-        "RecognizeFailed 400/8558 [second]",
         "RecognizeFailed 400/8558 [first]",
+        "RecognizeFailed 400/8558 [second]",
         "CallDisconnected 0/560000 [answered]",
     ]
 
 
-def test_a_recognition_of_somebody_else_goes_on_when_one_leaves() -> None:
-    call = one()
-    recognize(call, context="first")
-    leaves("leg9")(call)
-    assert told(call) == []
+def test_recognitions_of_others_go_on_when_one_leaves() -> None:
+    call = created(OTHER, THIRD)
+    up("leg0")(call)
+    recognize(call, OTHER, context="first")
+    recognize(call, OTHER, context="second")
+    up("leg1")(call)
+    recognize(call, THIRD, context="third", interrupt=True)
+    call.drain()
+    leaves("leg0")(call)
+    assert not [line for line in told(call) if line.startswith("Recognize")]
+    call.leg_dtmf("leg1", "1", 11.0)
+    call.advance(13.0)
+    assert told(call) == ["RecognizeCompleted 400/8532 [third] one"]
+
+
+def test_the_next_begins_when_the_first_is_over() -> None:
+    call = group()
+    leaves("leg1")(call)
+    recognize(call, OTHER, context="first")
+    recognize(call, OTHER, context="second", initial_silence=7)
+    call.drain()
+    call.advance(15.0)
+    assert told(call) == ["RecognizeFailed 400/8510 [first]"]
+    assert call.next_deadline() == 22.0
 
 
 @pytest.mark.parametrize("end", [hang_up(), shut_down])

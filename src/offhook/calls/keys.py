@@ -1,7 +1,7 @@
 """Keys in a call: those that apps have sent to somebody, hear of, or collect (protocol.md §3.3, §3.9).
 
-Everything that an app asked for ends in one event: when it is done, when its time is over, when its participant
-leaves, or, before CallDisconnected, when the app's hold on the call ends.
+Whatever is sent or collected ends in one event: when it is done, when its time is over, when its participant leaves,
+or, before CallDisconnected, when the app's hold on the call ends.
 """
 
 from __future__ import annotations
@@ -159,12 +159,12 @@ class Keys:
             listening = self._listening.pop(key)
             if not alone:
                 listening.connection.tell(ContinuousDtmfRecognitionToneFailed, "participant_left", listening.operation)
-        for queue in list(self._recognitions.values()):
-            for waiting in [other for other in queue[1:] if other.leg_id == leg_id]:
-                queue.remove(waiting)
-                waiting.tell("participant_left")
-            if queue[0].leg_id == leg_id:
-                self._end_first(queue, "participant_left")
+        for queue in self._recognitions.values():
+            over = [recognition for recognition in queue if recognition.leg_id == leg_id]
+            queue[:] = [recognition for recognition in queue if recognition.leg_id != leg_id]
+            for recognition in over:
+                recognition.tell("participant_left")
+        self._forget_empty()
 
     def dropped(self, connection: Connection) -> None:
         """The app's hold on the call ends."""
@@ -205,8 +205,10 @@ class Keys:
     def _end_first(self, queue: list[Recognition], outcome: str) -> None:
         """The recognition that runs is over; the next begins with the next `advance`, which is due at once."""
         queue.pop(0).tell(outcome)
-        if not queue:
-            self._recognitions = {name: other for name, other in self._recognitions.items() if other}
+        self._forget_empty()
+
+    def _forget_empty(self) -> None:
+        self._recognitions = {name: queue for name, queue in self._recognitions.items() if queue}
 
 
 def operation_of(request: ToneRequest) -> Operation:

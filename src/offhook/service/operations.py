@@ -101,7 +101,10 @@ Paths = tuple[tuple[re.Pattern[str], "Operation"], ...]
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One row. `success` is exact: the SDKs raise for any other 2xx. `run` may raise CallError and WireError."""
+    """One row. `success` is exact: the SDKs raise for any other 2xx. `run` may raise CallError and WireError.
+
+    `limits`: what of it is not built, for the page.
+    """
 
     group: str
     name: str
@@ -112,6 +115,7 @@ class Operation:
     events: str = ""
     request: type[Request] | None = None
     run: Run | None = None
+    limits: str = ""
 
 
 def _with(request: type[R], act: Callable[[CallControl, Asked, R], WireStruct | None]) -> Run:
@@ -184,6 +188,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         "Media", "Recognize", "POST", _I + ":recognize", 202, False,
         "RecognizeCompleted, RecognizeFailed, RecognizeCanceled", RecognizeRequest,
         _with(RecognizeRequest, lambda c, asked, body: c.tones(asked.connection, body)),
+        "dtmf without a prompt; 501 for speech, choices and playPrompt",
     ),
     Operation(
         "Media", "StartContinuousDtmfRecognition", "POST", _I + ":startContinuousDtmfRecognition", 200, False,
@@ -293,7 +298,7 @@ def operations_page() -> str:
             str(operation.success),
             "yes" if operation.repeatable else "no",
             operation.events or "none",
-            "built" if operation.run else "501, not built yet",
+            ": ".join(filter(None, ("built", operation.limits))) if operation.run else "501, not built yet",
         )
         lines.append(f"| {' | '.join(cells)} |\n")
     return "".join(lines)
