@@ -113,7 +113,7 @@ class Call(Conversation):
         perform(self, "terminate", self.connection(connection_id), now)
 
     def play(self, connection_id: str, prompt_id: str, request: PlayRequest, now: float) -> None:
-        """Load the sources and play them when their turn has come.
+        """Play the sources when their turn has come.
 
         CallError `call_not_found`, `call_not_established`, `participant_not_found`, `media_busy`, `media_state`.
         """
