@@ -223,6 +223,21 @@ async def test_who_asks_at_the_same_time_shares_the_fetch_and_may_give_up_alone(
     cancels[1]()
 
 
+async def test_a_slow_host_holds_up_nobody_else(files: Files, sounds: Sounds) -> None:
+    files.release.clear()
+    files.quick = {"/quick.wav"}
+    files.files["/quick.wav"] = write_wav(TONE, 16000)
+    told: list[Loaded] = []
+    most = module.FETCHES + 10
+    for number in range(most):
+        sounds.load((file(files.url(f"/a.wav?{number}")),), 16000, told.append)
+    await until(lambda: len(files.asked) == module.FETCHES_OF_HOST)
+    assert len(await loaded(sounds, file(f"http://localhost:{files.port}/quick.wav"))) == 16000
+    files.release.set()
+    await until(lambda: len(told) == most)
+    assert not any(isinstance(each, PromptError) for each in told)
+
+
 async def test_closing_gives_up_what_is_under_way(files: Files) -> None:
     sounds = Sounds(targets=Targets(private=True))
     files.release.clear()

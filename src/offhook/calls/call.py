@@ -140,7 +140,7 @@ class Call(Conversation):
         perform(self, "mute_participants", self.connection(connection_id), request, now)
 
     def play(self, connection_id: str, prompt_id: str, request: PlayRequest, now: float) -> None:
-        """Load the sources and play them when their turn has come.
+        """Play the sources when their turn has come.
 
         CallError `call_not_found`, `call_not_established`, `participant_not_found`, `media_busy`, `media_state`.
         """

@@ -1,7 +1,8 @@
 """What one app plays into its call: prompts that load, wait for their turn, are heard and end (protocol.md §3.9).
 
 A play to everybody is on the main leg: one at a time, further ones queue in the order of asking. A play to some is on
-their sub leg: beside the main leg, one at a time, a second one is refused. All load at once when they are asked for.
+their sub leg: beside the main leg, one at a time, a second one is refused. The one whose turn it is and the next are
+loaded, no more, so that a long queue takes no memory.
 Every play ends in exactly one of PlayCompleted, PlayFailed and PlayCanceled (§5.8).
 """
 
@@ -14,10 +15,11 @@ from offhook.calls.actions import DropPrompt, LoadPrompt, Output, StartPrompt
 from offhook.calls.subscription import Operation
 from offhook.errors import CallError
 from offhook.wire.events import CallEvent, PlayCanceled, PlayCompleted, PlayFailed, PlayStarted
-from offhook.wire.playing import PlayRequest
+from offhook.wire.playing import PlayRequest, PlaySource
 from offhook.wire.results import RESULTS, Result
 
 MOST_PLAYS: Final = 20  # of one app in one call, running and queued
+LOADED: Final = 2  # of them on one leg
 
 # The parsers of older SDKs throw on an event that they do not know; theirs have no PlayStarted (§0.2).
 _STARTED_SINCE: Final = "2024-06-15"
@@ -44,9 +46,10 @@ class Play:
 
     prompt_id: str
     operation: Operation
+    sources: tuple[PlaySource, ...]
     loop: bool
     to: frozenset[str] | None
-    phase: Literal["loading", "ready", "playing"] = "loading"
+    phase: Literal["asked", "loading", "ready", "playing"] = "asked"
 
     @property
     def main(self) -> bool:
@@ -67,7 +70,7 @@ class Plays:
     # requests ---------------------------------------------------------------------------------------------------
 
     def ask(self, prompt_id: str, request: PlayRequest, present: frozenset[str]) -> None:
-        """Load it; `present` has the raw ids of who is in the call. An interrupting one cancels those of its leg.
+        """Queue it; `present` has the raw ids of who is in the call. An interrupting one cancels those of its leg.
 
         CallError `participant_not_found`; `media_busy` for a second play to some; `media_state` for too many.
         """
@@ -85,8 +88,8 @@ class Plays:
                 "media_state", f"{len(self._plays)} plays wait already; cancel them, or wait for their end."
             )
         operation = Operation(request.operation_context, request.operation_callback_uri)
-        self._plays[prompt_id] = Play(prompt_id, operation, request.loop, to)
-        self._outbox.append(LoadPrompt(self._connection_id, prompt_id, request.sources))
+        self._plays[prompt_id] = Play(prompt_id, operation, request.sources, request.loop, to)
+        self._go_on()
 
     def cancel(self) -> None:
         """All end now, running and queued (§3.9)."""
@@ -104,22 +107,22 @@ class Plays:
         play = self._plays.get(prompt_id)
         if play is not None and play.phase == "loading":
             play.phase = "ready"
-            self._start_next()
+            self._go_on()
 
     def failed(self, prompt_id: str, outcome: str, detail: str, index: int | None) -> None:
-        """It cannot be played; in the queue it fails before its turn, and holds up nobody."""
+        """It cannot be played; the next in the queue fails before its turn, and holds up nobody."""
         play = self._plays.pop(prompt_id, None)
         if play is not None:
             row = RESULTS[outcome]
             self._tell(PlayFailed, row, detail, play.operation, failed_play_source_index=index)
-            self._start_next()
+            self._go_on()
 
     def ended(self, prompt_id: str) -> None:
         """It was heard to its end."""
         play = self._plays.pop(prompt_id, None)
         if play is not None:
             self._tell(PlayCompleted, RESULTS["success"], "", play.operation)
-            self._start_next()
+            self._go_on()
 
     def left(self, present: frozenset[str]) -> None:
         """Somebody left; what only those hear who are gone has no hearer any more."""
@@ -129,18 +132,26 @@ class Plays:
 
     # inside -----------------------------------------------------------------------------------------------------
 
-    def _start_next(self) -> None:
-        """On each leg the first play has its turn, once it is loaded."""
+    def _go_on(self) -> None:
+        """On each leg the first play has its turn, once it is loaded, and the next one loads."""
         for main in (True, False):
-            first = next((play for play in self._plays.values() if play.main == main), None)
-            if first is not None and first.phase == "ready":
-                first.phase = "playing"
-                self._outbox.append(StartPrompt(self._connection_id, first.prompt_id, first.loop, first.to))
-                if self._tells_start:
-                    self._tell(PlayStarted, RESULTS["success"], "", first.operation)
+            due = [play for play in self._plays.values() if play.main == main][:LOADED]
+            if due and due[0].phase == "ready":
+                self._start(due[0])
+            for play in due:
+                if play.phase == "asked":
+                    play.phase = "loading"
+                    self._outbox.append(LoadPrompt(self._connection_id, play.prompt_id, play.sources))
+
+    def _start(self, play: Play) -> None:
+        play.phase = "playing"
+        self._outbox.append(StartPrompt(self._connection_id, play.prompt_id, play.loop, play.to))
+        if self._tells_start:
+            self._tell(PlayStarted, RESULTS["success"], "", play.operation)
 
     def _cancel(self, play: Play, outcome: str, detail: str = "") -> None:
         del self._plays[play.prompt_id]
-        self._outbox.append(DropPrompt(play.prompt_id))
+        if play.phase != "asked":
+            self._outbox.append(DropPrompt(play.prompt_id))
         event = PlayCanceled if outcome == "play_canceled" else PlayFailed
         self._tell(event, RESULTS[outcome], detail, play.operation)

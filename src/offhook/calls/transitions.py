@@ -111,7 +111,7 @@ def terminate(call: Conversation, connection: Connection, now: float) -> None:
 
 
 def play(call: Conversation, connection: Connection, prompt_id: str, request: PlayRequest, now: float) -> None:
-    """Load it; it is heard when its turn has come (§3.9)."""
+    """It is loaded and heard when its turn has come (§3.9)."""
     connection.plays.ask(prompt_id, request, call.present())
 
 

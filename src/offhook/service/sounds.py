@@ -35,7 +35,8 @@ MOST_BYTES: Final = 32 * 1024 * 1024  # of one file
 MOST_SECONDS: Final = 600.0  # of all sources of one play
 FETCH_TIMEOUT: Final = 15.0  # seconds for one file, redirects included
 MOST_REDIRECTS: Final = 5
-FETCHES: Final = 16  # at once; further ones wait, within their time
+FETCHES: Final = 64  # at once; further ones wait, within their time
+FETCHES_OF_HOST: Final = 8  # so that a slow one holds up nobody but itself
 KEPT_BYTES: Final = 64 * 1024 * 1024  # of decoded sound that nobody need be playing
 KEPT_BY_URL: Final = 10.0  # seconds; a file may change
 KEPT_BY_ID: Final = 3600.0  # seconds; the app says by playSourceCacheId that it does not
@@ -76,7 +77,6 @@ class Sounds:
         self._targets = targets or Targets()
         self._clock = clock
         self._fetch_timeout = fetch_timeout
-        self._slots = asyncio.Semaphore(FETCHES)
         self._session: aiohttp.ClientSession | None = None
         # One thread: decoding must not take the processor from the media clock twice over.
         self._pool = ThreadPoolExecutor(1, "sounds")
@@ -171,7 +171,7 @@ class Sounds:
 
     async def _make(self, uri: str, rate: int) -> Frame:
         try:
-            async with asyncio.timeout(self._fetch_timeout), self._slots:
+            async with asyncio.timeout(self._fetch_timeout):
                 data = await self._fetch(uri)
         except TimeoutError:
             raise _not_downloaded(uri, f"was not there within {self._fetch_timeout:g} s") from None
@@ -204,7 +204,12 @@ class Sounds:
 
     def _sessions(self) -> aiohttp.ClientSession:
         if self._session is None:
-            connector = aiohttp.TCPConnector(limit=0, force_close=True, socket_factory=self._targets.open_socket)
+            connector = aiohttp.TCPConnector(
+                limit=FETCHES,
+                limit_per_host=FETCHES_OF_HOST,
+                force_close=True,
+                socket_factory=self._targets.open_socket,
+            )
             self._session = aiohttp.ClientSession(
                 connector=connector,
                 timeout=aiohttp.ClientTimeout(total=None),
