@@ -139,9 +139,9 @@ def test_sending_has_its_participant_to_itself() -> None:
     call = group()
     send(call, "1", OTHER)
     call.drain()
-    assert refusal(call, send, "2", OTHER) == "media_conflict"
-    assert refusal(call, listen, OTHER) == "media_conflict"
-    assert refusal(call, recognize, OTHER) == "media_conflict"
+    assert refusal(call, send, "2", OTHER) == "media_busy"
+    assert refusal(call, listen, OTHER) == "media_busy"
+    assert refusal(call, recognize, OTHER) == "media_busy"
     listen(call, THIRD)
     send(call, "3", THIRD)
     assert told(call) == ["send 3 to leg1"]
@@ -149,7 +149,7 @@ def test_sending_has_its_participant_to_itself() -> None:
     call.key_sent("leg1", 11.0)
     recognize(call, OTHER)
     call.drain()
-    assert refusal(call, send, "1", OTHER) == "media_conflict"
+    assert refusal(call, send, "1", OTHER) == "media_busy"
     send(call, "1", THIRD)
 
 
@@ -279,7 +279,7 @@ def test_so_many_may_wait() -> None:
 def test_in_a_group_one_recognition_excludes_another_unless_it_interrupts() -> None:
     call = group()
     recognize(call, OTHER, context="first")
-    assert refusal(call, recognize, THIRD) == "media_conflict"
+    assert refusal(call, recognize, THIRD) == "media_busy"
     recognize(call, THIRD, context="second", interrupt=True)
     assert told(call) == ["RecognizeCanceled 400/8508 [first]"]
     call.leg_dtmf("leg0", "1", 11.0)

@@ -361,7 +361,7 @@ class AnyCall(RuleBasedStateMachine):
             talking = len(self.call.joined())
             assert self.call.state != "bridged" or (talking >= 2 and not self.call.connections)
             assert bool(talking) <= (self.call.state in ("connected", "bridged"))
-            assert waiting == (self.call.deadline is not None), "somebody waits without an end, or nobody does"
+            assert waiting == (self.call.ring_deadline() is not None), "somebody waits without an end, or nobody does"
 
     def nothing_is_left(self) -> None:
         assert not self.ledger.legs and not self.ledger.bridge and not self.ledger.streams

@@ -93,7 +93,7 @@ def rebuilt(name: str) -> CallEvent:
         return told
     plays: dict[str, tuple[type[Any], str, dict[str, int]]] = {
         "play-completed.constructed.json": (PlayCompleted, "success", {}),
-        "play-canceled.constructed.json": (PlayCanceled, "play_canceled", {}),
+        "play-canceled.constructed.json": (PlayCanceled, "media_canceled", {}),
         "play-failed.constructed.json": (PlayFailed, "play_not_downloaded", {"failed_play_source_index": 0}),
     }
     if name in plays:

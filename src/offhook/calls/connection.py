@@ -120,7 +120,7 @@ class Connection:
 
     def stop_plays(self, outcome: str) -> None:
         """Its plays end with the call, before the app is told of that: nothing follows CallDisconnected (§5.1)."""
-        self.plays.abandon("play_shut_down" if outcome == "service_stopping" else "play_canceled")
+        self.plays.abandon("play_shut_down" if outcome == "service_stopping" else "media_canceled")
 
     # stream -----------------------------------------------------------------------------------------------------
 

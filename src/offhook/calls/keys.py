@@ -71,10 +71,10 @@ class Keys:
     def send(
         self, connection: Connection, leg_id: str, tones: Sequence[str], operation: Operation, group: bool, now: float
     ) -> None:
-        """Play tones to a participant. CallError `media_conflict` while other actions have that participant (§3.9)."""
+        """Play tones to a participant. CallError `media_busy` while other actions have that participant (§3.9)."""
         self._refuse_if_sending(leg_id)
         if group and any(queue[0].leg_id == leg_id for queue in self._recognitions.values()):
-            raise CallError("media_conflict", "A recognition of this participant runs.")
+            raise CallError("media_busy", "A recognition of this participant runs.")
         self._sending[leg_id] = _Sending(connection, operation, list(tones))
         self._send_next(leg_id, now)
 
@@ -95,7 +95,7 @@ class Keys:
     ) -> None:
         """Collect tones. With one other person a second recognition waits for the first; in a group it is refused.
 
-        CallError `media_conflict` for that, `media_state` when too many wait, `not_built` for other input than keys.
+        CallError `media_busy` for that, `media_state` when too many wait, `not_built` for other input than keys.
         """
         if request.input_type != "dtmf":
             raise CallError("not_built", f"recognizeInputType {request.input_type}: dtmf is built.")
@@ -106,7 +106,7 @@ class Keys:
             self._refuse_if_sending(leg_id)
         if queue and not request.interrupt:
             if group:
-                raise CallError("media_conflict", "A recognition runs; interruptCallMediaOperation takes its place.")
+                raise CallError("media_busy", "A recognition runs; interruptCallMediaOperation takes its place.")
             if len(queue) > MOST_WAITING:
                 raise CallError("media_state", f"{MOST_WAITING} recognitions wait already.")
         if request.interrupt:
@@ -191,7 +191,7 @@ class Keys:
 
     def _refuse_if_sending(self, leg_id: str) -> None:
         if leg_id in self._sending:
-            raise CallError("media_conflict", "Tones are being sent to this participant; wait for SendDtmfTones….")
+            raise CallError("media_busy", "Tones are being sent to this participant; wait for SendDtmfTones….")
 
     def _send_next(self, leg_id: str, now: float) -> None:
         sending = self._sending[leg_id]

@@ -80,7 +80,7 @@ class Plays:
         others = [play for play in self._plays.values() if play.main == (to is None)]
         if request.interrupt:
             for other in others:
-                self._cancel(other, "play_canceled")
+                self._cancel(other, "media_canceled")
         elif others and to is not None:
             raise CallError("media_busy")
         elif len(self._plays) >= MOST_PLAYS:
@@ -93,7 +93,7 @@ class Plays:
 
     def cancel(self) -> None:
         """All end now, running and queued (§3.9)."""
-        self.abandon("play_canceled")
+        self.abandon("media_canceled")
 
     def abandon(self, outcome: str) -> None:
         """All end now, with a row of the results table."""
@@ -128,7 +128,7 @@ class Plays:
         """Somebody left; what only those hear who are gone has no hearer any more."""
         for play in list(self._plays.values()):
             if play.to is not None and play.to.isdisjoint(present):
-                self._cancel(play, "play_canceled", _NOBODY)
+                self._cancel(play, "media_canceled", _NOBODY)
 
     # inside -----------------------------------------------------------------------------------------------------
 
@@ -153,5 +153,5 @@ class Plays:
         del self._plays[play.prompt_id]
         if play.phase != "asked":
             self._outbox.append(DropPrompt(play.prompt_id))
-        event = PlayCanceled if outcome == "play_canceled" else PlayFailed
+        event = PlayCanceled if outcome == "media_canceled" else PlayFailed
         self._tell(event, RESULTS[outcome], detail, play.operation)

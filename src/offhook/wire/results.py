@@ -66,7 +66,6 @@ _REQUESTS: Final[tuple[tuple[str, int, int, int, str, str], ...]] = (
     ("media_state", 400, 400, 8500, "The state of the media does not allow this.", "§3.7"),
     ("media_busy", 412, 412, 8583, "Another media action on the same participants runs; interrupt it, or wait for its"
      " end.", "§3.9"),
-    ("media_conflict", 412, 412, 8583, "Another media action has this participant.", "§3.9"),
     ("context_expired", 400, 400, 8587, "The incoming call rang too long; its context expired.", "§3.7 names"),
     ("conflict", 409, 409, 8519, "Another action on the same resource came first.", "§3.7, §9 row 14"),
     ("context_spent", 409, 409, 8519, "The incoming call was already answered, redirected or rejected.", "§9 row 14"),
@@ -110,7 +109,7 @@ _TONES: Final[tuple[tuple[str, int, int, str, str], ...]] = (
     ("stop_tone", 200, 8514, "Action completed as stop tone was detected.", "§5.8"),
     ("initial_silence", 400, 8510, "Action failed, initial silence timeout reached.", "§5.8"),
     ("inter_tone_timeout", 400, 8532, "Action failed, inter-digit silence timeout reached.", "§5.8"),
-    ("media_canceled", 400, 8508, "Action failed, the operation was canceled.", "§5.8"),
+    ("media_canceled", 400, 8508, "Action failed, the operation was cancelled.", "§5.8"),
     ("participant_left", 400, 8558, "Action failed, the participant has left the call.", "§3.7 names, ours"),
     ("tones_not_sent", 408, 9002, "Action failed, the tones could not be played in time; a phone on hold takes none.",
      "§3.7 names, ours"),
@@ -132,7 +131,6 @@ _STREAMS: Final[tuple[tuple[str, int, int, str, str, str], ...]] = (
 
 # Plays: PlayCompleted is `success`.
 _PLAYS: Final[tuple[tuple[str, int, int, str, str], ...]] = (
-    ("play_canceled", 400, 8508, "Action failed, the operation was cancelled.", "§5.8"),
     ("play_bad_format", 400, 8535, "Action failed, file format is invalid.", "§5.8"),
     ("play_not_downloaded", 400, 8536, "Action failed, file could not be downloaded.", "§5.8"),
     ("play_not_spoken", 400, 8565, "Action failed, text and SSML cannot be spoken: no speech provider is set up; play"
