@@ -148,14 +148,15 @@ def _table() -> dict[str, Result]:
     ]
     rows += [
         Result(name=name, http=200, code=code, sub_code=sub, message=text, source=source)
-        for name, code, sub, text, source in (*_ENDS, *_PLAYS)
-        for name, code, sub, text, source in (*_ENDS, *_TONES)
+        for name, code, sub, text, source in (*_ENDS, *_PLAYS, *_TONES)
     ]
     rows += [
         Result(name=name, http=200, code=code, sub_code=sub, message=text, source=source, details=details)
         for name, code, sub, text, details, source in _STREAMS
     ]
-    return {row.name: row for row in rows}
+    table = {row.name: row for row in rows}
+    assert len(table) == len(rows), "a name stands twice"
+    return table
 
 
 RESULTS: Final[dict[str, Result]] = _table()
