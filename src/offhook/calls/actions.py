@@ -147,6 +147,18 @@ class DropKeys:
 
 
 @dataclass(frozen=True, slots=True)
+class Record:
+    """Do something about a recording; after `open` the node reports `opened` or `failed` to it.
+
+    `what`: open (paused, where the recording says so), pause, resume, close. `reason`: why it is closed.
+    """
+
+    recording_id: str
+    what: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class CallEnded:
     """Nothing of the call is left; the last thing it says. `outcome` is a row of the results table."""
 
@@ -169,6 +181,7 @@ Action = (
     | MuteLeg
     | SendKey
     | DropKeys
+    | Record
     | CallEnded
 )
 Output = Action | Notify

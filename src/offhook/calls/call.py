@@ -12,6 +12,7 @@ from typing import Any, Self
 from offhook.calls.connection import CallIds, Connection
 from offhook.calls.conversation import MAX_HOPS, RING_TIMEOUT, CallLeg, Conversation, shown_to
 from offhook.calls.playing import Plays
+from offhook.calls.recording import RecordingPlan
 from offhook.calls.subscription import Operation, Subscription
 from offhook.calls.transitions import TONE_REQUESTS, announce, observe, perform
 from offhook.errors import CallError
@@ -149,6 +150,13 @@ class Call(Conversation):
     def cancel_media(self, connection_id: str, now: float) -> None:
         """Cancel what this app plays, running and queued. CallError `call_not_found`, `call_not_established`."""
         perform(self, "cancel_media", self.connection(connection_id), now)
+
+    def start_recording(self, connection_id: str, plan: RecordingPlan, now: float) -> None:
+        """Record the call; RecordingStateChanged or StartRecordingFailed follows.
+
+        CallError `call_not_found`, `call_not_established`, `recording_running`.
+        """
+        perform(self, "start_recording", self.connection(connection_id), plan, now)
 
     def start_streaming(
         self, connection_id: str, operation_context: str | None, callback_uri: str | None, now: float

@@ -11,6 +11,7 @@ from typing import Final, Literal
 from offhook.calls.actions import AnswerLeg, CallEnded, DialLeg, HangUpLeg, LegJoined, LegLeft, Output, RejectLeg
 from offhook.calls.connection import CallIds, Connection
 from offhook.calls.keys import Keys
+from offhook.calls.recording import Recording
 from offhook.calls.subscription import Operation
 from offhook.errors import CallError
 from offhook.wire.events import CallParticipant
@@ -102,6 +103,7 @@ class Conversation:
         self.deadline: float | None = None
         self.outbox: list[Output] = []
         self.keys = Keys(self.outbox)
+        self.recording: Recording | None = None
 
     # what can be read -------------------------------------------------------------------------------------------
 
@@ -246,11 +248,15 @@ class Conversation:
         """One app's hold is over."""
         del self.connections[connection.connection_id]
         self.keys.dropped(connection)
+        if self.recording is not None:
+            self.recording.app_left(connection.connection_id)
         connection.end(outcome, detail)
 
     def finish(self, outcome: str, detail: str = "") -> None:
         """Everything ends: legs, streams, apps, in this order."""
         self.state, self.deadline = "ended", None
+        if self.recording is not None:
+            self.recording.end("CallEnded")
         for connection in self.connections.values():
             connection.stop_plays(outcome)
             self.keys.dropped(connection)

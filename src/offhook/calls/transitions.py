@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from offhook.calls import roster
+from offhook.calls import recording, roster
 from offhook.calls.actions import AnnounceCall
 from offhook.calls.connection import Connection
 from offhook.calls.conversation import CallLeg, Conversation, State, far_end, known
@@ -303,6 +303,7 @@ REQUESTS: Final[Mapping[str, Mapping[State, Step | str]]] = {
     "mute_participants": {**_NOT_YET, "connected": roster.mute},
     "play": {**_NOT_YET, "connected": play},
     "cancel_media": {**_NOT_YET, "connected": cancel_media},
+    "start_recording": {**_NOT_YET, "connected": recording.start},
     "start_streaming": {**_NOT_YET, "connected": start_streaming},
     "stop_streaming": {**_NOT_YET, "connected": stop_streaming},
     "send_tones": {**_NOT_YET, "connected": send_tones},

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from offhook.errors import ConfigError
 from offhook.service.bearer import TokenRule
 from offhook.service.eventgrid import Watcher
+from offhook.service.recordings import RecordingRule
 from offhook.service.routing import SipPlan
 from offhook.service.targets import Targets
 from offhook.wire.tokens import keys_may_come_from
@@ -45,6 +46,7 @@ class NodePlan:
     """Calls at once; 0: as many as the clock has room for."""
     targets: Targets = field(default_factory=lambda: Targets(private=True))
     sip: SipPlan | None = None
+    recordings: RecordingRule = RecordingRule()
     tokens: TokenRule | None = None
     """Whose bearer tokens open the REST interface, beside the access keys."""
 

@@ -27,6 +27,7 @@ from offhook.calls.actions import (
     MuteLeg,
     Notify,
     OpenStream,
+    Record,
     RejectLeg,
     SendKey,
     StartPrompt,
@@ -37,6 +38,7 @@ from offhook.legs.leg import Answered, Dtmf, Ended, KeySent, Leg, LegEnd, LegEve
 from offhook.legs.rtp import RtpPort
 from offhook.service.clock import Clock
 from offhook.service.prompts import Prompts
+from offhook.service.recordings import Recorders
 from offhook.service.sounds import Loader
 from offhook.service.stream_port import Batch
 from offhook.service.streaming import MediaStream
@@ -67,6 +69,7 @@ class CallHost(Protocol):
     clock: Clock
     lanes: Lanes
     batch: Batch
+    recordings: Recorders | None
     sounds: Loader
     traces: Traces
 
@@ -287,6 +290,9 @@ class LiveCall:
             case DropKeys(leg_id):
                 if leg_id in self.legs:
                     self.legs[leg_id].drop_keys()
+            case Record():
+                if host.recordings is not None:
+                    host.recordings.perform(self, action)
             case CallEnded():
                 self._end()
             case _:

@@ -21,6 +21,7 @@ from offhook.service.directory import LocalDirectory
 from offhook.service.eventgrid import IncomingPost
 from offhook.service.live import LiveCall
 from offhook.service.participants import AskCall
+from offhook.service.recordings import Recorders
 from offhook.service.sounds import Loader, Sounds
 from offhook.service.stream_port import Batch, StreamPort
 from offhook.service.streaming import MediaStream
@@ -139,6 +140,7 @@ class Node:
         """An app that takes the calls to a user whom nobody else can be rung as."""
         self.announces: Callable[[str], bool] = lambda raw_id: False
         """Whether a call that is redirected to an identifier is announced to apps, and nobody is rung."""
+        self.recordings: Recorders | None = None
         self.sounds: Loader = Sounds()
         """Where prompts come from."""
         self.networks: list[MediaNetwork] = []

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import unquote
 
-from offhook.service import participants
+from offhook.service import participants, recordings
 from offhook.service.participants import AskCall
+from offhook.service.recordings import Recorders
 from offhook.wire.fields import WireStruct
 from offhook.wire.models import (
     AnswerCallRequest,
@@ -33,6 +34,7 @@ from offhook.wire.participants import (
     RemoveParticipantRequest,
 )
 from offhook.wire.playing import PlayRequest
+from offhook.wire.recording import StartCallRecordingRequest
 from offhook.wire.tones import (
     RecognizeRequest,
     SendDtmfTonesRequest,
@@ -47,6 +49,8 @@ R = TypeVar("R", bound=Request)
 
 class CallControl(Protocol):
     """What the API needs of a node. All methods return at once; CallError names a row of the results table."""
+
+    recordings: Recorders | None
 
     def create(self, request: CreateCallRequest, api_version: str) -> CallConnectionProperties: ...
     def answer(self, request: AnswerCallRequest, api_version: str) -> CallConnectionProperties: ...
@@ -222,12 +226,16 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Operation("Media", "StopTranscription", "POST", _I + ":stopTranscription", 202, events="TranscriptionStopped"),
     Operation("Media", "UpdateTranscription", "POST", _I + ":updateTranscription", 202,
               events="TranscriptionUpdated, TranscriptionFailed"),
-    Operation("Recording", "StartRecording", "POST", _R, 200, True, "RecordingStateChanged, StartRecordingFailed"),
-    Operation("Recording", "GetRecordingProperties", "GET", _R + "/{recordingId}", 200),
-    Operation("Recording", "StopRecording", "DELETE", _R + "/{recordingId}", 204, events="RecordingStateChanged"),
-    Operation("Recording", "PauseRecording", "POST", _R + "/{recordingId}:pause", 202, events="RecordingStateChanged"),
+    Operation("Recording", "StartRecording", "POST", _R, 200, True, "RecordingStateChanged, StartRecordingFailed",
+              StartCallRecordingRequest, _with(StartCallRecordingRequest, recordings.start),
+              "audio, mixed as wav or mp3, unmixed as wav; 405 for video (audioVideo, mp4) and rooms"),
+    Operation("Recording", "GetRecordingProperties", "GET", _R + "/{recordingId}", 200, run=recordings.state),
+    Operation("Recording", "StopRecording", "DELETE", _R + "/{recordingId}", 204, events="RecordingStateChanged",
+              run=recordings.stop),
+    Operation("Recording", "PauseRecording", "POST", _R + "/{recordingId}:pause", 202, events="RecordingStateChanged",
+              run=recordings.pause),
     Operation("Recording", "ResumeRecording", "POST", _R + "/{recordingId}:resume", 202,
-              events="RecordingStateChanged"),
+              events="RecordingStateChanged", run=recordings.resume),
 )  # fmt: skip
 
 # A raw id may stand undecoded in the path (8:acs:...); in the other ids ':' begins the verb.
