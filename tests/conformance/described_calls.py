@@ -9,6 +9,7 @@ import random
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -110,6 +111,8 @@ class Calls:
             if response.status < 300:
                 self.contexts = [one for one in self.contexts if one.encode() not in made.body]
                 self._learn(await response.json() if body else {})
+        if b"Call not found." in body or made.name in ("HangupCall", "TerminateCall"):
+            self.connections = [one for one in self.connections if one not in made.target]
         count = (made.name, got[0])
         self.answers[count] = self.answers.get(count, 0) + 1
         return got
@@ -136,9 +139,9 @@ class Calls:
             context, server_call = await self._ring()
             self._set_up += 1
             streaming = streaming_options(self._app.socket, start=self._set_up % 2 == 0, mixed=self._set_up % 3 == 0)
-            answered = await answer(self._node, context, self._app.callback, streaming)
-            await until(lambda: self._connected(answered["callConnectionId"]), "CallConnected")
-            self.connections.append(answered["callConnectionId"])
+            connection = (await answer(self._node, context, self._app.callback, streaming))["callConnectionId"]
+            await until(partial(self._connected, connection), "CallConnected")
+            self.connections.append(connection)
             self.server_calls = [*self.server_calls[-2:], server_call]
 
     def _connected(self, connection_id: str) -> bool:

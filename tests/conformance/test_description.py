@@ -15,8 +15,8 @@ import pytest
 from tests.conformance.described import Made, made_up, sent
 from tests.conformance.described_calls import Calls, running_calls
 from tests.console_leg import caller
-from tests.live import answer, dev_node, streaming_options, until
 from tests.live import TestApp as App
+from tests.live import answer, dev_node, streaming_options, until
 from tests.soak.test_leaks import Usage, at_rest, figures
 from tests.sound_files import sound_files
 

@@ -25,7 +25,7 @@ async def test_unmute_is_of_the_versions_that_had_it() -> None:
                 assert (response.status, await response.json()) == (200, {"operationContext": "again"})
             else:
                 assert "Unmute is not in api-version" in await error_in(response, 404, "8522")
-        assert bench.node.names == ["ask"]
+        assert bench.node.names == ["mute_participants"]
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
