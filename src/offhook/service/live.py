@@ -40,6 +40,7 @@ from offhook.service.clock import Clock
 from offhook.service.prompts import Prompts
 from offhook.service.recordings import Recorders
 from offhook.service.sounds import Loader
+from offhook.service.speech import Speech
 from offhook.service.stream_port import Batch
 from offhook.service.streaming import MediaStream
 from offhook.service.trace import CallTrace, Traces
@@ -71,6 +72,7 @@ class CallHost(Protocol):
     batch: Batch
     recordings: Recorders | None
     sounds: Loader
+    speech: Speech
     traces: Traces
 
     def announce(self, live: LiveCall, action: AnnounceCall) -> None:
@@ -282,8 +284,8 @@ class LiveCall:
                 self._join(leg_id)
             case LegLeft(leg_id):
                 self._part(leg_id)
-            case MuteLeg(leg_id):
-                self._mute(leg_id)
+            case MuteLeg(leg_id, muted):
+                self._mute(leg_id, muted)
             case SendKey(leg_id, key):
                 if leg_id in self.legs:
                     self.legs[leg_id].send_key(key)
@@ -326,13 +328,13 @@ class LiveCall:
         self._ports[leg_id] = port
         self._seats[leg_id] = self.bridge.add(port, self._names[leg_id].raw_id)
         if (known := self.call.legs.get(leg_id)) is not None and known.muted:
-            self._mute(leg_id)  # it takes its seat anew, with another codec
+            self._mute(leg_id, True)  # it takes its seat anew, with another codec
         self._prompts.reseat()
         self._host.bridged(self)
 
-    def _mute(self, leg_id: str) -> None:
+    def _mute(self, leg_id: str, muted: bool) -> None:
         if leg_id in self._seats:
-            self.bridge.mute(self._seats[leg_id], True)
+            self.bridge.mute(self._seats[leg_id], muted)
 
     def _part(self, leg_id: str) -> None:
         port = self._ports.pop(leg_id, None)

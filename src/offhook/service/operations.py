@@ -1,6 +1,6 @@
 """The 34 operations of the REST API as one table of rows (protocol.md §3.2), and what a node does for each.
 
-A row without `run` is not built: the API answers 501 for it, by name. `docs/operations.md` is made from this table.
+A row without `run` is not built: the API answers 501 for it, by name. `operations_page` makes the page of it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import unquote
 
-from offhook.service import participants, recordings
+from offhook.service import media, participants, recordings
 from offhook.service.participants import AskCall
 from offhook.service.recordings import Recorders
 from offhook.wire.fields import WireStruct
@@ -38,10 +38,8 @@ from offhook.wire.recording import StartCallRecordingRequest
 from offhook.wire.tones import (
     RecognizeRequest,
     SendDtmfTonesRequest,
-    SendDtmfTonesResult,
     StartContinuousDtmfRequest,
     StopContinuousDtmfRequest,
-    ToneRequest,
 )
 
 R = TypeVar("R", bound=Request)
@@ -61,11 +59,6 @@ class CallControl(Protocol):
     def terminate(self, connection_id: str) -> None: ...
     def participants(self, connection_id: str) -> list[CallParticipant]: ...
     def participant(self, connection_id: str, raw_id: str) -> CallParticipant: ...
-    def play(self, connection_id: str, request: PlayRequest) -> None: ...
-    def cancel_media(self, connection_id: str) -> None: ...
-    def start_streaming(self, connection_id: str, request: StartMediaStreamingRequest) -> None: ...
-    def stop_streaming(self, connection_id: str, request: StopMediaStreamingRequest) -> None: ...
-    def tones(self, connection_id: str, request: ToneRequest) -> None: ...
     def mint(self) -> str:
         """A fresh id."""
         ...
@@ -131,11 +124,6 @@ def _with(request: type[R], act: Callable[[CallControl, Asked, R], WireStruct | 
     return run
 
 
-def _send_tones(control: CallControl, asked: Asked, body: SendDtmfTonesRequest) -> SendDtmfTonesResult:
-    control.tones(asked.connection, body)
-    return SendDtmfTonesResult(operation_context=body.operation_context)
-
-
 _C: Final = "/calling/callConnections"
 _I: Final = "/calling/callConnections/{callConnectionId}"
 _P: Final = _I + "/participants"
@@ -184,42 +172,42 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
               "MoveParticipantSucceeded, MoveParticipantFailed"),
     Operation(
         "Media", "Play", "POST", _I + ":play", 202, False, "PlayStarted; PlayCompleted, PlayFailed, PlayCanceled",
-        PlayRequest, _with(PlayRequest, lambda c, asked, body: c.play(asked.connection, body)),
+        PlayRequest, _with(PlayRequest, media.play),
     ),
     Operation("Media", "CancelAllMediaOperations", "POST", _I + ":cancelAllMediaOperations", 202,
-              events="PlayCanceled, RecognizeCanceled", run=lambda c, asked: c.cancel_media(asked.connection)),
+              events="PlayCanceled, RecognizeCanceled", run=media.cancel_all),
     Operation(
         "Media", "Recognize", "POST", _I + ":recognize", 202, False,
         "RecognizeCompleted, RecognizeFailed, RecognizeCanceled", RecognizeRequest,
-        _with(RecognizeRequest, lambda c, asked, body: c.tones(asked.connection, body)),
+        _with(RecognizeRequest, media.tones),
         "dtmf without a prompt; 501 for speech, choices and playPrompt",
     ),
     Operation(
         "Media", "StartContinuousDtmfRecognition", "POST", _I + ":startContinuousDtmfRecognition", 200, False,
         "ContinuousDtmfRecognitionToneReceived, ContinuousDtmfRecognitionToneFailed", StartContinuousDtmfRequest,
-        _with(StartContinuousDtmfRequest, lambda c, asked, body: c.tones(asked.connection, body)),
+        _with(StartContinuousDtmfRequest, media.tones),
     ),
     Operation(
         "Media", "StopContinuousDtmfRecognition", "POST", _I + ":stopContinuousDtmfRecognition", 200, False,
         "ContinuousDtmfRecognitionStopped", StopContinuousDtmfRequest,
-        _with(StopContinuousDtmfRequest, lambda c, asked, body: c.tones(asked.connection, body)),
+        _with(StopContinuousDtmfRequest, media.tones),
     ),
     Operation(
         "Media", "SendDtmfTones", "POST", _I + ":sendDtmfTones", 202, True,
         "SendDtmfTonesCompleted, SendDtmfTonesFailed", SendDtmfTonesRequest,
-        _with(SendDtmfTonesRequest, _send_tones),
+        _with(SendDtmfTonesRequest, media.send_tones),
     ),
     Operation("Media", "Hold", "POST", _I + ":hold", 200, events="ParticipantsUpdated; HoldFailed"),
     Operation("Media", "Unhold", "POST", _I + ":unhold", 200, events="ParticipantsUpdated"),
     Operation(
         "Media", "StartMediaStreaming", "POST", _I + ":startMediaStreaming", 202, False,
         "MediaStreamingStarted, MediaStreamingFailed", StartMediaStreamingRequest,
-        _with(StartMediaStreamingRequest, lambda c, asked, body: c.start_streaming(asked.connection, body)),
+        _with(StartMediaStreamingRequest, media.start_streaming),
     ),
     Operation(
         "Media", "StopMediaStreaming", "POST", _I + ":stopMediaStreaming", 202, False,
         "MediaStreamingStopped, MediaStreamingFailed", StopMediaStreamingRequest,
-        _with(StopMediaStreamingRequest, lambda c, asked, body: c.stop_streaming(asked.connection, body)),
+        _with(StopMediaStreamingRequest, media.stop_streaming),
     ),
     Operation("Media", "StartTranscription", "POST", _I + ":startTranscription", 202,
               events="TranscriptionStarted, TranscriptionFailed"),
@@ -227,8 +215,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Operation("Media", "UpdateTranscription", "POST", _I + ":updateTranscription", 202,
               events="TranscriptionUpdated, TranscriptionFailed"),
     Operation("Recording", "StartRecording", "POST", _R, 200, True, "RecordingStateChanged, StartRecordingFailed",
-              StartCallRecordingRequest, _with(StartCallRecordingRequest, recordings.start),
-              "audio, mixed as wav or mp3, unmixed as wav; 405 for video (audioVideo, mp4) and rooms"),
+              StartCallRecordingRequest, _with(StartCallRecordingRequest, recordings.start)),
     Operation("Recording", "GetRecordingProperties", "GET", _R + "/{recordingId}", 200, run=recordings.state),
     Operation("Recording", "StopRecording", "DELETE", _R + "/{recordingId}", 204, events="RecordingStateChanged",
               run=recordings.stop),
@@ -273,40 +260,3 @@ def find(method: str, raw_path: str, paths: Paths = _PATHS) -> tuple[Operation |
             return operation, {name: unquote(value) for name, value in match.groupdict().items()}, []
         methods.append(operation.method)
     return None, {}, methods
-
-
-_PAGE_HEAD: Final = """# Operations
-
-What this version does for each of the {total} operations of the Call Automation REST API. {built} are built; every
-other one answers HTTP 501 with code 8520 and its name, and does nothing.
-
-The success status is exact, because the official SDKs raise an error for any other. *Repeatable* operations take
-`Repeatability-Request-ID`: the same id again within an hour is answered with the same status and ids and is not done
-twice. Events of a repeated or refused request are not sent again.
-
-This page is made from the table in `offhook/service/operations.py`; a test compares the two.
-"""
-
-
-def operations_page() -> str:
-    """The text of docs/operations.md."""
-    built = sum(operation.run is not None for operation in OPERATIONS)
-    lines = [_PAGE_HEAD.format(total=len(OPERATIONS), built=built)]
-    group = ""
-    for operation in OPERATIONS:
-        if operation.group != group:
-            group = operation.group
-            lines += [
-                f"\n## {group}\n\n",
-                "| Operation | Request | Success | Repeatable | Events | Here |\n|---|---|---|---|---|---|\n",
-            ]
-        cells = (
-            operation.name,
-            f"`{operation.method} {operation.path}`",
-            str(operation.success),
-            "yes" if operation.repeatable else "no",
-            operation.events or "none",
-            ": ".join(filter(None, ("built", operation.limits))) if operation.run else "501, not built yet",
-        )
-        lines.append(f"| {' | '.join(cells)} |\n")
-    return "".join(lines)

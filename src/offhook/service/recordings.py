@@ -19,7 +19,7 @@ from offhook.audio.bridge import Member
 from offhook.audio.recorder import Channels, Recorder
 from offhook.calls.actions import Record
 from offhook.calls.recording import Recording, RecordingPlan
-from offhook.errors import CallError, OutcomeError, WireError
+from offhook.errors import CallError, WireError
 from offhook.service.recording_files import Chunk, Document, Pause, Shelf
 from offhook.service.recording_writer import MP3_EXTRA, Take, has_mp3
 from offhook.wire.events import event_time
@@ -409,5 +409,5 @@ def resume(control: CallControl, asked: Asked) -> None:
 
 def _of(control: CallControl) -> Recorders:
     if control.recordings is None:
-        raise OutcomeError("recording_not_supported", "This node keeps no recordings.")
+        raise CallError("not_supported", "This node keeps no recordings.")
     return control.recordings

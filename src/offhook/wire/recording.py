@@ -11,8 +11,8 @@ from typing import Any, Final, Self
 
 import msgspec
 
-from offhook.errors import OutcomeError
 from offhook.wire.events import CallEvent, grid_event
+from offhook.wire.exclusions import excluded
 from offhook.wire.fields import Fields, WireStruct, wrong
 from offhook.wire.identifiers import Identifier, read_identifier
 
@@ -56,7 +56,7 @@ class StartCallRecordingRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def read(cls, fields: Fields) -> Self:
-        """WireError for a field that cannot be used, OutcomeError `recording_not_supported` for what is not built."""
+        """WireError for a field that cannot be used, one of them UnsupportedError for video and rooms."""
         channel = fields.choice("recordingChannelType", ("mixed", "unmixed"), "mixed")
         channels = _channels(fields)
         if channels and channel == "mixed":
@@ -83,7 +83,7 @@ def _call(fields: Fields) -> dict[str, str]:
 def _locator(fields: Fields) -> dict[str, str]:
     kind = fields.choice("kind", ("serverCallLocator", "groupCallLocator", "roomCallLocator"))
     if kind == "roomCallLocator":
-        raise OutcomeError("recording_not_supported", "callLocator.kind: there are no rooms here.")
+        raise excluded(kind, fields.at("kind"))
     name = "serverCallId" if kind == "serverCallLocator" else "groupCallId"
     text = fields.required_text(name, "send it as the service or the group gave it")
     return {"server_call_id" if kind == "serverCallLocator" else "group_call_id": text}
@@ -92,9 +92,10 @@ def _locator(fields: Fields) -> dict[str, str]:
 def _form(fields: Fields, channel: str) -> str:
     content = fields.choice("recordingContentType", ("audio", "audioVideo"), "audio")
     form = fields.choice("recordingFormatType", ("wav", "mp3", "mp4"), "wav")
-    if content == "audioVideo" or form == "mp4":
-        what = "recordingContentType audioVideo" if content == "audioVideo" else "recordingFormatType mp4"
-        raise OutcomeError("recording_not_supported", f"{what}: calls have no video here; record audio as wav or mp3.")
+    if content == "audioVideo":
+        raise excluded(content, fields.at("recordingContentType"))
+    if form == "mp4":
+        raise excluded(form, fields.at("recordingFormatType"))
     if channel == "unmixed" and form != "wav":
         raise wrong(fields.at("recordingFormatType"), "unmixed recordings are wav only; ask for wav, or for mixed")
     return form

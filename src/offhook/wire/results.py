@@ -58,6 +58,7 @@ _REQUESTS: Final[tuple[tuple[str, int, int, int, str, str], ...]] = (
     ("user_not_found", 404, 404, 7603, "There is no such user.", "§3.7 names, ours"),
     ("path_not_found", 404, 404, 8522, "There is no such path.", "§3.7, ours"),
     ("method_not_allowed", 405, 405, 8520, "This path does not take that method.", "§3.7, ours"),
+    ("not_supported", 405, 405, 8520, "This is not supported.", "§3.7"),
     ("invalid_argument", 400, 400, 8523, "The request is not valid.", "§3.7"),
     ("unsupported_version", 400, 400, 8523, "The api-version is missing or not known.", "§9 row 11"),
     ("repeatability_conflict", 400, 400, 8523, "Repeatability-Request-ID was used for another request.", "§3.12, ours"),
@@ -133,8 +134,6 @@ _STREAMS: Final[tuple[tuple[str, int, int, str, str, str], ...]] = (
 _PLAYS: Final[tuple[tuple[str, int, int, str, str], ...]] = (
     ("play_bad_format", 400, 8535, "Action failed, file format is invalid.", "§5.8"),
     ("play_not_downloaded", 400, 8536, "Action failed, file could not be downloaded.", "§5.8"),
-    ("play_not_spoken", 400, 8565, "Action failed, text and SSML cannot be spoken: no speech provider is set up; play"
-     " a WAV file instead.", "§5.8 (codes), ours (text)"),
     ("play_source_empty", 400, 8582, "Action failed, the text or SSML of the play source is empty.", "§5.8"),
     ("play_shut_down", 500, 8572, "Action failed due to play service shutdown.", "§5.8"),
     ("play_failed", 500, 9999, "Action failed, unknown internal server error.", "§5.8"),
@@ -145,8 +144,15 @@ _RECORDINGS: Final[tuple[tuple[str, int, int, int, str, str], ...]] = (
     ("recording_not_found", 404, 404, 8522, "Recording not found.", "§3.7"),
     ("recording_running", 400, 400, 8559, "The call is being recorded already; stop that recording first.", "§3.7"),
     ("recording_not_allowed", 400, 400, 8573, "The recording cannot be paused or resumed now.", "§3.7 names"),
-    ("recording_not_supported", 405, 405, 8520, "This kind of recording is not supported.", "§3.7"),
     ("recording_failed", 500, 500, 9999, "Action failed, the recording could not be written.", "§3.7 names, ours"),
+)  # fmt: skip
+
+# Speech, in events of plays, recognitions and transcriptions.
+_SPEECH: Final[tuple[tuple[str, int, int, str, str], ...]] = (
+    ("speech_not_set_up", 400, 8565, "Action failed, there is no speech service.", "§5.8 (codes), ours (text)"),
+    ("speech_language", 400, 8565, "Action failed, the language is not supported.", "§5.8 (codes), ours (text)"),
+    ("speech_bad_ssml", 400, 8565, "Action failed, the SSML is not valid.", "§5.8 (codes), ours (text)"),
+    ("speech_failed", 400, 8565, "Action failed, the speech service failed.", "§5.8 (codes), ours (text)"),
 )  # fmt: skip
 
 
@@ -157,7 +163,7 @@ def _table() -> dict[str, Result]:
     ]
     rows += [
         Result(name=name, http=200, code=code, sub_code=sub, message=text, source=source)
-        for name, code, sub, text, source in (*_ENDS, *_PLAYS, *_TONES)
+        for name, code, sub, text, source in (*_ENDS, *_PLAYS, *_SPEECH, *_TONES)
     ]
     rows += [
         Result(name=name, http=200, code=code, sub_code=sub, message=text, source=source, details=details)
