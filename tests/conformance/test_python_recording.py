@@ -16,10 +16,18 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 from aiohttp import ClientSession
-from azure.core.exceptions import ResourceNotFoundError
+from azure.communication.callautomation import (
+    AzureBlobContainerRecordingStorage,
+    AzureCommunicationsRecordingStorage,
+    ChannelAffinity,
+    RecordingChannel,
+    RecordingContent,
+    RecordingFormat,
+)
+from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from tests.conformance.python_sdk import Sdk, media_streaming, number, sdk
-from tests.console_leg import Leg, Samples, caller
-from tests.live import CALLER, LiveNode, TestApp
+from tests.console_leg import Leg, Samples, caller, phone
+from tests.live import CALLER, LiveNode, TestApp, rest
 
 from offhook.wire.signing import http_date, sign_hmac
 
@@ -165,3 +173,242 @@ async def test_a_mixed_recording(node: LiveNode, app: TestApp, kind: str) -> Non
         assert told["recordingChannelType"] == "Mixed" and told["recordingFormatType"] == "Wav"
         assert told["recordingDurationMs"] == len(samples) // 16
         assert metadata["participants"] == [{"participantId": f"4:{CALLER}"}]
+
+
+class Line:
+    """Where a whole recording stands in what somebody heard, sample by sample."""
+
+    def __init__(self, channels: Samples, others: list[int]) -> None:
+        total = channels[:, others].astype(np.int32).sum(axis=1)
+        self.samples = np.clip(total, -32768, 32767).astype(np.int16)
+
+    def shift(self, heard: Samples) -> int:
+        """How many samples what was heard is ahead; -1 where no shift makes them the same."""
+        for at in range(0, len(heard) - len(self.samples) + 1, 320):
+            if np.array_equal(heard[at : at + len(self.samples)], self.samples):
+                return at
+        return -1
+
+
+@BOTH
+async def test_three_people_and_a_barge_in_unmixed(node: LiveNode, app: TestApp, kind: str) -> None:
+    """Each alone on the channel that was asked for, all aligned to the sample; what StopAudio cut is not there."""
+    voices = {CALLER: noise(11, 2), OTHER: noise(12, 2), THIRD: noise(13, 2)}
+    answer = noise(14, 4)
+    async with talk(node, app, kind) as one, phone(node, OTHER) as second, phone(node, THIRD) as third:
+        await one.joined(OTHER)
+        await one.joined(THIRD)
+        started = await one.start(
+            recording_channel_type=RecordingChannel.UNMIXED,
+            recording_format_type=RecordingFormat.WAV,
+            recording_content_type=RecordingContent.AUDIO,
+            audio_channel_participant_ordering=[number(THIRD)],
+            channel_affinity=[ChannelAffinity(number(OTHER), 3)],
+        )
+        await app.event("RecordingStateChanged")
+        legs = {CALLER: one.leg, OTHER: second, THIRD: third}
+        for who, leg in legs.items():
+            await leg.speak(voices[who].tobytes())
+        await app.streams[0].play(answer.tobytes())
+        await one.leg.heard_app(40)
+        await app.streams[0].stop()
+        await one.passed(120)
+        await one.stop(started.recording_id)
+        samples, metadata, told = await file_of(node, app)
+        heard = {who: leg.heard for who, leg in legs.items()}
+    assert samples.shape[1] == 6 and told["recordingChannelType"] == "Unmixed"
+    columns = {who["participantId"]: who["channel"] for who in metadata["participants"]}
+    assert columns == {f"4:{THIRD}": 0, f"4:{CALLER}": 1, f"4:{OTHER}": 3}
+    for who, voice in voices.items():
+        at = place_of(voice, samples[:, columns[f"4:{who}"]])
+        assert at >= 0, f"{who} is on the channel, whole"
+        alone = samples[:, columns[f"4:{who}"]].copy()
+        alone[at : at + len(voice)] = 0
+        assert not alone.any(), "and nobody else"
+    assert not samples[:, [2, 4]].any()
+    for who, samples_heard in heard.items():
+        others = [channel for channel in range(6) if channel != columns[f"4:{who}"]]
+        assert Line(samples, others).shift(samples_heard) >= 0, f"{who} heard exactly the other channels together"
+    apps = samples[:, 5]
+    spoken = np.flatnonzero(apps)
+    length = int(spoken[-1] - spoken[0] + 1)
+    assert 8000 <= length < len(answer) - 16000, "it was cut"
+    ramp = 80
+    begin = int(spoken[0])
+    assert place_of(apps[begin : begin + length - ramp], answer) in (0, 1), "from its first sample to the ramp"
+    assert not apps[begin + length :].any()
+
+
+async def test_pause_and_resume(node: LiveNode, app: TestApp) -> None:
+    """What is said meanwhile is not in the file, which has no gap; the metadata say when."""
+    before, meanwhile, after = noise(21, 0.4), noise(22, 0.4), noise(23, 0.4)
+    async with talk(node, app) as one:
+        id = (await one.start(recording_state_callback_url=f"{app.url}/other")).recording_id
+        await app.event("RecordingStateChanged")
+        await one.leg.speak(before.tobytes())
+        await one.passed(40)
+        await one.client(one.client.client.pause_recording, id)
+        assert (await app.event("RecordingStateChanged", 2))["state"] == "inactive"
+        assert await one.state(id) == "inactive"
+        with pytest.raises(HttpResponseError) as refused:
+            await one.client(one.client.client.pause_recording, id)
+        assert (refused.value.status_code, refused.value.error.code) == (400, "8573")  # type: ignore[union-attr]
+        await one.leg.speak(meanwhile.tobytes())
+        await one.passed(40)
+        await one.client(one.client.client.resume_recording, id)
+        assert (await app.event("RecordingStateChanged", 3))["state"] == "active"
+        with pytest.raises(HttpResponseError) as refused:
+            await one.client(one.client.client.resume_recording, id)
+        assert refused.value.error is not None and refused.value.error.code == "8573"
+        await one.leg.speak(after.tobytes())
+        await one.passed(40)
+        await one.stop(id)
+        samples, metadata, told = await file_of(node, app)
+    assert {event["path"] for event in app.named("RecordingStateChanged")} == {"/other"}
+    sound = samples[:, 0]
+    first, last = place_of(before, sound), place_of(after, sound)
+    assert 0 <= first < last and place_of(meanwhile, sound) < 0
+    (pause,) = metadata["pauseResumeIntervals"]
+    assert 700 <= pause["duration"] < 5000
+    assert told["recordingDurationMs"] == len(sound) // 16
+
+
+async def test_a_recording_that_begins_paused_and_ends_with_the_call(node: LiveNode, app: TestApp) -> None:
+    unheard, heard = noise(31, 0.3), noise(32, 0.3)
+    async with talk(node, app) as one:
+        started = await one.start(pause_on_start=True)
+        assert started.recording_state == "inactive"
+        assert (await app.event("RecordingStateChanged"))["state"] == "inactive"
+        await one.leg.speak(unheard.tobytes())
+        await one.passed(40)
+        await one.client(one.client.client.resume_recording, started.recording_id)
+        await one.leg.speak(heard.tobytes())
+        await one.passed(40)
+        await one.client(one.connection.hang_up, True)
+        await app.event("CallDisconnected")
+        names = [event["type"].rpartition(".")[2] for event in app.events]
+        assert names.index("CallDisconnected") > max(
+            i for i, name in enumerate(names) if name == "RecordingStateChanged"
+        )
+        assert app.named("RecordingStateChanged")[-1]["data"]["state"] == "inactive"
+        samples, _, told = await file_of(node, app)
+    assert told["sessionEndReason"] == "CallEnded"
+    assert told["recordingStorageInfo"]["recordingChunks"][0]["endReason"] == "SessionEnded"
+    assert place_of(heard, samples[:, 0]) >= 0 and place_of(unheard, samples[:, 0]) < 0
+
+
+async def test_mp3(node: LiveNode, app: TestApp) -> None:
+    async with talk(node, app, tone=440) as one:
+        id = (await one.start(recording_format_type=RecordingFormat.MP3)).recording_id
+        await one.passed(100)
+        await one.stop(id)
+        told = await app.recorded()
+        chunk = told["recordingStorageInfo"]["recordingChunks"][0]
+        status, headers, data = await fetch(node, chunk["contentLocation"])
+    assert (status, headers["Content-Type"], told["recordingFormatType"]) == (200, "audio/mpeg", "Mp3")
+    assert data[0] == 0xFF and data[1] & 0xE0 == 0xE0, "frames of MPEG audio from the first byte on"
+    assert len(data) == pytest.approx(told["recordingDurationMs"] * 8, rel=0.2)
+
+
+async def test_what_cannot_be_recorded(node: LiveNode, app: TestApp) -> None:
+    """Each refusal by the SDK; none of them leaves anything behind."""
+    async with talk(node, app) as one:
+        connection = {"call_connection_id": one.connection_id}
+        people = [number(f"+1555010010{n}") for n in range(6)]
+        mixed = {"recording_channel_type": "mixed", "audio_channel_participant_ordering": people[:1]}
+        for options, status, code, word in (
+            ({**connection, "recording_content_type": RecordingContent.AUDIO_VIDEO}, 405, "8520", "audioVideo"),
+            ({**connection, "recording_format_type": RecordingFormat.MP4}, 405, "8520", "mp4"),
+            ({"room_id": "99"}, 405, "8520", "rooms"),
+            ({"call_connection_id": "5b1b1b1b-0000-8001-8000-000000000000"}, 404, "8522", "Call"),
+            ({"server_call_id": "bm9uc2Vuc2U="}, 404, "8522", "callLocator"),
+            ({"group_call_id": "5b1b1b1b-0000-4001-8000-000000000000"}, 404, "8522", "callLocator"),
+            ({**connection, "recording_channel_type": "unmixed", "recording_format_type": "mp3"}, 400, "8523", "wav"),
+            ({**connection, **mixed}, 400, "8523", "unmixed"),
+            (
+                {**connection, "recording_channel_type": "unmixed", "audio_channel_participant_ordering": people},
+                400,
+                "8523",
+                "channels",
+            ),
+            ({**connection, "recording_state_callback_url": "ftp://x"}, 400, "8523", "recordingStateCallbackUri"),
+            (
+                {**connection, "recording_storage": AzureBlobContainerRecordingStorage(container_url="x")},
+                400,
+                "8523",
+                "recordingDestinationContainerUrl",
+            ),
+        ):
+            with pytest.raises(HttpResponseError) as refused:
+                await one.start(**options)
+            assert refused.value.error is not None
+            assert (refused.value.status_code, refused.value.error.code) == (status, code), refused.value
+            assert word in refused.value.message, refused.value.message
+        for name in ("get_recording_properties", "stop_recording", "pause_recording", "resume_recording"):
+            with pytest.raises(ResourceNotFoundError) as gone:
+                await one.client(getattr(one.client.client, name), "bm90LW9uZQ")
+            assert gone.value.error is not None and gone.value.error.code == "8522"
+        body = {
+            "callConnectionId": one.connection_id,
+            "callLocator": {"kind": "serverCallLocator", "serverCallId": "x"},
+        }
+        for wrong in ({}, body, {"callConnectionId": one.connection_id, "channelAffinity": [{"channel": 7}]}):
+            assert (await rest(node, "POST", "/calling/recordings", wrong))[0] == 400
+        id = (await one.start(recording_storage=AzureCommunicationsRecordingStorage())).recording_id
+        with pytest.raises(HttpResponseError) as refused:
+            await one.start()
+        assert (refused.value.status_code, refused.value.error.code) == (400, "8559")  # type: ignore[union-attr]
+        await one.stop(id)
+        with pytest.raises(ResourceNotFoundError):
+            await one.stop(id)
+        again = (await one.start()).recording_id
+        assert again != id
+        await one.stop(again)
+
+
+async def test_a_call_that_still_rings_is_not_recorded(node: LiveNode, app: TestApp) -> None:
+    async with sdk(node, "async http") as client, phone(node, OTHER, never=True):
+        created = await client(
+            client.client.create_call,
+            number(OTHER),
+            app.callback,
+            source_caller_id_number=number("+15550100077"),
+        )
+        with pytest.raises(HttpResponseError) as refused:
+            await client(client.client.start_recording, call_connection_id=created.call_connection_id)
+        assert (refused.value.status_code, refused.value.error.code) == (400, "8501")  # type: ignore[union-attr]
+        await client(client.connection(created.call_connection_id).hang_up, True)
+
+
+async def test_a_file_in_parts_and_its_end(node: LiveNode, app: TestApp) -> None:
+    """Range requests, both signing ways of SDKs, who may not, and deletion."""
+    async with talk(node, app, tone=440) as one:
+        id = (await one.start()).recording_id
+        await one.passed(30)
+        await one.stop(id)
+        told = await app.recorded()
+    chunk = told["recordingStorageInfo"]["recordingChunks"][0]
+    content, gone = chunk["contentLocation"], chunk["deleteLocation"]
+    _, headers, data = await fetch(node, content)
+    assert headers["Content-Type"] == "audio/wav" and headers["Content-Length"] == str(len(data))
+    status, headers, part = await fetch(node, content, headers={"Range": "bytes=10-19"})
+    assert (status, part, headers["Content-Range"]) == (206, data[10:20], f"bytes 10-19/{len(data)}")
+    assert (await fetch(node, content, headers={"Range": "bytes=100-"}))[2] == data[100:]
+    assert (await fetch(node, content, headers={"Range": "bytes=-7"}))[2] == data[-7:]
+    assert (await fetch(node, content, headers={"Range": f"bytes={len(data)}-"}))[0] == 416
+    status, _, whole = await fetch(node, content, headers={"Range": "bytes=None"})
+    assert (status, whole) == (200, data), "older SDKs send this where no part is asked for"
+    host = urlsplit(content).netloc
+    python = {"x-ms-host": host.partition(":")[0]}
+    assert (await fetch(node, content, headers=python, host=host))[0] == 200
+    assert (await fetch(node, content, headers={"x-ms-host": host, "OriginalUrl": content}, host=host))[0] == 200
+    assert (await fetch(node, content, host="elsewhere.example"))[0] == 401
+    async with ClientSession() as session, session.get(node.http + urlsplit(content).path) as response:
+        assert response.status == 401
+        assert (await response.json())["error"]["code"] == "7509"
+    for url in (content.replace(chunk["documentId"], "..%2F..%2Fstate"), content.replace(chunk["documentId"], "x")):
+        assert (await fetch(node, url))[0] == 404
+    assert (await fetch(node, gone, "DELETE"))[0] == 200
+    assert (await fetch(node, gone, "DELETE"))[0] == 404
+    status, _, body = await fetch(node, content)
+    assert (status, json.loads(body)["error"]["code"]) == (404, "8522")

@@ -108,6 +108,14 @@ class TokensSection(Section):
     clients: list[str] = []
 
 
+class RecordingsSection(Section):
+    """`[recordings]`: where files of recordings are kept, and for how long."""
+
+    folder: Annotated[str, Like(r"[^\x00]*", "give a folder that only this node uses")] = ""
+    keep_hours: Annotated[float, Within(0, 876_000)] = 48.0
+    most_megabytes: Annotated[int, Within(0, 1_000_000_000)] = 0
+
+
 class WebhookSection(Section, rename={"from_": "from"}):
     """`[[webhook]]`: an Event Grid subscription to IncomingCall."""
 
@@ -181,6 +189,7 @@ class File(Section):
     resource: ResourceSection
     node: NodeSection = msgspec.field(default_factory=NodeSection)
     tokens: TokensSection | None = None
+    recordings: RecordingsSection = msgspec.field(default_factory=RecordingsSection)
     webhook: list[WebhookSection] = []
     sip: SipSection | None = None
     user: list[UserSection] = []

@@ -23,6 +23,7 @@ from offhook.service.config_file import File, NodeSection, Problem, SipSection, 
 from offhook.service.config_values import Values, plus
 from offhook.service.eventgrid import Watcher
 from offhook.service.pem import CHAIN_FIX, chain_hints, chain_problem
+from offhook.service.recordings import RecordingRule
 from offhook.service.routing import NumberRule, SipPlan, TrunkRule, User, is_name, is_pattern
 from offhook.service.targets import Targets
 from offhook.wire.tokens import keys_may_come_from
@@ -117,7 +118,13 @@ class _Reader:
             targets=targets,
             sip=self._sip(),
             tokens=self._tokens(),
+            recordings=self._recordings(),
         )
+
+    def _recordings(self) -> RecordingRule:
+        kept = self._file.recordings
+        folder = self._values.folder("[recordings] folder", kept.folder) if kept.folder else None
+        return RecordingRule(folder, kept.keep_hours, kept.most_megabytes)
 
     def _tokens(self) -> TokenRule | None:
         tokens, where = self._file.tokens, "[tokens] jwks_url"
