@@ -39,7 +39,7 @@ VERBS: dict[str, Verb] = {
     "exec": Verb(
         "offhook.cli.run_app",
         "exec_",
-        "Run your app with an environment that points its SDK at the node.",
+        "Run your app with the environment that its SDK needs.",
         {"allow_interspersed_args": False},  # what follows the command's name belongs to the command
     ),
     "call": Verb("offhook.cli.call", "call", "Place a simulated call into a running node."),
