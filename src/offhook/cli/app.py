@@ -45,7 +45,7 @@ VERBS: dict[str, Verb] = {
     "call": Verb("offhook.cli.call", "call", "Place a simulated call into a running node."),
     "phone": Verb("offhook.cli.phone", "phone", "Be a simulated phone that the app can call."),
     "echo": Verb("offhook.cli.echo", "echo", "Run the sample app: it answers and echoes the caller."),
-    "demo": Verb("offhook.cli.demo", "demo", "Node, sample app and caller in one go, with figures and a picture."),
+    "demo": Verb("offhook.cli.demo", "demo", "Node, sample app and caller in one go, with figures and picture."),
     "recording": Verb("offhook.cli.recordings", "recording", "List, fetch and delete recordings of a node."),
     "doctor": Verb("offhook.cli.doctor", "doctor", "Check ports, TLS, clock, trust and what the node must reach."),
 }
