@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import re
 import wave
@@ -16,7 +17,8 @@ import numpy as np
 import pytest
 import pytest_asyncio
 from aiohttp import web
-from azure.communication.callautomation import AzureBlobContainerRecordingStorage, RecordingChannel
+from azure.communication.callautomation import AzureBlobContainerRecordingStorage, RecordingChannel, _content_downloader
+from azure.communication.callautomation.aio import _content_downloader_async
 from tests.conformance.test_python_recording import fetch, noise, place_of, read, talk
 from tests.live import KEY, OFFHOOK, LiveNode, TestApp, dev_node, until
 
@@ -195,6 +197,39 @@ async def test_the_command_line(node: LiveNode, app: TestApp, tmp_path: Path) ->
     status, _, err = await offhook(node, "rm", row["id"])
     assert status == 4 and "offhook recording list" in err
     assert (await offhook(node, "get"))[0] == (await offhook(node, "list", "x"))[0] == 2
+
+
+@pytest.mark.parametrize("kind", ["async http", "sync http"])
+async def test_the_sdk_fetches_where_it_is_let(
+    node: LiveNode, app: TestApp, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As releases before 1.6.0 do: the check of the host taken away, the real requests and signatures are used. The
+    URL has another host than the client's endpoint."""
+    for module in (_content_downloader, _content_downloader_async):
+        monkeypatch.setattr(module, "validate_recording_url", lambda url, name: None)
+    async with talk(node, app, kind, tone=440) as one:
+        id = (await one.start()).recording_id
+        await one.passed(20)
+        await one.stop(id)
+        chunk = (await app.recorded())["recordingStorageInfo"]["recordingChunks"][0]
+
+        def local(url: str) -> str:
+            parts, endpoint = urlsplit(url), urlsplit(node.http)
+            other = "localhost" if endpoint.hostname == "127.0.0.1" else "127.0.0.1"
+            return f"http://{other}:{endpoint.port}{parts.path}"
+
+        client = one.client.client
+
+        async def download(**part: int) -> bytes:
+            response = await one.client(client.download_recording, local(chunk["contentLocation"]), **part)
+            data = response.read()
+            return bytes(await data if inspect.isawaitable(data) else data)
+
+        data = await download()
+        assert len(read(data)[0]) >= 15 * 320
+        assert await download(offset=44, length=320) == data[44:364]
+        await one.client(client.delete_recording, local(chunk["deleteLocation"]))
+        assert (await fetch(node, chunk["contentLocation"]))[0] == 404
 
 
 async def test_the_example_of_the_guide(node: LiveNode, app: TestApp) -> None:
