@@ -52,10 +52,12 @@ class Hold(Action):
         if self._there:
             self.outbox.append(HoldLeg(self._leg_id, False))
 
-    def tell(self, outcome: str, detail: str = "", index: int | None = None) -> None:
-        """See `Action`; only a prompt that failed has an event of its own."""
-        if outcome.startswith("play_") and outcome != "play_shut_down":
-            self.connection.tell(HoldFailed, outcome, self.operation, detail)
+    def tell(self, outcome: str, detail: str = "") -> None:
+        """See `Action`; there is no event for this."""
+
+    def tell_unplayable(self, outcome: str, detail: str, index: int | None) -> None:
+        """See `Action`."""
+        self.connection.tell(HoldFailed, outcome, self.operation, detail)
 
 
 def place_of(leg: CallLeg) -> str:

@@ -105,9 +105,13 @@ class Action:
     def stop(self) -> None:
         """It is over: take back what it has asked of the node, its sound apart."""
 
-    def tell(self, outcome: str, detail: str = "", index: int | None = None) -> None:
-        """The app is told how it ended; `index` is the source at fault where its sound is."""
+    def tell(self, outcome: str, detail: str = "") -> None:
+        """The app is told how it ended."""
         raise NotImplementedError
+
+    def tell_unplayable(self, outcome: str, detail: str, index: int | None) -> None:
+        """The app is told that its sound cannot be played, which ends it; `index` is the source at fault."""
+        self.tell(outcome, detail)
 
     # its sound --------------------------------------------------------------------------------------------------
 
@@ -203,7 +207,9 @@ class Media:
         action = self._find(action_id)
         if action is not None and action.phase in ("loading", "ready", "prompting"):
             action.phase = "running"
-            self._end_all([action], outcome, detail, index)
+            self._actions.remove(action)
+            action.stop()
+            action.tell_unplayable(outcome, detail, index)
             self._go_on(now)
 
     def prompt_ended(self, action_id: str, now: float) -> None:
@@ -268,14 +274,12 @@ class Media:
                 self._end_all([action], outcome)
         self._go_on(now)
 
-    def _end_all(
-        self, actions: Iterable[Action], outcome: str, detail: str = "", index: int | None = None
-    ) -> None:
+    def _end_all(self, actions: Iterable[Action], outcome: str, detail: str = "") -> None:
         for action in list(actions):
             self._actions.remove(action)
             action.drop_prompt()
             action.stop()
-            action.tell(outcome, detail, index)
+            action.tell(outcome, detail)
 
     def _go_on(self, now: float | None) -> None:
         """In each place the first action has its turn, once its sound is loaded, and that of the next one loads."""

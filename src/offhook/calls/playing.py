@@ -5,7 +5,7 @@ Each ends in exactly one of PlayCompleted, PlayFailed and PlayCanceled (§5.8).
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from offhook.calls.connection import Connection
 from offhook.calls.media import MAIN, SUB, Action
@@ -13,9 +13,7 @@ from offhook.calls.subscription import Operation
 from offhook.errors import CallError
 from offhook.wire.events import CallEvent, PlayCanceled, PlayCompleted, PlayFailed, PlayStarted
 from offhook.wire.playing import PlayRequest
-
-# The parsers of older SDKs throw on an event that they do not know; theirs have no PlayStarted (§0.2).
-_STARTED_SINCE: Final = "2024-06-15"
+from offhook.wire.versions import known_to
 
 _EVENTS: Final[dict[str, type[CallEvent]]] = {"success": PlayCompleted, "media_canceled": PlayCanceled}
 """Event of each outcome; PlayFailed for all others."""
@@ -42,15 +40,17 @@ class Play(Action):
 
     def begin(self, now: float | None) -> None:
         """See `Action`."""
-        if self.connection.api_version >= _STARTED_SINCE:
+        if known_to("PlayStarted", self.connection.api_version):
             self.connection.tell(PlayStarted, "success", self.operation)
 
     def left(self, leg_id: str, present: frozenset[str]) -> str:
         """What only those hear who are gone has no hearer any more."""
         return "media_canceled" if self.to is not None and self.to.isdisjoint(present) else ""
 
-    def tell(self, outcome: str, detail: str = "", index: int | None = None) -> None:
+    def tell(self, outcome: str, detail: str = "") -> None:
         """See `Action`."""
-        event = _EVENTS.get(outcome, PlayFailed)
-        fields: dict[str, Any] = {"failed_play_source_index": index} if event is PlayFailed else {}
-        self.connection.tell(event, outcome, self.operation, detail, **fields)
+        self.connection.tell(_EVENTS.get(outcome, PlayFailed), outcome, self.operation, detail)
+
+    def tell_unplayable(self, outcome: str, detail: str, index: int | None) -> None:
+        """See `Action`."""
+        self.connection.tell(PlayFailed, outcome, self.operation, detail, failed_play_source_index=index)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from offhook.calls.actions import StartHearing, StopHearing
-from offhook.calls.connection import Connection
+from offhook.calls.connection import Connection, row_of
 from offhook.calls.media import MAIN, NOT_BEGUN, SUB, Action
 from offhook.calls.phrases import best_match
 from offhook.calls.subscription import Operation
@@ -171,7 +171,7 @@ class Recognition(Action):
         if not self._hears:
             return ""
         self._hears = False
-        row = RESULTS.get(outcome) or RESULTS["speech_failed"]
+        row = RESULTS.get(outcome) or RESULTS["speech_failed"]  # a recogniser may name anything
         choices = self._request.choices
         if not choices or any(choice.tone is None for choice in choices):
             self._unheard = detail
@@ -183,10 +183,15 @@ class Recognition(Action):
 
     # the end ----------------------------------------------------------------------------------------------------
 
-    def tell(self, outcome: str, detail: str = "", index: int | None = None) -> None:
+    def tell_unplayable(self, outcome: str, detail: str, index: int | None) -> None:
+        """See `Action`; the message has the reason, which would be that of a PlayFailed."""
+        reason = row_of(outcome).text(detail)
+        self.connection.tell(
+            RecognizeFailed, "prompt_failed", self.operation, reason, failed_play_source_index=index
+        )
+
+    def tell(self, outcome: str, detail: str = "") -> None:
         """See `Action`."""
-        if outcome.startswith("play_") and outcome != "play_shut_down":
-            outcome, detail = "prompt_failed", RESULTS[outcome].text(detail)
         event = _EVENTS.get(outcome, RecognizeFailed)
         if outcome == "inter_tone_timeout" and self._request.dtmf.most is None:
             event = RecognizeCompleted
@@ -196,7 +201,6 @@ class Recognition(Action):
             fields = self._result(outcome)
         elif event is RecognizeFailed:
             detail = detail or self._unheard
-            fields = {"failed_play_source_index": index}
         self.connection.tell(event, outcome, self.operation, detail, **fields)
 
     def _result(self, outcome: str) -> dict[str, Any]:

@@ -61,7 +61,7 @@ class Sending(Action):
         if self._under_way:
             self.outbox.append(DropKeys(self._leg_id))
 
-    def tell(self, outcome: str, detail: str = "", index: int | None = None) -> None:
+    def tell(self, outcome: str, detail: str = "") -> None:
         """See `Action`."""
         # A call that ends with the node cancels the tones, as the end of an app's hold does.
         outcome = "media_canceled" if outcome == "play_shut_down" else outcome

@@ -42,6 +42,7 @@ from offhook.legs.rtp import RtpPort
 from offhook.service.clock import Clock
 from offhook.service.prompts import Prompts
 from offhook.service.sounds import Loader
+from offhook.service.speech import NOT_SET_UP, Speech
 from offhook.service.stream_port import Batch
 from offhook.service.streaming import MediaStream
 from offhook.service.trace import CallTrace, Traces
@@ -72,6 +73,7 @@ class CallHost(Protocol):
     lanes: Lanes
     batch: Batch
     sounds: Loader
+    speech: Speech
     traces: Traces
 
     def announce(self, live: LiveCall, action: AnnounceCall) -> None:
@@ -285,8 +287,8 @@ class LiveCall:
                 self._join(leg_id)
             case LegLeft(leg_id):
                 self._part(leg_id)
-            case MuteLeg(leg_id):
-                self._mute(leg_id)
+            case MuteLeg(leg_id, muted):
+                self._mute(leg_id, muted)
             case SendKey(leg_id, key):
                 if leg_id in self.legs:
                     self.legs[leg_id].send_key(key)
@@ -294,7 +296,7 @@ class LiveCall:
                 if leg_id in self.legs:
                     self.legs[leg_id].drop_keys()
             case StartHearing(hearing_id):
-                self.call.speech_failed(hearing_id, "speech_not_set_up", "", host.clock.monotonic())
+                self.call.speech_failed(hearing_id, "speech_not_set_up", NOT_SET_UP, host.clock.monotonic())
             case StopHearing():
                 pass
             case CallEnded():
@@ -330,7 +332,7 @@ class LiveCall:
         self._ports[leg_id] = port
         self._seats[leg_id] = self.bridge.add(port, self._names[leg_id].raw_id)
         if (known := self.call.legs.get(leg_id)) is not None and known.muted:
-            self._mute(leg_id)  # it takes its seat anew, with another codec
+            self._mute(leg_id, True)  # it takes its seat anew, with another codec
         if known is not None and self.call.media.of(place_of(known)):
             self._hold(leg_id, True)
         self._prompts.reseat()
@@ -341,9 +343,9 @@ class LiveCall:
             self.bridge.hold(self._seats[leg_id], held)
             self._prompts.reseat()
 
-    def _mute(self, leg_id: str) -> None:
+    def _mute(self, leg_id: str, muted: bool) -> None:
         if leg_id in self._seats:
-            self.bridge.mute(self._seats[leg_id], True)
+            self.bridge.mute(self._seats[leg_id], muted)
 
     def _part(self, leg_id: str) -> None:
         port = self._ports.pop(leg_id, None)
