@@ -21,12 +21,16 @@ class OffhookError(Exception):
 
 
 class WireError(OffhookError):
-    """Bytes from outside break the contract. `field` is the JSON path at fault, if one is."""
+    """Bytes from outside break the contract. `field` is the JSON path at fault, if one is.
 
-    def __init__(self, message: str, field: str | None = None) -> None:
+    `outcome`: the row of the results table that a request with them is refused with.
+    """
+
+    def __init__(self, message: str, field: str | None = None, outcome: str = "invalid_argument") -> None:
         super().__init__(message)
         self.message = message
         self.field = field
+        self.outcome = outcome
 
 
 class SignatureError(WireError):

@@ -197,7 +197,7 @@ class Api:
         except _Refused as refused:
             reply = _refusal(refused.row, refused.detail, refused.headers)
         except WireError as error:
-            reply = _refusal(result("invalid_argument"), error.message)
+            reply = _refusal(result(error.outcome), error.message)
         except OutcomeError as error:
             reply = _refusal(result(error.outcome), error.detail)
         self._note(operation, reply.connection or ids.get("callConnectionId"), reply)
