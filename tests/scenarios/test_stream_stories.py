@@ -6,11 +6,12 @@ import base64
 
 import numpy as np
 import pytest
-from tests.scenarios.stage import Stage
+from tests.scenarios.stage import Stage, asked
 
 from offhook.audio.pcm import samples_per_frame
 from offhook.audio.tones import sine
 from offhook.errors import CallError
+from offhook.service import media
 from offhook.wire.models import StartMediaStreamingRequest, StopMediaStreamingRequest
 
 
@@ -26,11 +27,13 @@ def test_started_and_stopped_and_started_again_in_mid_call() -> None:
     stage.run(1)
     assert stage.streams == [] and caller.leg.figures.heard == 0
     for round_ in (1, 2):
-        stage.node.start_streaming(connection, StartMediaStreamingRequest(operation_context=f"go {round_}"))
+        media.start_streaming(
+            stage.node, asked(connection), StartMediaStreamingRequest(operation_context=f"go {round_}")
+        )
         stage.run(1)
         assert len(stage.streams) == round_ and len(stage.streams[-1].frames) == 50
         assert stage.event("MediaStreamingStarted")["operationContext"] == f"go {round_}"
-        stage.node.stop_streaming(connection, StopMediaStreamingRequest(operation_context="stop"))
+        media.stop_streaming(stage.node, asked(connection), StopMediaStreamingRequest(operation_context="stop"))
         stage.run(1)
         assert stage.events[-1] == "MediaStreamingStopped"
         assert len(stage.streams[-1].frames) == 50
@@ -43,7 +46,7 @@ def test_two_starts_are_one_too_many() -> None:
     connection = stage.answer()
     stage.run(0.1)
     with pytest.raises(CallError) as refused:
-        stage.node.start_streaming(connection, StartMediaStreamingRequest())
+        media.start_streaming(stage.node, asked(connection), StartMediaStreamingRequest())
     assert refused.value.outcome == "media_state" and len(stage.streams) == 1
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
+from offhook.calls.call import Call
 from offhook.errors import CallError
 from offhook.service.participants import AskCall
 from offhook.wire.identifiers import phone_number
@@ -14,11 +16,17 @@ from offhook.wire.models import (
     CreateCallRequest,
     RedirectCallRequest,
     RejectCallRequest,
-    StartMediaStreamingRequest,
-    StopMediaStreamingRequest,
 )
-from offhook.wire.playing import PlayRequest
-from offhook.wire.tones import ToneRequest
+
+
+class _FakeCall:
+    """Hands on what it is asked, without the time."""
+
+    def __init__(self, ask: Callable[..., None]) -> None:
+        self._ask = ask
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *args: self._ask(name, *args[:-1])
 
 
 class FakeNode:
@@ -85,22 +93,7 @@ class FakeNode:
         return "minted"
 
     def ask(self, connection_id: str, request: AskCall) -> None:
-        self._ask("ask", connection_id, request)
-
-    def play(self, connection_id: str, request: PlayRequest) -> None:
-        self._ask("play", connection_id, request)
-
-    def cancel_media(self, connection_id: str) -> None:
-        self._ask("cancel_media", connection_id)
-
-    def start_streaming(self, connection_id: str, request: StartMediaStreamingRequest) -> None:
-        self._ask("start_streaming", connection_id, request)
-
-    def stop_streaming(self, connection_id: str, request: StopMediaStreamingRequest) -> None:
-        self._ask("stop_streaming", connection_id, request)
-
-    def tones(self, connection_id: str, request: ToneRequest) -> None:
-        self._ask("tones", connection_id, request)
+        request(cast(Call, _FakeCall(self._ask)), 0.0)
 
     def note_request(self, connection_id: str | None, operation: str, status: int, detail: dict[str, Any]) -> None:
         self.notes.append((connection_id, operation, status, detail))

@@ -21,7 +21,8 @@ world = test_phones.world
 
 def send(stage: test_phones.World, connection: str, tones: str) -> None:
     target = parse_raw_id("4:+15550100007")
-    stage.node.node.tones(connection, SendDtmfTonesRequest(tones=tuple(tones), target_participant=target))
+    request = SendDtmfTonesRequest(tones=tuple(tones), target_participant=target)
+    stage.node.node.ask(connection, lambda call, now: call.tones(connection, request, now))
 
 
 def events(line: Line) -> str:

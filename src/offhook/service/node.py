@@ -35,13 +35,9 @@ from offhook.wire.models import (
     MediaStreamingOptions,
     RedirectCallRequest,
     RejectCallRequest,
-    StartMediaStreamingRequest,
-    StopMediaStreamingRequest,
 )
-from offhook.wire.playing import PlayRequest
 from offhook.wire.signing import open_context, seal_context
 from offhook.wire.streaming import timestamp
-from offhook.wire.tones import ToneRequest
 
 log = logging.getLogger("offhook.node")
 
@@ -477,38 +473,6 @@ class Node:
         """Give a request to the call of a connection, and carry out what follows from it."""
         live = self._find(connection_id)
         request(live.call, self.clock.monotonic())
-        live.settle()
-
-    def play(self, connection_id: str, request: PlayRequest) -> None:
-        """Play sounds into the call."""
-        live = self._find(connection_id)
-        live.call.play(connection_id, self.mint(), request, self.clock.monotonic())
-        live.settle()
-
-    def cancel_media(self, connection_id: str) -> None:
-        """Cancel what the app plays."""
-        live = self._find(connection_id)
-        live.call.cancel_media(connection_id, self.clock.monotonic())
-        live.settle()
-
-    def tones(self, connection_id: str, request: ToneRequest) -> None:
-        """Send, listen to or collect tones of a participant."""
-        live = self._find(connection_id)
-        live.call.tones(connection_id, request, self.clock.monotonic())
-        live.settle()
-
-    def start_streaming(self, connection_id: str, request: StartMediaStreamingRequest) -> None:
-        """Dial the app's socket in mid-call."""
-        live = self._find(connection_id)
-        now = self.clock.monotonic()
-        live.call.start_streaming(connection_id, request.operation_context, request.operation_callback_uri, now)
-        live.settle()
-
-    def stop_streaming(self, connection_id: str, request: StopMediaStreamingRequest) -> None:
-        """Close the app's socket in mid-call."""
-        live = self._find(connection_id)
-        now = self.clock.monotonic()
-        live.call.stop_streaming(connection_id, request.operation_context, request.operation_callback_uri, now)
         live.settle()
 
     def app_heard(self, connection_id: str) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import unquote
 
-from offhook.service import participants
+from offhook.service import media, participants
 from offhook.service.participants import AskCall
 from offhook.wire.fields import WireStruct
 from offhook.wire.models import (
@@ -36,10 +36,8 @@ from offhook.wire.playing import PlayRequest
 from offhook.wire.tones import (
     RecognizeRequest,
     SendDtmfTonesRequest,
-    SendDtmfTonesResult,
     StartContinuousDtmfRequest,
     StopContinuousDtmfRequest,
-    ToneRequest,
 )
 
 R = TypeVar("R", bound=Request)
@@ -57,11 +55,6 @@ class CallControl(Protocol):
     def terminate(self, connection_id: str) -> None: ...
     def participants(self, connection_id: str) -> list[CallParticipant]: ...
     def participant(self, connection_id: str, raw_id: str) -> CallParticipant: ...
-    def play(self, connection_id: str, request: PlayRequest) -> None: ...
-    def cancel_media(self, connection_id: str) -> None: ...
-    def start_streaming(self, connection_id: str, request: StartMediaStreamingRequest) -> None: ...
-    def stop_streaming(self, connection_id: str, request: StopMediaStreamingRequest) -> None: ...
-    def tones(self, connection_id: str, request: ToneRequest) -> None: ...
     def mint(self) -> str:
         """A fresh id."""
         ...
@@ -127,11 +120,6 @@ def _with(request: type[R], act: Callable[[CallControl, Asked, R], WireStruct | 
     return run
 
 
-def _send_tones(control: CallControl, asked: Asked, body: SendDtmfTonesRequest) -> SendDtmfTonesResult:
-    control.tones(asked.connection, body)
-    return SendDtmfTonesResult(operation_context=body.operation_context)
-
-
 _C: Final = "/calling/callConnections"
 _I: Final = "/calling/callConnections/{callConnectionId}"
 _P: Final = _I + "/participants"
@@ -180,42 +168,42 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
               "MoveParticipantSucceeded, MoveParticipantFailed"),
     Operation(
         "Media", "Play", "POST", _I + ":play", 202, False, "PlayStarted; PlayCompleted, PlayFailed, PlayCanceled",
-        PlayRequest, _with(PlayRequest, lambda c, asked, body: c.play(asked.connection, body)),
+        PlayRequest, _with(PlayRequest, media.play),
     ),
     Operation("Media", "CancelAllMediaOperations", "POST", _I + ":cancelAllMediaOperations", 202,
-              events="PlayCanceled, RecognizeCanceled", run=lambda c, asked: c.cancel_media(asked.connection)),
+              events="PlayCanceled, RecognizeCanceled", run=media.cancel_all),
     Operation(
         "Media", "Recognize", "POST", _I + ":recognize", 202, False,
         "RecognizeCompleted, RecognizeFailed, RecognizeCanceled", RecognizeRequest,
-        _with(RecognizeRequest, lambda c, asked, body: c.tones(asked.connection, body)),
+        _with(RecognizeRequest, media.tones),
         "dtmf without a prompt; 501 for speech, choices and playPrompt",
     ),
     Operation(
         "Media", "StartContinuousDtmfRecognition", "POST", _I + ":startContinuousDtmfRecognition", 200, False,
         "ContinuousDtmfRecognitionToneReceived, ContinuousDtmfRecognitionToneFailed", StartContinuousDtmfRequest,
-        _with(StartContinuousDtmfRequest, lambda c, asked, body: c.tones(asked.connection, body)),
+        _with(StartContinuousDtmfRequest, media.tones),
     ),
     Operation(
         "Media", "StopContinuousDtmfRecognition", "POST", _I + ":stopContinuousDtmfRecognition", 200, False,
         "ContinuousDtmfRecognitionStopped", StopContinuousDtmfRequest,
-        _with(StopContinuousDtmfRequest, lambda c, asked, body: c.tones(asked.connection, body)),
+        _with(StopContinuousDtmfRequest, media.tones),
     ),
     Operation(
         "Media", "SendDtmfTones", "POST", _I + ":sendDtmfTones", 202, True,
         "SendDtmfTonesCompleted, SendDtmfTonesFailed", SendDtmfTonesRequest,
-        _with(SendDtmfTonesRequest, _send_tones),
+        _with(SendDtmfTonesRequest, media.send_tones),
     ),
     Operation("Media", "Hold", "POST", _I + ":hold", 200, events="ParticipantsUpdated; HoldFailed"),
     Operation("Media", "Unhold", "POST", _I + ":unhold", 200, events="ParticipantsUpdated"),
     Operation(
         "Media", "StartMediaStreaming", "POST", _I + ":startMediaStreaming", 202, False,
         "MediaStreamingStarted, MediaStreamingFailed", StartMediaStreamingRequest,
-        _with(StartMediaStreamingRequest, lambda c, asked, body: c.start_streaming(asked.connection, body)),
+        _with(StartMediaStreamingRequest, media.start_streaming),
     ),
     Operation(
         "Media", "StopMediaStreaming", "POST", _I + ":stopMediaStreaming", 202, False,
         "MediaStreamingStopped, MediaStreamingFailed", StopMediaStreamingRequest,
-        _with(StopMediaStreamingRequest, lambda c, asked, body: c.stop_streaming(asked.connection, body)),
+        _with(StopMediaStreamingRequest, media.stop_streaming),
     ),
     Operation("Media", "StartTranscription", "POST", _I + ":startTranscription", 202,
               events="TranscriptionStarted, TranscriptionFailed"),
