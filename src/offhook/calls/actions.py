@@ -133,6 +133,14 @@ class MuteLeg:
 
 
 @dataclass(frozen=True, slots=True)
+class MoveLeg:
+    """A leg goes on in the call `call_id` of the node. It is gone for this one."""
+
+    leg_id: str
+    call_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class ReferLeg:
     """Ask the endpoint of a leg to call `target` itself, on behalf of `source`; the node reports `leg_referred`."""
 
@@ -186,6 +194,7 @@ Action = (
     | LegJoined
     | LegLeft
     | MuteLeg
+    | MoveLeg
     | ReferLeg
     | SplitCall
     | SendKey

@@ -3,6 +3,9 @@ steps of requests (protocol.md §3.2, §9 rows 38, 39 and 41)."""
 
 from __future__ import annotations
 
+from typing import Final
+
+from offhook.calls.actions import MoveLeg
 from offhook.calls.connection import Connection
 from offhook.calls.conversation import CallLeg, Conversation
 from offhook.calls.roster import MOST_PARTICIPANTS
@@ -11,9 +14,13 @@ from offhook.errors import CallError
 from offhook.wire.identifiers import Identifier
 from offhook.wire.transfer import MoveParticipantFailed, MoveParticipantsRequest, MoveParticipantSucceeded
 
+MOST_APPS: Final = 32
+
 
 def join(call: Conversation, connection: Connection, now: float) -> None:
-    """One more app: in the call at once, or as soon as the call is established."""
+    """One more app: in the call at once, or as soon as the call is established. CallError for too many."""
+    if len(call.connections) >= MOST_APPS:
+        raise CallError("invalid_argument", f"callLocator: {MOST_APPS} apps are in that call already.")
     call.connections[connection.connection_id] = connection
     if call.state in ("connected", "bridged"):
         call.state = "connected"
@@ -48,33 +55,31 @@ def leaving(
     return moving, staying
 
 
-def move_out(call: Conversation, leg: CallLeg, now: float) -> None:
-    """Somebody goes on in another call; without anybody this one ends (§5.8: 0/5003)."""
-    call.forget(leg)
+def move_out(call: Conversation, legs: list[CallLeg], call_id: str, now: float) -> None:
+    """These go on in another call; without anybody this one ends (§5.8: 0/5003)."""
+    for leg in legs:
+        call.forget(leg)
+        call.outbox.append(MoveLeg(leg.leg_id, call_id))
     if not call.deserted("far_end_left", now):
         call.tell_roster()
 
 
-def move_in(call: Conversation, leg: CallLeg) -> None:
-    """Somebody of another call is here now, heard and hearing: to be muted or on hold is of the call that was left."""
-    leg = call.legs[leg.leg_id] = CallLeg(leg.leg_id, leg.identifier, "waiting")
-    call.join(leg)
-
-
-def tell_moved(
+def move_in(
     call: Conversation,
     connection: Connection,
     request: MoveParticipantsRequest,
-    moved: list[CallLeg],
+    legs: list[CallLeg],
     staying: dict[Identifier, str],
 ) -> None:
-    """One event for each who was named, then the roster."""
+    """Who has come is heard and hears: to be muted or on hold is of the call that was left. One event for each who was
+    named, then the roster."""
     operation = Operation(request.operation_context, request.operation_callback_uri)
-    for leg in moved:
-        connection.report(
-            MoveParticipantSucceeded, "success", operation, participant=leg.identifier, from_call=request.from_call
-        )
-    for person, outcome in staying.items():
-        connection.report(MoveParticipantFailed, outcome, operation, participant=person, from_call=request.from_call)
-    if moved:
+    for leg in legs:
+        here = call.legs[leg.leg_id] = CallLeg(leg.leg_id, leg.identifier, "waiting")
+        call.join(here)
+    outcomes = {**{leg.identifier: "success" for leg in legs}, **staying}
+    for person, outcome in outcomes.items():
+        event = MoveParticipantSucceeded if outcome == "success" else MoveParticipantFailed
+        connection.report(event, outcome, operation, participant=person, from_call=request.from_call)
+    if legs:
         call.tell_roster()
