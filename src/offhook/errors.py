@@ -2,13 +2,15 @@
 
 OffhookError
 ├── WireError            these bytes are not what the contract allows (raised by `wire` only)
-│   └── SignatureError   a request signature or sealed context does not verify
+│   ├── SignatureError   a request signature or sealed context does not verify
+│   └── UnsupportedError a thing of the contract that is left out by name
 ├── SipError             these bytes are not SIP that can be used (raised by `sip` only)
 ├── AudioError           these samples or this sound file cannot be used (raised by `audio`)
 ├── CallError            the call cannot do this now; names a row of `wire.results` (raised by `calls`)
 ├── LegError             an endpoint cannot be reached or left; names a row of `wire.results`
 ├── StreamError          the app's socket failed; names a row of `wire.results`
 ├── PromptError          what should be played cannot be; names a row of `wire.results` and the source at fault
+├── SpeechError          words cannot be spoken, or speech not be recognised; names a row of `wire.results`
 ├── DeliveryError        a callback or an Event Grid post could not be delivered
 └── ConfigError          a setting is wrong; the message is one line naming it (exit status 2)
 """
@@ -21,20 +23,20 @@ class OffhookError(Exception):
 
 
 class WireError(OffhookError):
-    """Bytes from outside break the contract. `field` is the JSON path at fault, if one is.
+    """Bytes from outside break the contract. `field` is the JSON path at fault, if one is."""
 
-    `outcome`: the row of the results table that a request with them is refused with.
-    """
-
-    def __init__(self, message: str, field: str | None = None, outcome: str = "invalid_argument") -> None:
+    def __init__(self, message: str, field: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.field = field
-        self.outcome = outcome
 
 
 class SignatureError(WireError):
     """A signature is missing, malformed, too old, or does not match."""
+
+
+class UnsupportedError(WireError):
+    """Something of the contract that is left out by name; the message says what there is instead."""
 
 
 class SipError(OffhookError):
@@ -72,6 +74,10 @@ class PromptError(OutcomeError):
     def __init__(self, outcome: str, detail: str = "", index: int | None = None) -> None:
         super().__init__(outcome, detail)
         self.index = index
+
+
+class SpeechError(OutcomeError):
+    """Words cannot be spoken, or speech cannot be recognised: no provider, not this language, or it failed."""
 
 
 class DeliveryError(OffhookError):

@@ -102,7 +102,7 @@ def test_moves_that_are_refused() -> None:
         (app, app, (CALLER,), "invalid_argument"),
         (meeting, app, (CALLER, PEOPLE[3]), "participant_not_found"),
         (meeting, dialing, (OTHER,), "call_not_established"),
-        (dialing, app, (CALLER,), "call_not_established"),
+        (dialing, "nobody's", (CALLER,), "call_not_established"),
     ]
     before = list(stage.events)
     for to, of, people, outcome in cases:

@@ -140,7 +140,6 @@ def test_what_cannot_be_joined_is_refused() -> None:
     cases = [
         (ringing, "call_not_established"),
         (CallLocator("serverCallLocator", "s1"), "call_not_found"),
-        (CallLocator("roomCallLocator", "r1"), "not_supported"),
     ]
     for locator, outcome in cases:
         with pytest.raises(CallError) as refused:
@@ -193,3 +192,15 @@ def test_a_group_without_people_does_not_last_for_ever() -> None:
     assert told(stage, app)[-1] == "AddParticipantFailed", "the hour counts anew"
     stage.clock.advance(700.0)
     assert told(stage, app)[-1] == "CallDisconnected" and stage.empty()
+
+
+def test_a_call_has_so_many_apps_at_most() -> None:
+    stage = Stage()
+    group = CallLocator("groupCallLocator", GROUP)
+    for _ in range(32):
+        app = connect(stage, group, stream=False)
+    with pytest.raises(CallError) as refused:
+        connect(stage, group)
+    assert refused.value.outcome == "invalid_argument"
+    stage.node.terminate(app)
+    assert stage.events.count("CallDisconnected") == 32 and stage.empty()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def connect(node: Node, request: ConnectRequest, api_version: str) -> CallConnectionProperties:
     """Let an app take part in a call; CallConnected follows, or ConnectFailed when the call ends before it is up.
 
-    CallError `call_not_found`, `call_not_established`, `not_supported`, `throttled`, `service_unavailable`.
+    CallError `call_not_found`, `call_not_established`, `throttled`, `service_unavailable`.
     """
     options = request.media_streaming_options
     if node.stopping:
@@ -39,8 +39,6 @@ def connect(node: Node, request: ConnectRequest, api_version: str) -> CallConnec
 
 
 def _located(node: Node, locator: CallLocator, rate: int) -> LiveCall:
-    if locator.kind == "roomCallLocator":
-        raise CallError("not_supported", "callLocator.kind: there are no rooms; take groupCallLocator for a meeting.")
     if locator.kind == "groupCallLocator":
         return _group(node, locator.id, rate)
     try:

@@ -28,13 +28,15 @@ def move(node: Node, connection_id: str, request: MoveParticipantsRequest) -> Mo
     """
     target, source, now = node.find(connection_id), node.known(request.from_call), node.clock.monotonic()
     connection = target.call.connection(connection_id)
+    if not connection.established:
+        raise CallError("call_not_established")
     held = None if source is None else source.call.connections.get(request.from_call)
     if source is None or held is None:
         raise CallError("call_not_found", "fromCall: this connection is over, or never was.")
     if source is target:
         raise CallError("invalid_argument", "fromCall: this is the same call.")
-    if not (connection.established and held.established):
-        raise CallError("call_not_established", "" if held.established else "It is that of fromCall.")
+    if not held.established:
+        raise CallError("call_not_established", "It is that of fromCall.")
     legs, staying = moving.leaving(source.call, target.call, request)
     if legs:
         moving.move_out(source.call, legs, target.call.call_id, now)

@@ -7,6 +7,7 @@ from typing import Final, Self
 import msgspec
 
 from offhook.wire.events import CallEvent
+from offhook.wire.exclusions import excluded
 from offhook.wire.fields import Fields, wrong
 from offhook.wire.models import MediaStreamingOptions, TranscriptionOptions
 
@@ -21,7 +22,7 @@ _LONGEST_GROUP: Final = 128
 
 
 class CallLocator(msgspec.Struct, frozen=True):
-    """Which call is meant. `kind`: groupCallLocator, serverCallLocator or roomCallLocator; `id` is of that kind.
+    """Which call is meant. `kind`: groupCallLocator or serverCallLocator; `id` is of that kind.
 
     The id of a group call, which is a GUID as a rule, is in lower case.
     """
@@ -31,9 +32,14 @@ class CallLocator(msgspec.Struct, frozen=True):
 
     @classmethod
     def read(cls, fields: Fields) -> Self:
-        """WireError for no id, that of another kind, or a group's that is too long. Without a kind the id tells it."""
+        """WireError for no id, that of another kind, or a group's that is too long. Without a kind the id tells it.
+
+        UnsupportedError for rooms.
+        """
         named = [kind for kind, name in _IDS.items() if fields.raw(name) is not None]
         kind = fields.choice("kind", tuple(_IDS), named[0] if len(named) == 1 else None)
+        if kind == "roomCallLocator":
+            raise excluded(kind, fields.at("kind"))
         id = fields.required_text(_IDS[kind], f"{kind} goes by it")
         if kind == "groupCallLocator":
             if len(id) > _LONGEST_GROUP:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from offhook.errors import WireError
+from offhook.wire.exclusions import excluded
 from offhook.wire.fields import Fields, wrong
 
 __all__ = ["Headers", "calling_context", "sip_headers", "voip_headers"]
@@ -25,8 +25,7 @@ def calling_context(fields: Fields) -> dict[str, Headers]:
     if context is None:
         return {"sip_headers": (), "voip_headers": ()}
     if context.raw("teamsPhoneCallDetails") is not None:
-        field = context.at("teamsPhoneCallDetails")
-        raise WireError(f"{field}: Microsoft Teams cannot be called from here; leave it out", field, "not_supported")
+        raise excluded("teamsPhoneCallDetails", context.at("teamsPhoneCallDetails"))
     return {"sip_headers": sip_headers(context), "voip_headers": voip_headers(context)}
 
 

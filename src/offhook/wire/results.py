@@ -58,6 +58,7 @@ _REQUESTS: Final[tuple[tuple[str, int, int, int, str, str], ...]] = (
     ("user_not_found", 404, 404, 7603, "There is no such user.", "§3.7 names, ours"),
     ("path_not_found", 404, 404, 8522, "There is no such path.", "§3.7, ours"),
     ("method_not_allowed", 405, 405, 8520, "This path does not take that method.", "§3.7, ours"),
+    ("not_supported", 405, 405, 8520, "This is not supported.", "§3.7"),
     ("invalid_argument", 400, 400, 8523, "The request is not valid.", "§3.7"),
     ("unsupported_version", 400, 400, 8523, "The api-version is missing or not known.", "§9 row 11"),
     ("repeatability_conflict", 400, 400, 8523, "Repeatability-Request-ID was used for another request.", "§3.12, ours"),
@@ -70,7 +71,6 @@ _REQUESTS: Final[tuple[tuple[str, int, int, int, str, str], ...]] = (
     ("conflict", 409, 409, 8519, "Another action on the same resource came first.", "§3.7, §9 row 14"),
     ("context_spent", 409, 409, 8519, "The incoming call was already answered, redirected or rejected.", "§9 row 14"),
     ("transfer_conflict", 409, 409, 8607, "Another transfer of the same participant is under way.", "§3.7 names"),
-    ("not_supported", 405, 405, 8520, "This is not supported here.", "§3.7"),
     ("streaming_not_configured", 405, 405, 8522, "mediaStreamingOptions must be given when the call is created or"
      " answered.", "§2.1"),
     ("not_built", 501, 501, 8520, "This operation is not built yet.", "§3.7 names, ours"),
@@ -136,11 +136,17 @@ _STREAMS: Final[tuple[tuple[str, int, int, str, str, str], ...]] = (
 _PLAYS: Final[tuple[tuple[str, int, int, str, str], ...]] = (
     ("play_bad_format", 400, 8535, "Action failed, file format is invalid.", "§5.8"),
     ("play_not_downloaded", 400, 8536, "Action failed, file could not be downloaded.", "§5.8"),
-    ("play_not_spoken", 400, 8565, "Action failed, text and SSML cannot be spoken: no speech provider is set up; play"
-     " a WAV file instead.", "§5.8 (codes), ours (text)"),
     ("play_source_empty", 400, 8582, "Action failed, the text or SSML of the play source is empty.", "§5.8"),
     ("play_shut_down", 500, 8572, "Action failed due to play service shutdown.", "§5.8"),
     ("play_failed", 500, 9999, "Action failed, unknown internal server error.", "§5.8"),
+)  # fmt: skip
+
+# Speech, in events of plays, recognitions and transcriptions.
+_SPEECH: Final[tuple[tuple[str, int, int, str, str], ...]] = (
+    ("speech_not_set_up", 400, 8565, "Action failed, there is no speech service.", "§5.8 (codes), ours (text)"),
+    ("speech_language", 400, 8565, "Action failed, the language is not supported.", "§5.8 (codes), ours (text)"),
+    ("speech_bad_ssml", 400, 8565, "Action failed, the SSML is not valid.", "§5.8 (codes), ours (text)"),
+    ("speech_failed", 400, 8565, "Action failed, the speech service failed.", "§5.8 (codes), ours (text)"),
 )  # fmt: skip
 
 
@@ -151,7 +157,7 @@ def _table() -> dict[str, Result]:
     ]
     rows += [
         Result(name=name, http=200, code=code, sub_code=sub, message=text, source=source)
-        for name, code, sub, text, source in (*_ENDS, *_PLAYS, *_TONES)
+        for name, code, sub, text, source in (*_ENDS, *_PLAYS, *_SPEECH, *_TONES)
     ]
     rows += [
         Result(name=name, http=200, code=code, sub_code=sub, message=text, source=source, details=details)

@@ -6,14 +6,10 @@ from typing import Final, Self
 
 import msgspec
 
-from offhook.errors import WireError
 from offhook.wire.contexts import Headers, calling_context
 from offhook.wire.events import CallEvent, CallParticipant
 from offhook.wire.fields import Fields, WireStruct, wrong
 from offhook.wire.identifiers import (
-    TEAMS_APP,
-    TEAMS_EXTENSION_USER,
-    TEAMS_USER,
     Identifier,
     read_identifier,
     read_phone,
@@ -24,8 +20,6 @@ __all__ = [
     "MoveParticipantSucceeded", "MoveParticipantsRequest", "MoveParticipantsResponse", "TransferCallResponse",
     "TransferRequest",
 ]  # fmt: skip
-
-_TEAMS: Final = (TEAMS_USER, TEAMS_APP, TEAMS_EXTENSION_USER)
 
 
 class TransferRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,9 +38,6 @@ class TransferRequest(msgspec.Struct, frozen=True, kw_only=True):
         target = read_identifier(
             fields.required("targetParticipant", "name whom the call is transferred to"), fields.at("targetParticipant")
         )
-        if target.kind in _TEAMS:
-            field = fields.at("targetParticipant")
-            raise WireError(f"{field}: Microsoft Teams cannot be called from here", field, "not_supported")
         transferee, number = fields.raw("transferee"), fields.raw("sourceCallerIdNumber")
         return cls(
             target=target,
