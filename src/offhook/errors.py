@@ -10,6 +10,7 @@ OffhookError
 ├── LegError             an endpoint cannot be reached or left; names a row of `wire.results`
 ├── StreamError          the app's socket failed; names a row of `wire.results`
 ├── PromptError          what should be played cannot be; names a row of `wire.results` and the source at fault
+├── SpeechError          words cannot be spoken, or speech not be recognised; names a row of `wire.results`
 ├── DeliveryError        a callback or an Event Grid post could not be delivered
 └── ConfigError          a setting is wrong; the message is one line naming it (exit status 2)
 """
@@ -73,6 +74,10 @@ class PromptError(OutcomeError):
     def __init__(self, outcome: str, detail: str = "", index: int | None = None) -> None:
         super().__init__(outcome, detail)
         self.index = index
+
+
+class SpeechError(OutcomeError):
+    """Words cannot be spoken, or speech cannot be recognised: no provider, not this language, or it failed."""
 
 
 class DeliveryError(OffhookError):

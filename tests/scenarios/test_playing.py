@@ -182,7 +182,9 @@ def test_who_joins_later_hears_it_too(room: Room) -> None:
     assert late.parties[0].pcm()[: 5 * FRAME].all()
 
 
-@pytest.mark.parametrize("outcome", ["play_bad_format", "play_not_downloaded", "play_not_spoken", "play_source_empty"])
+@pytest.mark.parametrize(
+    "outcome", ["play_bad_format", "play_not_downloaded", "speech_not_set_up", "play_source_empty"]
+)
 def test_a_source_that_cannot_be_used(room: Room, outcome: str) -> None:
     room.shelf.sounds.update(a=sound(10), b=PromptError(outcome, "because", 1))
     party, connection = room.answered()

@@ -169,7 +169,7 @@ async def test_what_is_no_sound(files: Files, sounds: Sounds, body: bytes) -> No
 async def test_words_cannot_be_spoken_yet(files: Files, sounds: Sounds) -> None:
     a = file(files.url("/a.wav"))
     error = await failed(sounds, a, PlaySource(kind="text", words="Hello"))
-    assert (error.outcome, error.index) == ("play_not_spoken", 1)
+    assert (error.outcome, error.index) == ("speech_not_set_up", 1)
     for words in ("", " \n"):
         assert (await failed(sounds, PlaySource(kind="ssml", words=words))).outcome == "play_source_empty"
 

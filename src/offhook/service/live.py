@@ -38,6 +38,7 @@ from offhook.legs.rtp import RtpPort
 from offhook.service.clock import Clock
 from offhook.service.prompts import Prompts
 from offhook.service.sounds import Loader
+from offhook.service.speech import Speech
 from offhook.service.stream_port import Batch
 from offhook.service.streaming import MediaStream
 from offhook.service.trace import CallTrace, Traces
@@ -68,6 +69,7 @@ class CallHost(Protocol):
     lanes: Lanes
     batch: Batch
     sounds: Loader
+    speech: Speech
     traces: Traces
 
     def announce(self, live: LiveCall, action: AnnounceCall) -> None:

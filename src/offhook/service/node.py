@@ -22,6 +22,7 @@ from offhook.service.eventgrid import IncomingPost
 from offhook.service.live import LiveCall
 from offhook.service.participants import AskCall
 from offhook.service.sounds import Loader, Sounds
+from offhook.service.speech import Speech
 from offhook.service.stream_port import Batch, StreamPort
 from offhook.service.streaming import MediaStream
 from offhook.service.trace import CallTrace, Traces
@@ -137,6 +138,7 @@ class Node:
         """Whether a call that is redirected to an identifier is announced to apps, and nobody is rung."""
         self.sounds: Loader = Sounds()
         """Where prompts come from."""
+        self.speech = Speech()
         self.networks: list[MediaNetwork] = []
         """Where legs' audio comes and goes, beside the legs of this process."""
         self.calls: dict[str, LiveCall] = {}

@@ -41,6 +41,8 @@ from offhook.service.posting import DeliveryReport, Poster
 from offhook.service.revocations import Revocations
 from offhook.service.routing import is_name
 from offhook.service.sounds import Sounds
+from offhook.service.speech import Speech
+from offhook.service.speech_process import SpeechProcess
 from offhook.service.stream_port import StreamPort
 from offhook.service.streaming import MediaStream
 from offhook.service.users import Users
@@ -74,6 +76,7 @@ class LiveNode:
         )
         self.node = Node(self.clock, identity, self, tell=tell, restart_ms=plan.restart_ms, most_calls=plan.most_calls)
         self._sounds = self.node.sounds = Sounds(self._tls, self._origins, plan.targets, folder=plan.prompts)
+        self._speech = self.node.speech = Speech(SpeechProcess())
         self._issuer = TokenIssuer(self.state.token_key, plan.issuer, self.state.resource_id, self.state.token_key_id)
         self._poster = Poster(self._tls, self._origins, targets=plan.targets)
         self._delivery = Delivery(self._poster, self._callback_token, self._report)
@@ -153,6 +156,7 @@ class LiveNode:
         legs = asyncio.create_task(self.console.close())
         phones = asyncio.create_task(self._phones.close()) if self._phones is not None else None
         await self._sounds.close()
+        await self._speech.close()
         await self._delivery.close(STOP_TIMEOUT)
         await self._poster.close()
         await asyncio.gather(*(stream.closed() for stream in streams), return_exceptions=True)

@@ -121,7 +121,7 @@ class Sounds:
         sounds: list[Frame] = []
         for index, (source, task) in enumerate(zip(sources, under_way, strict=True)):
             if task is None:
-                raise PromptError("play_not_spoken" if source.words.strip() else "play_source_empty", "", index)
+                raise PromptError("speech_not_set_up" if source.words.strip() else "play_source_empty", "", index)
             try:
                 sounds.append(await asyncio.shield(task))
             except PromptError as error:

@@ -134,11 +134,17 @@ _STREAMS: Final[tuple[tuple[str, int, int, str, str, str], ...]] = (
 _PLAYS: Final[tuple[tuple[str, int, int, str, str], ...]] = (
     ("play_bad_format", 400, 8535, "Action failed, file format is invalid.", "§5.8"),
     ("play_not_downloaded", 400, 8536, "Action failed, file could not be downloaded.", "§5.8"),
-    ("play_not_spoken", 400, 8565, "Action failed, text and SSML cannot be spoken: no speech provider is set up; play"
-     " a WAV file instead.", "§5.8 (codes), ours (text)"),
     ("play_source_empty", 400, 8582, "Action failed, the text or SSML of the play source is empty.", "§5.8"),
     ("play_shut_down", 500, 8572, "Action failed due to play service shutdown.", "§5.8"),
     ("play_failed", 500, 9999, "Action failed, unknown internal server error.", "§5.8"),
+)  # fmt: skip
+
+# Speech, in events of plays, recognitions and transcriptions.
+_SPEECH: Final[tuple[tuple[str, int, int, str, str], ...]] = (
+    ("speech_not_set_up", 400, 8565, "Action failed, there is no speech service.", "§5.8 (codes), ours (text)"),
+    ("speech_language", 400, 8565, "Action failed, the language is not supported.", "§5.8 (codes), ours (text)"),
+    ("speech_bad_ssml", 400, 8565, "Action failed, the SSML is not valid.", "§5.8 (codes), ours (text)"),
+    ("speech_failed", 400, 8565, "Action failed, the speech service failed.", "§5.8 (codes), ours (text)"),
 )  # fmt: skip
 
 
@@ -149,7 +155,7 @@ def _table() -> dict[str, Result]:
     ]
     rows += [
         Result(name=name, http=200, code=code, sub_code=sub, message=text, source=source)
-        for name, code, sub, text, source in (*_ENDS, *_PLAYS, *_TONES)
+        for name, code, sub, text, source in (*_ENDS, *_PLAYS, *_SPEECH, *_TONES)
     ]
     rows += [
         Result(name=name, http=200, code=code, sub_code=sub, message=text, source=source, details=details)

@@ -1,0 +1,72 @@
+"""Speech of a node: what speaks texts and understands callers, whichever provider does it (docs/speech.md)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+from offhook.audio.pcm import Frame
+from offhook.errors import SpeechError
+from offhook.speech.provider import Recognised, Words
+
+NOT_SET_UP: Final = (
+    "No speech provider is set up: run  pip install 'offhook[speech]'  where the node runs, or name one in [speech] of"
+    " its file."
+)
+
+PieceTaken = Callable[[Frame], None]
+SpokenDone = Callable[[SpeechError | None], None]
+HeardDone = Callable[[Recognised | SpeechError], None]
+
+
+class Provider(Protocol):
+    """Speaks and understands, off the loop. Callbacks come on the loop, outside ticks and after the call returned."""
+
+    def speak(self, words: Words, rate: int, piece: PieceTaken, done: SpokenDone) -> Callable[[], None]:
+        """See `Speech.speak`. SpeechError when it cannot be taken now."""
+
+    def recognise(self, pcm: Frame, language: str, phrases: Sequence[str], done: HeardDone) -> Callable[[], None]:
+        """See `Speech.recognise`. SpeechError when it cannot be taken now."""
+
+    async def close(self) -> None:
+        """End; whoever still waits is told nothing any more."""
+
+
+class Speech:
+    """The speech of a node; without a provider everything fails with `speech_not_set_up`."""
+
+    def __init__(self, provider: Provider | None = None, why_none: str = NOT_SET_UP) -> None:
+        self._provider = provider
+        self._why_none = why_none
+
+    def speak(self, words: Words, rate: int, piece: PieceTaken, done: SpokenDone) -> Callable[[], None]:
+        """Speak words: `piece` is given mono PCM16 at `rate` as it is made, then `done` is called, once.
+
+        Callbacks come on the loop, outside ticks, later than the return; none after the returned cancel was called.
+        """
+        try:
+            if self._provider is not None:
+                return self._provider.speak(words, rate, piece, done)
+            error = SpeechError("speech_not_set_up", self._why_none)
+        except SpeechError as refused:
+            error = refused
+        return asyncio.get_running_loop().call_soon(done, error).cancel
+
+    def recognise(self, pcm: Frame, language: str, phrases: Sequence[str], done: HeardDone) -> Callable[[], None]:
+        """Understand mono PCM16 at 16 kHz, in `language` (BCP 47, empty: the provider's own).
+
+        `phrases` are what is likely to be said. `done` is called as in `speak`.
+        """
+        try:
+            if self._provider is not None:
+                return self._provider.recognise(pcm, language, phrases, done)
+            error = SpeechError("speech_not_set_up", self._why_none)
+        except SpeechError as refused:
+            error = refused
+        return asyncio.get_running_loop().call_soon(done, error).cancel
+
+    async def close(self) -> None:
+        """End with the node."""
+        if self._provider is not None:
+            await self._provider.close()

@@ -1,0 +1,199 @@
+"""The node's end of the speech process: started when first needed, started anew after it died, ended with the node."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from offhook.audio.pcm import Frame, from_bytes, to_bytes
+from offhook.errors import SpeechError
+from offhook.service.speech import HeardDone, PieceTaken, SpokenDone
+from offhook.speech.messages import (
+    HEAD,
+    LONGEST,
+    Answer,
+    Failed,
+    Forget,
+    Heard,
+    Piece,
+    Recognise,
+    Request,
+    Speak,
+    Spoken,
+    answers,
+    packed,
+)
+from offhook.speech.provider import Words
+
+log = logging.getLogger("offhook.speech")
+
+COMMAND: Final = (sys.executable, "-m", "offhook.speech")
+MOST_WAITING: Final = 64  # requests of either kind at once; a further one fails
+STUCK: Final = 60.0  # seconds without an answer, while somebody waits, after which the process is killed
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """Somebody who waits: what to do with an answer. `speaks` tells the two kinds apart, for the bound of each."""
+
+    speaks: bool
+    answered: Callable[[Answer], None]
+
+
+class SpeechProcess:
+    """A `Provider` in a process of its own."""
+
+    def __init__(self, command: Sequence[str] = COMMAND) -> None:
+        self._command = command
+        self._numbers = 0
+        self._waiting: dict[int, _Waiting] = {}
+        self._outbox: list[Request] = []
+        self._more = asyncio.Event()
+        self._life: asyncio.Task[None] | None = None
+        self._closed = False
+        self.pid: int | None = None
+        """The process as it is now, or was last."""
+
+    # Provider ---------------------------------------------------------------------------------------------------
+
+    def speak(self, words: Words, rate: int, piece: PieceTaken, done: SpokenDone) -> Callable[[], None]:
+        """See `Provider`."""
+
+        def answered(answer: Answer) -> None:
+            match answer:
+                case Piece(_, pcm):
+                    piece(from_bytes(pcm))
+                case Spoken():
+                    done(None)
+                case Failed(_, outcome, detail):
+                    done(SpeechError(outcome, detail))
+
+        return self._ask(True, lambda number: Speak(number, words, rate), answered)
+
+    def recognise(self, pcm: Frame, language: str, phrases: Sequence[str], done: HeardDone) -> Callable[[], None]:
+        """See `Provider`."""
+
+        def answered(answer: Answer) -> None:
+            match answer:
+                case Heard(_, recognised):
+                    done(recognised)
+                case Failed(_, outcome, detail):
+                    done(SpeechError(outcome, detail))
+
+        data, likely = to_bytes(pcm), tuple(phrases)
+        return self._ask(False, lambda number: Recognise(number, data, language, likely), answered)
+
+    async def close(self) -> None:
+        """See `Provider`."""
+        self._closed = True
+        if self._life is not None:
+            self._life.cancel()
+            await asyncio.wait([self._life])
+
+    # inside -----------------------------------------------------------------------------------------------------
+
+    def _ask(
+        self, speaks: bool, request: Callable[[int], Request], answered: Callable[[Answer], None]
+    ) -> Callable[[], None]:
+        """Send a request; SpeechError when too many wait. Gives back what forgets it."""
+        if self._closed:
+            raise SpeechError("speech_failed", "The node is stopping.")
+        if sum(one.speaks == speaks for one in self._waiting.values()) >= MOST_WAITING:
+            what = "texts are being spoken" if speaks else "pieces of speech wait to be recognised"
+            raise SpeechError("speech_failed", f"{MOST_WAITING} {what} already; try again later.")
+        self._numbers += 1
+        number = self._numbers
+        self._waiting[number] = _Waiting(speaks, answered)
+        self._outbox.append(request(number))
+        self._more.set()
+        if self._life is None or self._life.done():
+            self._life = asyncio.get_running_loop().create_task(self._live())
+
+        def forget() -> None:
+            if self._waiting.pop(number, None) is not None:
+                self._outbox.append(Forget(number))
+                self._more.set()
+
+        return forget
+
+    async def _live(self) -> None:
+        """One life of the process, from its start to its end; whoever waits then is told why."""
+        why = "The speech process ended."
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self._command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+            )
+        except OSError as error:
+            self._fail(f"The speech process could not be started: {error}.")
+            return
+        assert process.stdin is not None and process.stdout is not None
+        self.pid = process.pid
+        writer = asyncio.create_task(self._write(process.stdin))
+        try:
+            await self._read(process.stdout)
+        except TimeoutError:
+            why = f"The speech process did not answer for {STUCK:g} s and was ended."
+        finally:
+            writer.cancel()
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+            if not self._closed:
+                log.warning("%s (exit status %s)", why, process.returncode)
+                self._fail(why)
+
+    async def _write(self, pipe: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                await self._more.wait()
+                self._more.clear()
+                while self._outbox:
+                    pipe.write(packed(self._outbox.pop(0)))
+                    await pipe.drain()
+
+    async def _read(self, pipe: asyncio.StreamReader) -> None:
+        """Hand out answers until the process ends. TimeoutError when it owes one for too long."""
+        while True:
+            try:
+                head = await asyncio.wait_for(pipe.readexactly(HEAD.size), STUCK)
+            except TimeoutError:
+                if self._waiting:
+                    raise
+                continue
+            except (asyncio.IncompleteReadError, OSError):
+                return
+            (size,) = HEAD.unpack(head)
+            if size > LONGEST:
+                return
+            try:
+                answer = answers.decode(await pipe.readexactly(size))
+            except (asyncio.IncompleteReadError, OSError):
+                return
+            self._answered(answer)
+
+    def _answered(self, answer: Answer) -> None:
+        number = answer.number
+        one = self._waiting.get(number) if isinstance(answer, Piece) else self._waiting.pop(number, None)
+        if one is not None:
+            _told(one, answer)
+
+    def _fail(self, why: str) -> None:
+        """Everybody who waits is told; the next request begins with a fresh process."""
+        self._life = None  # who is told may ask again at once
+        waiting, self._waiting = self._waiting, {}
+        self._outbox.clear()
+        for number, one in waiting.items():
+            _told(one, Failed(number, "speech_failed", why))
+
+
+def _told(one: _Waiting, answer: Any) -> None:
+    """A mistake in whoever waits is theirs alone."""
+    try:
+        one.answered(answer)
+    except Exception:
+        log.exception("an answer of the speech process could not be used")

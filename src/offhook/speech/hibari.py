@@ -1,0 +1,50 @@
+"""The local voice: hibari-tts, a small English model that is inside its package and runs on one core."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from offhook.audio.pcm import Frame
+from offhook.audio.resample import resample
+from offhook.errors import SpeechError
+from offhook.speech.provider import Words, require_english
+from offhook.speech.ssml import Segment, segments
+
+
+class HibariVoice:
+    """See `Voice`. One voice (American English); equal words sound equal."""
+
+    def __init__(self) -> None:
+        """Loads the model. SpeechError `speech_not_set_up` when the package is missing."""
+        try:
+            import hibari
+        except ImportError as missing:
+            fix = "run  pip install 'offhook[speech]'  where the node runs"
+            raise SpeechError("speech_not_set_up", f"The local voice is not installed: {fix}.") from missing
+        self._engine: Any = hibari.Hibari()
+        self.rate = int(hibari.SAMPLE_RATE)
+        """Hz that the model speaks at."""
+
+    def speak(self, words: Words, rate: int) -> Iterator[Frame]:
+        """See `Voice`: a piece is a sentence, or a pause."""
+        todo = segments(words)
+        for segment in todo:
+            require_english(segment.language, "The local voice")
+        for segment in todo:
+            if segment.text:
+                yield from self._sentences(segment, rate)
+            else:
+                yield np.zeros(segment.pause_ms * rate // 1000, np.int16)
+
+    def _sentences(self, segment: Segment, rate: int) -> Iterator[Frame]:
+        try:
+            for sentence in self._engine.split_sentences(segment.text):
+                for made in self._engine.stream(sentence, segment.speed, seed=0):
+                    if len(made):
+                        spoken = np.clip(np.asarray(made, np.float32) * (32767 * segment.gain), -32768, 32767)
+                        yield resample(spoken.astype(np.int16), self.rate, rate)
+        except (RuntimeError, ValueError, KeyError, IndexError) as error:
+            raise SpeechError("speech_failed", f"The local voice cannot speak this text: {error}.") from error

@@ -1,0 +1,141 @@
+"""The speech process seen from the node: what it speaks is understood, and it dies and starts without harm."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import pytest_asyncio
+from tests.live import until
+
+from offhook.audio.pcm import Frame
+from offhook.errors import SpeechError
+from offhook.service.speech import Speech
+from offhook.service.speech_process import MOST_WAITING, SpeechProcess
+from offhook.speech.provider import Recognised, Words
+
+
+class Spoken:
+    """What came of one text."""
+
+    def __init__(self, speech: Speech, text: str, **more: Any) -> None:
+        self.pieces: list[Frame] = []
+        self.ends: list[SpeechError | None] = []
+        self.cancel = speech.speak(Words(text=text, **more), 16000, self.pieces.append, self.ends.append)
+
+    async def end(self) -> SpeechError | None:
+        await until(lambda: self.ends, "the end of a text")
+        assert len(self.ends) == 1
+        return self.ends[0]
+
+
+async def heard(speech: Speech, pcm: Frame, language: str = "en-US") -> Recognised | SpeechError:
+    """What came of one recognition."""
+    done: asyncio.Future[Recognised | SpeechError] = asyncio.get_running_loop().create_future()
+    speech.recognise(pcm, language, (), done.set_result)
+    return await asyncio.wait_for(done, 30)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def local() -> AsyncIterator[Speech]:
+    """The real process, one for all tests that it survives."""
+    speech = Speech(SpeechProcess())
+    yield speech
+    await speech.close()
+
+
+@pytest.fixture
+def scripted() -> Callable[[str], SpeechProcess]:
+    """A process of a few lines of Python."""
+    return lambda code: SpeechProcess((sys.executable, "-c", code))
+
+
+@pytest.mark.asyncio(loop_scope="module")
+class TestLocal:
+    """The local voice and recogniser."""
+
+    async def test_what_is_spoken_is_understood(self, local: Speech) -> None:
+        said = Spoken(local, "Your appointment is on Monday. Please press one to confirm.")
+        assert await said.end() is None
+        assert len(said.pieces) == 2
+        result = await heard(local, np.concatenate(said.pieces))
+        assert isinstance(result, Recognised)
+        assert result.text == "Your appointment is on Monday. Please press one to confirm."
+        assert [word.text for word in result.words] == result.text.split()
+        assert 0.7 < result.confidence <= 1
+
+    async def test_languages_that_it_does_not_know_are_refused_by_name(self, local: Speech) -> None:
+        error = await Spoken(local, "Guten Tag", language="de-DE").end()
+        assert isinstance(error, SpeechError) and error.outcome == "speech_language" and "de-DE" in error.detail
+        refused = await heard(local, np.zeros(16000, np.int16), "fr-FR")
+        assert isinstance(refused, SpeechError) and refused.outcome == "speech_language"
+
+    async def test_a_canceled_text_tells_nothing_more(self, local: Speech) -> None:
+        said = Spoken(local, "One sentence. " * 50)
+        await until(lambda: said.pieces, "the first piece")
+        said.cancel()
+        count = len(said.pieces)
+        assert await Spoken(local, "Another.").end() is None
+        assert (len(said.pieces), said.ends) == (count, [])
+
+    async def test_a_short_text_does_not_wait_for_a_long_one(self, local: Speech) -> None:
+        long = Spoken(local, "This sentence is one of very many. " * 60)
+        short = Spoken(local, "Hello.")
+        assert await short.end() is None
+        assert not long.ends
+        long.cancel()
+
+    async def test_a_dead_process_fails_who_waits_and_starts_anew(self, local: Speech) -> None:
+        process = local._provider
+        assert isinstance(process, SpeechProcess)
+        said = Spoken(local, "One sentence. " * 100)
+        await until(lambda: said.pieces, "the first piece")
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGKILL)
+        error = await said.end()
+        assert isinstance(error, SpeechError) and error.outcome == "speech_failed"
+        assert await Spoken(local, "Here again.").end() is None
+
+
+async def test_without_a_provider_everything_fails_and_names_the_extra() -> None:
+    speech = Speech()
+    said = Spoken(speech, "Hello.")
+    assert not said.ends
+    for error in (await said.end(), await heard(speech, np.zeros(16000, np.int16))):
+        assert isinstance(error, SpeechError)
+        assert error.outcome == "speech_not_set_up" and "pip install 'offhook[speech]'" in error.detail
+
+
+async def test_more_requests_than_may_wait_fail_at_once(scripted: Callable[[str], SpeechProcess]) -> None:
+    speech = Speech(scripted("import sys; sys.stdin.buffer.read()"))
+    waiting = [Spoken(speech, "Hello.") for _ in range(MOST_WAITING)]
+    error = await Spoken(speech, "Hello.").end()
+    assert isinstance(error, SpeechError) and error.outcome == "speech_failed" and "64 texts" in error.detail
+    waiting[0].cancel()
+    further = Spoken(speech, "Hello.")
+    await speech.close()
+    assert not further.ends and not any(one.ends for one in waiting)
+
+
+@pytest.mark.parametrize(
+    "code", ["raise SystemExit(3)", "print('no answer of ours')", "import os; os.write(1, b'x' * 99)"]
+)
+async def test_a_process_that_is_no_use_fails_who_waits(code: str, scripted: Callable[[str], SpeechProcess]) -> None:
+    speech = Speech(scripted(code))
+    for _ in range(2):
+        error = await Spoken(speech, "Hello.").end()
+        assert isinstance(error, SpeechError) and error.outcome == "speech_failed"
+    await speech.close()
+
+
+async def test_a_process_that_cannot_be_started_fails_who_waits() -> None:
+    speech = Speech(SpeechProcess(("/nowhere/at/all",)))
+    error = await Spoken(speech, "Hello.").end()
+    assert isinstance(error, SpeechError) and "could not be started" in error.detail
+    await speech.close()
