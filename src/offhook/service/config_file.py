@@ -108,6 +108,12 @@ class TokensSection(Section):
     clients: list[str] = []
 
 
+class PromptsSection(Section):
+    """`[prompts]`: sound files of the node that apps may play."""
+
+    folder: Annotated[str, Like(r"[^\x00]+", "give the folder that holds them")]
+
+
 class WebhookSection(Section, rename={"from_": "from"}):
     """`[[webhook]]`: an Event Grid subscription to IncomingCall."""
 
@@ -181,6 +187,7 @@ class File(Section):
     resource: ResourceSection
     node: NodeSection = msgspec.field(default_factory=NodeSection)
     tokens: TokensSection | None = None
+    prompts: PromptsSection | None = None
     webhook: list[WebhookSection] = []
     sip: SipSection | None = None
     user: list[UserSection] = []

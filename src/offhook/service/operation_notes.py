@@ -32,6 +32,7 @@ _PYTHON_OUTBOUND: Final = "conformance/test_python_outbound.py::"
 _PYTHON_PARTICIPANTS: Final = "conformance/test_python_participants.py::"
 _PYTHON_PLAY: Final = "conformance/test_python_play.py::"
 _PYTHON_RECOGNIZE: Final = "conformance/test_python_recognize.py::"
+_PYTHON_PROMPT_FOLDER: Final = "conformance/test_python_prompt_folder.py::"
 _PYTHON_TONES: Final = "conformance/test_python_tones.py::"
 _PYTHON_TRANSFER: Final = "conformance/test_python_transfer.py::"
 _SEVERAL_APPS: Final = "scenarios/test_several_apps.py::"
@@ -217,6 +218,10 @@ NOTES: Final[dict[str, Note]] = {
         " path in it.",
         (
             ("success", f"{_PYTHON_PLAY}test_sources_in_sequence"),
+            (
+                "success, files of the node",
+                f"{_PYTHON_PROMPT_FOLDER}test_a_file_by_name_is_heard_and_no_other_can_be_named",
+            ),
             ("PlayFailed 400/8535, 400/8536", f"{_PYTHON_PLAY}test_a_source_that_cannot_be_played"),
             ("412/8583, 400/8500", f"{_PYTHON_PLAY}test_requests_that_are_refused"),
             ("400/8501", f"{_PYTHON_PLAY}test_before_the_call_is_up_it_is_refused"),

@@ -15,7 +15,7 @@ from offhook.wire.identifiers import Identifier, read_identifier
 MOST_SOURCES: Final = 20  # in one request; ours, no published limit was found
 
 _KINDS: Final = ("file", "text", "ssml")
-_URI_FIX: Final = "give the http:// or https:// URL of a WAV file"
+_URI_FIX: Final = "give the http:// or https:// URL of a WAV file, or file:///name.wav of the node's prompt folder"
 
 
 class PlaySource(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,10 +37,17 @@ class PlaySource(msgspec.Struct, frozen=True, kw_only=True):
         uri = words = ""
         if kind == "file":
             body.required_text("uri", _URI_FIX)
-            uri = body.url("uri", ("http", "https")) or ""
+            uri = _sound_uri(body)
         else:
             words = body.text("text" if kind == "text" else "ssmlText") or ""
         return cls(kind=kind, uri=uri, words=words, cache_id=fields.text("playSourceCacheId") or None)
+
+
+def _sound_uri(file: Fields) -> str:
+    """A URL of http or https, letter by letter; or `file:///…`, or a path, of the node's prompt folder."""
+    uri = file.text("uri") or ""
+    scheme = uri.partition(":")[0].lower() if ":" in uri else "file"
+    return uri if scheme == "file" else file.url("uri", ("http", "https")) or ""
 
 
 class PlayRequest(msgspec.Struct, frozen=True, kw_only=True):
