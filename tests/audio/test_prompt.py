@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from offhook.audio.pcm import Frame
 from offhook.audio.prompt import PromptPort
+from offhook.audio.sound import Sound
 
 SIZE = 320
 
@@ -18,9 +19,10 @@ def ramp(length: int) -> Frame:
 
 
 class Bench:
-    def __init__(self, sound: Frame, *, loop: bool = False) -> None:
+    def __init__(self, sound: Frame | Sound, *, loop: bool = False) -> None:
         self.ended = 0
-        self.port = PromptPort(sound, 16000, loop=loop, ended=self.count)
+        whole = sound if isinstance(sound, Sound) else Sound.of(sound)
+        self.port = PromptPort(whole, 16000, loop=loop, ended=self.count)
 
     def count(self) -> None:
         self.ended += 1

@@ -75,8 +75,8 @@ class LiveNode:
             NODE_NUMBER, hashlib.sha256(b"context" + self.state.token_key_pem).digest(), self.state.resource_id
         )
         self.node = Node(self.clock, identity, self, tell=tell, restart_ms=plan.restart_ms, most_calls=plan.most_calls)
-        self._sounds = self.node.sounds = Sounds(self._tls, self._origins, plan.targets)
         self._speech = self.node.speech = Speech(SpeechProcess())
+        self._sounds = self.node.sounds = Sounds(self._tls, self._origins, plan.targets, self._speech)
         self._issuer = TokenIssuer(self.state.token_key, plan.issuer, self.state.resource_id, self.state.token_key_id)
         self._poster = Poster(self._tls, self._origins, targets=plan.targets)
         self._delivery = Delivery(self._poster, self._callback_token, self._report)
