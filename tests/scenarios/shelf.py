@@ -20,6 +20,9 @@ class Shelf:
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
         self.sounds: dict[str, Frame | PromptError] = {}
+        self.growing: dict[str, Sound] = {}
+        """Sounds that the test makes while they are heard."""
+        self.let_go: list[str] = []
         self.delay = 0.1
         self._asked: set[object] = set()
 
@@ -29,7 +32,8 @@ class Shelf:
         return len(self._asked)
 
     def load(self, sources: tuple[PlaySource, ...], rate: int, done: Callable[[Loaded], None]) -> Callable[[], None]:
-        found = [self.sounds[source.uri] for source in sources]
+        grows = self.growing.get(sources[0].uri)
+        found = [] if grows else [self.sounds[source.uri] for source in sources]
         bad = next((each for each in found if isinstance(each, PromptError)), None)
         whole = np.concatenate([each for each in found if not isinstance(each, PromptError)] or [np.zeros(0, np.int16)])
         asked = object()
@@ -37,12 +41,13 @@ class Shelf:
 
         def there() -> None:
             self._asked.discard(asked)
-            done(bad or Sound.of(whole))
+            done(grows or bad or Sound.of(whole))
 
         handle = self.stage.clock.call_at(self.stage.clock.monotonic() + self.delay, there)
 
         def cancel() -> None:
             self._asked.discard(asked)
             handle.cancel()
+            self.let_go.append(sources[0].uri)
 
         return cancel
