@@ -18,6 +18,7 @@ from tests.conformance.python_sdk import Sdk, sdk
 from tests.conformance.test_python_play import GREETING, figures, places, results, talking
 from tests.live import LiveNode, TestApp, dev_node, until
 from tests.sip_phone import Line, TestPhone
+from tests.speech_service import SPEECH, speech_service
 from tests.transcript import PHRASES, plain
 
 from offhook.audio.pcm import Frame
@@ -163,6 +164,32 @@ async def test_it_begins_before_all_of_it_is_made_and_can_be_cut(node: LiveNode,
         assert [name for name, *_ in results(app)] == [
             "PlayStarted", "PlayCanceled", "PlayCanceled", "PlayStarted", "PlayCompleted"
         ]  # fmt: skip
+
+
+async def test_a_speech_service_speaks_instead(tmp_path: Path) -> None:
+    """Its sound is what the caller hears; when it refuses, the play fails with the reason."""
+    app = TestApp()
+    async with (
+        app.running(),
+        speech_service() as service,
+        dev_node(tmp_path / "state", "--incoming", app.webhook, "--speech-url", service.url) as its,
+    ):
+        await until(lambda: its.named("subscription"), "validation")
+        async with talking(its, app) as (client, connection, leg, _):
+            words = TextSource(text="Guten Tag", source_locale="de-DE", voice_kind="female")
+            await client(connection.play_media, words)
+            await app.event("PlayCompleted")
+            heard = (await leg.heard_frames(leg.frames + 3)).astype(float)
+            loud = np.flatnonzero(np.abs(heard) > 2000)
+            assert (loud[-1] - loud[0]) / 16000 == pytest.approx(len(SPEECH) / 24000, abs=0.05)
+            spectrum = np.abs(np.fft.rfft(heard[loud[0] : loud[0] + 8000]))
+            assert int(spectrum.argmax()) * 2 == pytest.approx(440, abs=4)
+            assert service.spoken[0]["input"] == "Guten Tag"
+            service.status, service.error = 429, {"error": {"code": "insufficient_quota"}}
+            await client(connection.play_media, TextSource(text="Once more", voice_name="any"))
+            failed = await app.event("PlayFailed")
+            assert results(app)[-1] == ("PlayFailed", 400, 8565)
+            assert "HTTP 429 (insufficient_quota)" in failed["resultInformation"]["message"]
 
 
 async def test_a_text_that_is_too_long_is_refused(node: LiveNode, app: TestApp) -> None:
