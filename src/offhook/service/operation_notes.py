@@ -33,6 +33,7 @@ _PYTHON_PARTICIPANTS: Final = "conformance/test_python_participants.py::"
 _PYTHON_PLAY: Final = "conformance/test_python_play.py::"
 _PYTHON_RECOGNIZE: Final = "conformance/test_python_recognize.py::"
 _PYTHON_PROMPT_FOLDER: Final = "conformance/test_python_prompt_folder.py::"
+_PYTHON_SPEECH: Final = "conformance/test_python_speech.py::"
 _PYTHON_TONES: Final = "conformance/test_python_tones.py::"
 _PYTHON_TRANSFER: Final = "conformance/test_python_transfer.py::"
 _SEVERAL_APPS: Final = "scenarios/test_several_apps.py::"
@@ -215,14 +216,16 @@ NOTES: Final[dict[str, Note]] = {
     "Play": Note(
         "Plays sources in a row to all or to some, once or in a loop; people hear them, streams of apps do not.",
         "Any PCM or float WAV, not just mono of 16 kHz; also of the node's prompt folder, by `file:///name.wav` or a"
-        " path in it.",
+        " path in it. Text and SSML need no AI resource and have one English voice ([speech](speech.md)).",
         (
             ("success", f"{_PYTHON_PLAY}test_sources_in_sequence"),
             (
                 "success, files of the node",
                 f"{_PYTHON_PROMPT_FOLDER}test_a_file_by_name_is_heard_and_no_other_can_be_named",
             ),
-            ("PlayFailed 400/8535, 400/8536", f"{_PYTHON_PLAY}test_a_source_that_cannot_be_played"),
+            ("text", f"{_PYTHON_SPEECH}test_digits_and_ten_phrases_are_understood_over_g711"),
+            ("SSML", f"{_PYTHON_SPEECH}test_ssml_is_spoken_with_its_pauses"),
+            ("PlayFailed 400/8535, 8536, 8565, 8582", f"{_PYTHON_PLAY}test_a_source_that_cannot_be_played"),
             ("412/8583, 400/8500", f"{_PYTHON_PLAY}test_requests_that_are_refused"),
             ("400/8501", f"{_PYTHON_PLAY}test_before_the_call_is_up_it_is_refused"),
             _UNKNOWN,
