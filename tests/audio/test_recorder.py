@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from tests.audio.test_bridge import RATE, Broken, Constant, bridge
 
 from offhook.audio.bridge import Bridge, Member
@@ -67,6 +68,20 @@ def test_muted_and_held_people_are_silent_and_whom_some_hear_is_there() -> None:
     room.hold(members[2], True)
     room.tick()
     assert tap.levels() == [15, 9]
+
+
+@pytest.mark.parametrize("channels", [None, Channels(5, [])])
+def test_what_only_people_on_hold_hear_is_not_in_it(channels: Channels | None) -> None:
+    room, _, members = seated(1, 2)
+    music = room.add(Constant(64))
+    room.set_audience(music, frozenset(members[:1]))
+    tap = Taken(channels)
+    room.tap(tap)
+    room.hold(members[0], True)
+    room.tick()
+    room.hold(members[0], False)
+    room.tick()
+    assert tap.levels() == [2, 67] if channels is None else [[0, 2, 0, 0, 0, 0], [1, 2, 0, 0, 0, 64]]
 
 
 def test_blocks_are_copies() -> None:

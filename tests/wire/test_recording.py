@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from offhook.errors import UnsupportedError, WireError
+from offhook.wire.connecting import CallLocator
 from offhook.wire.events import encode_callback
 from offhook.wire.models import decode_request
 from offhook.wire.recording import (
@@ -44,14 +45,14 @@ def test_the_example_of_the_description() -> None:
     body = example["parameters"]["startCallRecording"]
     made = decode_request(StartCallRecordingRequest, json.dumps(body).encode())
     assert (made.channel, made.form, made.pause_on_start) == ("mixed", "wav", True), "null is as if it were not there"
-    assert made.server_call_id == body["callLocator"]["serverCallId"]
+    assert made.locator == CallLocator("serverCallLocator", body["callLocator"]["serverCallId"])
     assert made.external == ExternalStorage(container_url="https://contoso.blob.core.windows.net/recordings")
 
 
 def test_what_the_call_is_named_by() -> None:
     assert decode_request(StartCallRecordingRequest, b'{"callConnectionId":"c"}').call_connection_id == "c"
     group = {"callLocator": {"kind": "GROUPCALLLOCATOR", "groupCallId": "g"}}
-    assert read(**group).group_call_id == "g"
+    assert read(**group).locator == CallLocator("groupCallLocator", "g")
     for body in ("{}", '{"callConnectionId":"c","callLocator":{"kind":"serverCallLocator","serverCallId":"s"}}'):
         with pytest.raises(WireError, match="callLocator: give either"):
             decode_request(StartCallRecordingRequest, body.encode())

@@ -1,7 +1,7 @@
 """Recorder: writes down what is said on a bridge, one block of every channel each tick (architecture.md).
 
 It hears what people hear: the playout buffers' samples, so that audio which StopAudio cut is not there, prompts too;
-muted and held people are silent. Nobody hears it.
+muted and held people are silent, and what only they are played on hold is not part of the talk. Nobody hears it.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Recorder:
         for member in members:
             if member.label is not None and member.label not in people:
                 people[member.label] = None
-            if member.frame is not None:
+            if member.frame is not None and not _aside(member):
                 frames.append(member.frame)
         if not frames:
             self._put(self._quiet)
@@ -89,7 +89,7 @@ class Recorder:
             if label is not None and label not in people:
                 people[label] = None
             column, frame = channels.of(label), member.frame
-            if frame is None:
+            if frame is None or _aside(member):
                 continue
             if column in filled:
                 block[:, column] = saturate(block[:, column].astype(np.int32) + frame)
@@ -97,3 +97,8 @@ class Recorder:
                 block[:, column] = frame
                 filled.add(column)
         self._put(block)
+
+
+def _aside(member: Member) -> bool:
+    """Whether only people on hold hear it."""
+    return member.audience is not None and all(listener.held for listener in member.audience)

@@ -17,6 +17,7 @@ import msgspec
 from offhook.legs.sip import MediaRules
 from offhook.service.bearer import AUDIENCE
 from offhook.service.config import ACS_ISSUER
+from offhook.service.speech import SpeechPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,25 @@ class RecordingsSection(Section):
     most_megabytes: Annotated[int, Within(0, 1_000_000_000)] = 0
 
 
+class PromptsSection(Section):
+    """`[prompts]`: sound files of the node that apps may play."""
+
+    folder: Annotated[str, Like(r"[^\x00]+", "give the folder that holds them")]
+
+
+class SpeechSection(Section):
+    """`[speech]`: who speaks texts and understands callers."""
+
+    provider: Annotated[str, Like("local|openai|off", "give local, openai or off")] = "local"
+    base_url: str = ""
+    key: str = ""
+    key_env: str = ""
+    voice: Name = SpeechPlan().voice
+    voice_model: Name = SpeechPlan().voice_model
+    recogniser_model: Name = SpeechPlan().recogniser_model
+    timeout: Annotated[float, Within(1, 120)] = SpeechPlan().timeout
+
+
 class WebhookSection(Section, rename={"from_": "from"}):
     """`[[webhook]]`: an Event Grid subscription to IncomingCall."""
 
@@ -190,6 +210,8 @@ class File(Section):
     node: NodeSection = msgspec.field(default_factory=NodeSection)
     tokens: TokensSection | None = None
     recordings: RecordingsSection = msgspec.field(default_factory=RecordingsSection)
+    prompts: PromptsSection | None = None
+    speech: SpeechSection = msgspec.field(default_factory=SpeechSection)
     webhook: list[WebhookSection] = []
     sip: SipSection | None = None
     user: list[UserSection] = []

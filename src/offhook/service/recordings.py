@@ -190,13 +190,14 @@ class Recordings:
         return next(iter(call.connections))
 
     def _located(self, request: StartCallRecordingRequest) -> Call | None:
-        if not request.server_call_id:
-            return None
-        try:
-            _, call_id = read_server_call_id(request.server_call_id)
-        except WireError:
-            return None
-        live = self._node.calls.get(call_id)
+        assert request.locator is not None
+        if request.locator.kind == "groupCallLocator":
+            live = self._node.groups.get(request.locator.id)
+        else:
+            try:
+                live = self._node.calls.get(read_server_call_id(request.locator.id)[1])
+            except WireError:
+                return None
         return None if live is None else live.call
 
     # what calls want --------------------------------------------------------------------------------------------
@@ -247,6 +248,7 @@ class Recordings:
         running = self._running[id] = _Running(live, machine, take, document, recorder, channels, recorder.hear)
         if not request.pause_on_start:
             live.bridge.tap(running)
+        self._node.bridged(live)
         live.note("recording", "open", recording=document.id, channel=document.channel, format=document.form)
         self._wake.set()
         if self._writer is None or self._writer.done():

@@ -11,6 +11,7 @@ from typing import Any, Final, Self
 
 import msgspec
 
+from offhook.wire.connecting import CallLocator
 from offhook.wire.events import CallEvent, grid_event
 from offhook.wire.exclusions import excluded
 from offhook.wire.fields import Fields, WireStruct, wrong
@@ -39,14 +40,13 @@ class ExternalStorage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StartCallRecordingRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """POST /calling/recordings. The call is named by one of `call_connection_id`, `server_call_id`, `group_call_id`.
+    """POST /calling/recordings. The call is named by either `call_connection_id` or `locator`.
 
     `channel` is mixed or unmixed, `form` wav or mp3. `channels`: raw ids by channel, as ordering and affinity ask.
     """
 
     call_connection_id: str = ""
-    server_call_id: str = ""
-    group_call_id: str = ""
+    locator: CallLocator | None = None
     state_callback_uri: str | None = None
     channel: str = "mixed"
     form: str = "wav"
@@ -72,21 +72,11 @@ class StartCallRecordingRequest(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def _call(fields: Fields) -> dict[str, str]:
-    connection = fields.text("callConnectionId")
-    locator = fields.part("callLocator", _locator)
-    if bool(connection) == bool(locator):
+def _call(fields: Fields) -> dict[str, Any]:
+    connection, locator = fields.text("callConnectionId"), fields.part("callLocator", CallLocator.read)
+    if bool(connection) == (locator is not None):
         raise wrong("callLocator", "give either callLocator or callConnectionId, to name the call")
-    return locator or {"call_connection_id": connection or ""}
-
-
-def _locator(fields: Fields) -> dict[str, str]:
-    kind = fields.choice("kind", ("serverCallLocator", "groupCallLocator", "roomCallLocator"))
-    if kind == "roomCallLocator":
-        raise excluded(kind, fields.at("kind"))
-    name = "serverCallId" if kind == "serverCallLocator" else "groupCallId"
-    text = fields.required_text(name, "send it as the service or the group gave it")
-    return {"server_call_id" if kind == "serverCallLocator" else "group_call_id": text}
+    return {"call_connection_id": connection or "", "locator": locator}
 
 
 def _form(fields: Fields, channel: str) -> str:
