@@ -27,7 +27,7 @@ from azure.communication.callautomation import (
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from tests.conformance.python_sdk import Sdk, media_streaming, number, sdk
 from tests.console_leg import Leg, Samples, caller, phone
-from tests.live import CALLER, LiveNode, TestApp, rest
+from tests.live import CALLER, LiveNode, TestApp, rest, until
 
 from offhook.wire.signing import http_date, sign_hmac
 
@@ -378,6 +378,33 @@ async def test_a_call_that_still_rings_is_not_recorded(node: LiveNode, app: Test
             await client(client.client.start_recording, call_connection_id=created.call_connection_id)
         assert (refused.value.status_code, refused.value.error.code) == (400, "8501")  # type: ignore[union-attr]
         await client(client.connection(created.call_connection_id).hang_up, True)
+
+
+async def test_a_group_call_and_who_is_on_hold(node: LiveNode, app: TestApp) -> None:
+    """Named by its group; it is recorded before anybody is there; who is on hold is silent in it."""
+    voice, unheard = noise(61, 0.4), noise(62, 0.4)
+    group = "5B1B1B1B-0000-4001-8000-00000000AAAA"
+    async with sdk(node, "async http") as client, phone(node, OTHER) as leg, phone(node, THIRD) as other:
+        joined = await client(client.client.connect_call, app.callback, group_call_id=group)
+        await app.event("CallConnected")
+        connection = client.connection(joined.call_connection_id)
+        started = await client(client.client.start_recording, group_call_id=group.lower())
+        await app.event("RecordingStateChanged")
+        for number_of, count in ((OTHER, 1), (THIRD, 2)):
+            add = {"source_caller_id_number": number("+15550100077")}
+            await client(connection.add_participant, number(number_of), **add)
+            await app.event("AddParticipantSucceeded", count)
+        await leg.speak(voice.tobytes())
+        await until(lambda: place_of(voice, other.heard) >= 0, "the other one hears it")
+        await client(connection.hold, number(OTHER))
+        await leg.speak(unheard.tobytes())
+        await leg.heard_frames(leg.frames + 40)
+        await client(client.client.stop_recording, started.recording_id)
+        samples, metadata, _ = await file_of(node, app)
+        assert place_of(voice, samples[:, 0]) >= 0 and place_of(unheard, samples[:, 0]) < 0
+        assert {who["participantId"] for who in metadata["participants"]} == {f"4:{OTHER}", f"4:{THIRD}"}
+        await client(connection.hang_up, True)
+        await app.event("CallDisconnected")
 
 
 async def test_a_file_in_parts_and_its_end(node: LiveNode, app: TestApp) -> None:
