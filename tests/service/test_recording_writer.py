@@ -58,6 +58,14 @@ def test_what_is_put_is_in_the_file(tmp_path: Path, channels: int) -> None:
     assert one.path(0).stat().st_mode & 0o077 == 0, "for nobody else"
 
 
+def test_sums_are_held_at_the_ends_of_the_range(tmp_path: Path) -> None:
+    one = take(tmp_path)
+    for level in (60001, -1, -70000):
+        one.put(np.full(320, level, np.int32))
+    one.close()
+    assert read(one.path(0))[::320, 0].tolist() == [32767, -1, -32768]
+
+
 def test_a_file_is_playable_at_any_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At most half a second is behind its header, and a second not on the disk."""
     now = [100.0]

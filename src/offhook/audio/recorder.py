@@ -9,12 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from offhook.audio.bridge import Member
-from offhook.audio.pcm import Frame, saturate, silence
+from offhook.audio.pcm import saturate, silence
 
-Put = Callable[[Frame], None]
-"""Takes a block for good: shape (samples,) of mixed sound, (samples, channels) of unmixed. It must not wait."""
+Block = npt.NDArray[np.int16] | npt.NDArray[np.int32]
+"""A tick's sound: shape (samples, channels) of unmixed, (samples,) of mixed. That is a plain sum in 32 bits, which is
+held at the ends of the range by who writes it, off the tick."""
+
+Put = Callable[[Block], None]
+"""Takes a block for good. It must not wait."""
 
 
 class Channels:
@@ -57,26 +62,24 @@ class Recorder:
         """Who was there while it recorded, in the order of coming."""
         self._channels = channels
         self._put = put
-        self._quiet = silence(rate)
+        self._quiet = silence(rate).astype(np.int32)
         self.hear: Callable[[Sequence[Member]], None] = self._mix if channels is None else self._separate
 
     def _mix(self, members: Sequence[Member]) -> None:
         """One block with the sum of everybody."""
-        people, frames = self.people, []
+        people = self.people
+        total: npt.NDArray[np.int32] | None = None
         for member in members:
-            if member.label is not None and member.label not in people:
-                people[member.label] = None
-            if member.frame is not None and not _aside(member):
-                frames.append(member.frame)
-        if not frames:
-            self._put(self._quiet)
-        elif len(frames) == 1:
-            self._put(frames[0].copy())
-        else:
-            total = frames[0].astype(np.int32)
-            for frame in frames[1:]:
+            label, frame = member.label, member.frame
+            if label is not None and label not in people:
+                people[label] = None
+            if frame is None or _aside(member):
+                continue
+            if total is None:
+                total = frame.astype(np.int32)
+            else:
                 total += frame
-            self._put(saturate(total))
+        self._put(self._quiet if total is None else total)
 
     def _separate(self, members: Sequence[Member]) -> None:
         """One block with everybody in a column."""

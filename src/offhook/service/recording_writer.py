@@ -17,7 +17,8 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from offhook.audio.pcm import FRAMES_PER_SECOND, Frame, to_bytes
+from offhook.audio.pcm import FRAMES_PER_SECOND, saturate, to_bytes
+from offhook.audio.recorder import Block
 from offhook.audio.wav import HEADER_SIZE, largest_data, wav_header
 from offhook.errors import AudioError
 
@@ -199,12 +200,12 @@ class Take:
     pieces: list[Piece] = field(default_factory=list)
     written: int = 0
     """Bytes of sound."""
-    _queue: deque[Frame] = field(default_factory=deque)
+    _queue: deque[Block] = field(default_factory=deque)
     _file: SoundFile | None = None
     _marked: float = 0.0
     _synced: float = 0.0
 
-    def put(self, block: Frame) -> None:
+    def put(self, block: Block) -> None:
         """Queue a block. AudioError when the thread is so far behind that nothing more may wait."""
         if len(self._queue) >= BEHIND:
             raise AudioError(f"the disk is {BEHIND // FRAMES_PER_SECOND} s behind")
@@ -231,7 +232,10 @@ class Take:
         while self._queue:
             blocks.append(self._queue.popleft())
         if blocks:
-            self._append(memoryview(to_bytes(np.concatenate(blocks))))
+            sound = np.concatenate(blocks)
+            summed = sound.dtype == np.int32
+            pcm = saturate(sound.astype(np.int32)) if summed else sound.astype(np.int16, copy=False)
+            self._append(memoryview(to_bytes(pcm)))
         now, file = time.monotonic(), self._file
         if file is None:
             return
