@@ -17,7 +17,6 @@ from offhook.wire.events import (
     CallEvent,
     CallParticipant,
     MediaStreamingUpdate,
-    TranscriptionUpdate,
     encode_callback,
     event_time,
 )
@@ -25,6 +24,12 @@ from offhook.wire.identifiers import parse_raw_id
 from offhook.wire.results import RESULTS, ResultInformation
 from offhook.wire.streaming import FrameWriter, audio_metadata, dtmf_data, timestamp
 from offhook.wire.tones import TONE_EVENTS, DtmfResult
+from offhook.wire.transcription import (
+    TRANSCRIPTION_EVENTS,
+    TranscriptionUpdate,
+    transcription_data,
+    transcription_metadata,
+)
 
 pytestmark = pytest.mark.js
 
@@ -65,7 +70,7 @@ def every_event() -> Iterator[CallEvent]:
         "dtmf_result": DtmfResult(tones=("five", "asterisk")),
     }
     results: list[ResultInformation | None] = [None, *(row.information('why "ä"') for row in RESULTS.values())]
-    for event in (*EVENT_TYPES.values(), *TONE_EVENTS):
+    for event in (*EVENT_TYPES.values(), *TONE_EVENTS, *TRANSCRIPTION_EVENTS):
         fields = {name: value for name, value in extras.items() if name in event.__struct_fields__}
         for index, information in enumerate(results):
             yield event(
@@ -90,11 +95,20 @@ def every_message() -> Iterator[tuple[bytes, Report]]:
             yield FrameWriter(raw_id).build(pcm, at, silent), {**told, "timestamp": at.decode()}
     for tone, raw_id in itertools.product("0123456789*#ABCD", (None, RAW_IDS[0])):
         yield dtmf_data(tone, at, raw_id), {"kind": "DtmfData", "data": tone}
+    about = {"subscriptionId": "s", "locale": "en-US", "callConnectionId": "c", "correlationId": "r"}
+    yield transcription_metadata("s", "en-US", "c", "r"), {"kind": "TranscriptionMetadata", **about}
+    for raw_id, final in itertools.product(RAW_IDS, (False, True)):
+        words = [("Hello,", 0.5, 0.25), ("ä.", 0.75, 0.5)] if final else []
+        told = {
+            "kind": "TranscriptionData", "text": "Hello, ä.", "format": "display", "confidence": 0.75,
+            "resultState": "Final" if final else "Intermediate", "offsetInTicks": 5_000_000, "durationInTicks": 7_500_000,
+        }  # fmt: skip
+        yield transcription_data("Hello, ä.", 0.75, 0.5, 0.75, words, raw_id, final=final), told
 
 
 async def test_the_parsers_take_every_event_and_message() -> None:
     events, messages = list(every_event()), list(every_message())
-    assert {type(event) for event in events} == {*EVENT_TYPES.values(), *TONE_EVENTS}
+    assert {type(event) for event in events} == {*EVENT_TYPES.values(), *TONE_EVENTS, *TRANSCRIPTION_EVENTS}
     texts = [
         encode_callback(event, event_id="e", time=event_time(1714648842.9110236), api_version="2026-03-12").decode()
         for event in events

@@ -17,6 +17,7 @@ from offhook.calls.actions import (
     AnswerLeg,
     CallEnded,
     CloseStream,
+    CloseTranscription,
     DialLeg,
     DropKeys,
     DropPrompt,
@@ -27,21 +28,26 @@ from offhook.calls.actions import (
     MuteLeg,
     Notify,
     OpenStream,
+    OpenTranscription,
     RejectLeg,
     SendKey,
     StartPrompt,
+    UpdateTranscription,
 )
 from offhook.calls.call import Call
+from offhook.calls.transcribing import Fact
 from offhook.errors import CallError, LegError, PromptError
 from offhook.legs.leg import Answered, Dtmf, Ended, KeySent, Leg, LegEnd, LegEvent, RateChanged, Refused, Ringing
 from offhook.legs.rtp import RtpPort
 from offhook.service.clock import Clock
+from offhook.service.hearings import Hearings
 from offhook.service.prompts import Prompts
 from offhook.service.sounds import Loader
 from offhook.service.speech import Speech
 from offhook.service.stream_port import Batch
 from offhook.service.streaming import MediaStream
 from offhook.service.trace import CallTrace, Traces
+from offhook.service.transcription import Transcript, Transcriptions, TranscriptStream
 from offhook.wire.events import CallDisconnected, CreateCallFailed
 from offhook.wire.identifiers import Identifier
 from offhook.wire.results import RESULTS, ResultInformation
@@ -84,6 +90,9 @@ class CallHost(Protocol):
     def open_stream(self, live: LiveCall, action: OpenStream) -> MediaStream:
         """Build the stream to an app; the live call opens it."""
 
+    def open_transcript(self, live: LiveCall, action: OpenTranscription, owner: Transcript) -> TranscriptStream:
+        """Build the socket that carries a transcription to an app; its owner opens it."""
+
     def stream_cut(self, live: LiveCall, event: dict[str, Any]) -> None:
         """An app sent StopAudio; figures of what was heard."""
 
@@ -111,10 +120,13 @@ class LiveCall:
         self.frame = 0
         self.bridge = Bridge(rate, self._port_failed)
         self.tick = self.bridge.tick
+        """Replaced while somebody is heard."""
         self._host = host
         self._prompts = Prompts(self.bridge, host.clock, self)
         self._ports: dict[str, Port] = {}
         self._seats: dict[str, Member] = {}
+        self.hearings = Hearings(self._seats, host.clock, lambda: host.speech, self._heed)
+        self.transcripts = Transcriptions(self, self.hearings, self._seats, host.clock, lambda: host.speech)
         self._names: dict[str, Identifier] = {}
         self._leaving: dict[str, str] = {}
         self._inbound: set[str] = set()
@@ -247,6 +259,18 @@ class LiveCall:
         self.call.prompt_ended(connection_id, prompt_id, self._host.clock.monotonic())
         self.settle()
 
+    # scene of transcriptions ------------------------------------------------------------------------------------
+
+    def dial_transcript(self, action: OpenTranscription, owner: Transcript) -> TranscriptStream:
+        """See `Scene`."""
+        self._host.bridged(self)  # what apps send is read in ticks
+        return self._host.open_transcript(self, action, owner)
+
+    def transcription(self, connection_id: str, fact: Fact, outcome: str = "", detail: str = "") -> None:
+        """See `Scene`."""
+        self.call.transcription(connection_id, fact, self._host.clock.monotonic(), outcome, detail)
+        self.settle()
+
     # actions ----------------------------------------------------------------------------------------------------
 
     def _perform(self, action: object) -> None:
@@ -271,6 +295,13 @@ class LiveCall:
                 stream.open()
             case CloseStream(connection_id):
                 self._close_stream(connection_id)
+            case OpenTranscription():
+                self.transcripts.open(action)
+            case UpdateTranscription():
+                self.transcripts.update(action)
+            case CloseTranscription(connection_id):
+                self.transcripts.close(connection_id)
+                self.call.transcription(connection_id, "closed", host.clock.monotonic())
             case LoadPrompt():
                 self._prompts.load(action, host.sounds)
             case StartPrompt():
@@ -279,8 +310,10 @@ class LiveCall:
                 self._prompts.drop(action)
             case LegJoined(leg_id):
                 self._join(leg_id)
+                self.transcripts.reseat()
             case LegLeft(leg_id):
                 self._part(leg_id)
+                self.transcripts.reseat()
             case MuteLeg(leg_id):
                 self._mute(leg_id)
             case SendKey(leg_id, key):
@@ -403,6 +436,8 @@ class LiveCall:
         for stream in list(self.streams.values()):
             self._unseat(stream)
             stream.close()
+        self.transcripts.close_all()
+        self.hearings.close()
         self._prompts.close()
         self.trace.ended = True
         self.note("call", "ended")
@@ -410,6 +445,14 @@ class LiveCall:
         self._host.call_over(self)
 
     # inside -----------------------------------------------------------------------------------------------------
+
+    def _heed(self, heard: bool) -> None:
+        """Somebody is heard from now on, or nobody any more."""
+        self.tick = self._tick_heard if heard else self.bridge.tick
+
+    def _tick_heard(self) -> None:
+        self.bridge.tick()
+        self.hearings.take()
 
     def _dtmf(self, leg_id: str, tone: str) -> None:
         try:
