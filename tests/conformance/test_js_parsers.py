@@ -101,7 +101,8 @@ def every_message() -> Iterator[tuple[bytes, Report]]:
         words = [("Hello,", 0.5, 0.25), ("ä.", 0.75, 0.5)] if final else []
         told = {
             "kind": "TranscriptionData", "text": "Hello, ä.", "format": "display", "confidence": 0.75,
-            "resultState": "Final" if final else "Intermediate", "offsetInTicks": 5_000_000, "durationInTicks": 7_500_000,
+            "resultState": "Final" if final else "Intermediate",
+            "offsetInTicks": 5_000_000, "durationInTicks": 7_500_000,
         }  # fmt: skip
         yield transcription_data("Hello, ä.", 0.75, 0.5, 0.75, words, raw_id, final=final), told
 
