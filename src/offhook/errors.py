@@ -2,7 +2,8 @@
 
 OffhookError
 ├── WireError            these bytes are not what the contract allows (raised by `wire` only)
-│   └── SignatureError   a request signature or sealed context does not verify
+│   ├── SignatureError   a request signature or sealed context does not verify
+│   └── UnsupportedError a thing of the contract that is left out by name
 ├── SipError             these bytes are not SIP that can be used (raised by `sip` only)
 ├── AudioError           these samples or this sound file cannot be used (raised by `audio`)
 ├── CallError            the call cannot do this now; names a row of `wire.results` (raised by `calls`)
@@ -32,6 +33,10 @@ class WireError(OffhookError):
 
 class SignatureError(WireError):
     """A signature is missing, malformed, too old, or does not match."""
+
+
+class UnsupportedError(WireError):
+    """Something of the contract that is left out by name; the message says what there is instead."""
 
 
 class SipError(OffhookError):

@@ -114,9 +114,9 @@ class Ledger:
                 case LegLeft(leg_id):
                     self.bridge.remove(leg_id)
                     self.muted.discard(leg_id)
-                case MuteLeg(leg_id):
-                    assert leg_id in self.bridge and leg_id not in self.muted
-                    self.muted.add(leg_id)
+                case MuteLeg(leg_id, muted):
+                    assert leg_id in self.bridge and (leg_id in self.muted) != muted
+                    self.muted ^= {leg_id}
                 case HangUpLeg(leg_id, outcome):
                     assert outcome in RESULTS and self.legs.pop(leg_id) != "offered" and leg_id not in self.bridge
                 case RejectLeg(leg_id, outcome):

@@ -38,6 +38,7 @@ from offhook.wire.participants import (
     CancelAddParticipantRequest,
     MuteParticipantsRequest,
     RemoveParticipantRequest,
+    UnmuteParticipantsRequest,
 )
 
 ELSEWHERE = "https://app.test/elsewhere"
@@ -74,6 +75,10 @@ def remove(person: Identifier, uri: str | None = None) -> Input:
 def mute(*people: Identifier) -> Input:
     request = MuteParticipantsRequest(target_participants=people, operation_context="mute")
     return lambda call: call.mute_participants(APP, request, 13.0)
+
+
+def unmute(*people: Identifier) -> Input:
+    return lambda call: call.mute_participants(APP, UnmuteParticipantsRequest(target_participants=people), 13.5)
 
 
 def talking() -> Call:
@@ -220,6 +225,9 @@ STORIES = [
         (mute(OTHER, OTHER), ["MuteLeg leg1", "ParticipantsUpdated #3 caller other callee"]),
         (mute(OTHER), []),
         (mute(OTHER, CALLER), ["MuteLeg leg0", "ParticipantsUpdated #4 caller other callee"]),
+        (unmute(OTHER, CALLER), ["MuteLeg leg1", "MuteLeg leg0", "ParticipantsUpdated #5 caller other callee"]),
+        (unmute(OTHER), []),
+        (unmute(THIRD), ["refused: participant_not_found"]),
     ]),
     Story("all are muted, or none", three, [
         (add(FOURTH, "leg2"), ["DialLeg leg2"]),

@@ -157,12 +157,6 @@ def test_the_table_is_that_of_the_description() -> None:
         assert row.repeatable == repeatable, row.name
 
 
-def test_the_operations_page_is_that_of_the_table() -> None:
-    from offhook.service.operations import operations_page
-
-    assert (Path(__file__).parents[2] / "docs/operations.md").read_text() == operations_page()
-
-
 async def test_create_answers_properties_and_passes_the_version_on(bench: Bench) -> None:
     streaming = {"transportType": "websocket", "audioChannelType": "Mixed", "transportUrl": "wss://x?a=+1"}
     response = await bench.send(

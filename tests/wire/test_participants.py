@@ -20,6 +20,7 @@ from offhook.wire.participants import (
     MuteParticipantsRequest,
     ParticipantsResponse,
     RemoveParticipantRequest,
+    UnmuteParticipantsRequest,
 )
 
 USER = "8:acs:3d20e1de-0f28-41c5-84a0-4960fde5f411_0000000b-faeb-c708-99bf-a43a0d0036b0"
@@ -71,6 +72,7 @@ def test_how_long_it_rings(given: Any, read: int | None) -> None:
         ),
         (RemoveParticipantRequest, {}, "participantToRemove"),
         (RemoveParticipantRequest, {"participantToRemove": ANN, "operationCallbackUri": 1}, "operationCallbackUri"),
+        (UnmuteParticipantsRequest, {}, "targetParticipants"),
         (MuteParticipantsRequest, {}, "targetParticipants"),
         (MuteParticipantsRequest, {"targetParticipants": []}, "targetParticipants"),
         (MuteParticipantsRequest, {"targetParticipants": [{}]}, "targetParticipants[0]"),

@@ -151,9 +151,10 @@ class LegLeft:
 
 @dataclass(frozen=True, slots=True)
 class MuteLeg:
-    """Nobody hears a leg any more; it goes on hearing the others."""
+    """Nobody hears a leg any more, or everybody again; it hears the others all along."""
 
     leg_id: str
+    muted: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,7 @@ class Call(Conversation):
         call = cls(CallIds(call_id, server_call_id, correlation_id), "dialing", ring_timeout)
         call.deadline = now + ring_timeout
         call.display_name = request.source_display_name or ""
-        identity = request.source or request.teams_app_source
+        identity = request.source
         call.connections[connection_id] = Connection(
             call.ids, connection_id, subscription_id, request, api_version, identity, call.outbox
         )

@@ -17,12 +17,10 @@ from offhook.errors import CallError
 from offhook.wire.events import CallEvent, PlayCanceled, PlayCompleted, PlayFailed, PlayStarted
 from offhook.wire.playing import PlayRequest, PlaySource
 from offhook.wire.results import RESULTS, Result
+from offhook.wire.versions import known_to
 
 MOST_PLAYS: Final = 20  # of one app in one call, running and queued
 LOADED: Final = 2  # of them on one leg
-
-# The parsers of older SDKs throw on an event that they do not know; theirs have no PlayStarted (§0.2).
-_STARTED_SINCE: Final = "2024-06-15"
 
 _NOBODY: Final = "Nobody who was to hear it is in the call any more."
 
@@ -64,7 +62,7 @@ class Plays:
         self._connection_id = connection_id
         self._outbox = outbox
         self._tell = tell
-        self._tells_start = api_version >= _STARTED_SINCE
+        self._tells_start = known_to("PlayStarted", api_version)
         self._plays: dict[str, Play] = {}
 
     # requests ---------------------------------------------------------------------------------------------------

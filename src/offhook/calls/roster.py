@@ -104,12 +104,12 @@ def remove(call: Conversation, connection: Connection, request: RemoveParticipan
 
 
 def mute(call: Conversation, connection: Connection, request: MuteParticipantsRequest, now: float) -> None:
-    """Nobody hears them any more; they go on hearing. All or none: CallError `participant_not_found`."""
+    """Nobody hears them any more, or everybody again; they hear all along. CallError `participant_not_found`: none."""
     legs = [_leg_of(call, person, joined=True) for person in request.target_participants]
-    changed = [leg for leg in dict.fromkeys(legs) if not leg.muted]
+    changed = [leg for leg in dict.fromkeys(legs) if leg.muted != request.muted]
     for leg in changed:
-        leg.muted = True
-        call.outbox.append(MuteLeg(leg.leg_id))
+        leg.muted = request.muted
+        call.outbox.append(MuteLeg(leg.leg_id, leg.muted))
     if changed:
         call.tell_roster()
 

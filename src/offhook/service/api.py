@@ -20,8 +20,9 @@ import msgspec
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from offhook.errors import CallError, OutcomeError, SignatureError, WireError
+from offhook.errors import CallError, OutcomeError, SignatureError, UnsupportedError, WireError
 from offhook.service.bearer import HOW, BearerCheck
+from offhook.service.older_operations import PATHS, serves
 from offhook.service.operations import Asked, CallControl, Operation, find
 from offhook.service.users import Users
 from offhook.wire.fields import WireStruct
@@ -182,9 +183,7 @@ class Api:
         """Everything after the app is known. Never waits, so two requests with one id cannot overlap."""
         path, _, query = target.partition("?")
         users = None if path.startswith(_CALLING) else self._users
-        operation, ids, methods = (
-            find(request.method, path) if users is None else find(request.method, path, users.paths)
-        )
+        operation, ids, methods = find(request.method, path, PATHS if users is None else users.paths)
         if operation is None:
             if methods:
                 allow = ", ".join(methods)
@@ -193,9 +192,13 @@ class Api:
         try:
             versions = API_VERSIONS if users is None else IDENTITY_VERSIONS
             asked = Asked(ids, _api_version(query, versions), body, _page(query), self._endpoint(request))
+            if not serves(operation, asked.api_version):
+                raise _Refused("path_not_found", f"{operation.name} is not in api-version {asked.api_version}.")
             reply = self._perform(operation, asked, path, request.headers.get(_REPEAT_ID))
         except _Refused as refused:
             reply = _refusal(refused.row, refused.detail, refused.headers)
+        except UnsupportedError as error:
+            reply = _refusal(result("not_supported"), error.message)
         except WireError as error:
             reply = _refusal(result("invalid_argument"), error.message)
         except OutcomeError as error:

@@ -314,8 +314,8 @@ class LiveCall:
             case LegLeft(leg_id):
                 self._part(leg_id)
                 self.transcripts.reseat()
-            case MuteLeg(leg_id):
-                self._mute(leg_id)
+            case MuteLeg(leg_id, muted):
+                self._mute(leg_id, muted)
             case SendKey(leg_id, key):
                 if leg_id in self.legs:
                     self.legs[leg_id].send_key(key)
@@ -355,13 +355,13 @@ class LiveCall:
         self._ports[leg_id] = port
         self._seats[leg_id] = self.bridge.add(port, self._names[leg_id].raw_id)
         if (known := self.call.legs.get(leg_id)) is not None and known.muted:
-            self._mute(leg_id)  # it takes its seat anew, with another codec
+            self._mute(leg_id, True)  # it takes its seat anew, with another codec
         self._prompts.reseat()
         self._host.bridged(self)
 
-    def _mute(self, leg_id: str) -> None:
+    def _mute(self, leg_id: str, muted: bool) -> None:
         if leg_id in self._seats:
-            self.bridge.mute(self._seats[leg_id], True)
+            self.bridge.mute(self._seats[leg_id], muted)
 
     def _part(self, leg_id: str) -> None:
         port = self._ports.pop(leg_id, None)

@@ -1,6 +1,6 @@
 """The 34 operations of the REST API as one table of rows (protocol.md §3.2), and what a node does for each.
 
-A row without `run` is not built: the API answers 501 for it, by name. `docs/operations.md` is made from this table.
+A row without `run` is not built: the API answers 501 for it, by name. `operations_page` makes the page of it.
 """
 
 from __future__ import annotations
@@ -261,40 +261,3 @@ def find(method: str, raw_path: str, paths: Paths = _PATHS) -> tuple[Operation |
             return operation, {name: unquote(value) for name, value in match.groupdict().items()}, []
         methods.append(operation.method)
     return None, {}, methods
-
-
-_PAGE_HEAD: Final = """# Operations
-
-What this version does for each of the {total} operations of the Call Automation REST API. {built} are built; every
-other one answers HTTP 501 with code 8520 and its name, and does nothing.
-
-The success status is exact, because the official SDKs raise an error for any other. *Repeatable* operations take
-`Repeatability-Request-ID`: the same id again within an hour is answered with the same status and ids and is not done
-twice. Events of a repeated or refused request are not sent again.
-
-This page is made from the table in `offhook/service/operations.py`; a test compares the two.
-"""
-
-
-def operations_page() -> str:
-    """The text of docs/operations.md."""
-    built = sum(operation.run is not None for operation in OPERATIONS)
-    lines = [_PAGE_HEAD.format(total=len(OPERATIONS), built=built)]
-    group = ""
-    for operation in OPERATIONS:
-        if operation.group != group:
-            group = operation.group
-            lines += [
-                f"\n## {group}\n\n",
-                "| Operation | Request | Success | Repeatable | Events | Here |\n|---|---|---|---|---|---|\n",
-            ]
-        cells = (
-            operation.name,
-            f"`{operation.method} {operation.path}`",
-            str(operation.success),
-            "yes" if operation.repeatable else "no",
-            operation.events or "none",
-            ": ".join(filter(None, ("built", operation.limits))) if operation.run else "501, not built yet",
-        )
-        lines.append(f"| {' | '.join(cells)} |\n")
-    return "".join(lines)

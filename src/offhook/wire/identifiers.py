@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from offhook.errors import WireError
+from offhook.wire.exclusions import EXCLUSIONS, excluded
 from offhook.wire.fields import Fields, wrong
 
 COMMUNICATION_USER: Final = "communicationUser"
@@ -130,6 +131,17 @@ def resolve_target(text: str) -> Identifier:
 
 
 def read_identifier(obj: Any, field: str) -> Identifier:
+    """Somebody whom a request names. WireError naming the field; UnsupportedError for kinds that are left out."""
+    return _served(any_identifier(obj, field), field)
+
+
+def _served(identifier: Identifier, field: str) -> Identifier:
+    if identifier.kind in EXCLUSIONS:
+        raise excluded(identifier.kind, field)
+    return identifier
+
+
+def any_identifier(obj: Any, field: str) -> Identifier:
     """The identifier in a decoded JSON object; the raw id wins where parts differ. WireError naming the field."""
     fields = Fields(obj, field)
     raw = fields.text("rawId")
@@ -152,18 +164,13 @@ def _user(user_id: str) -> Identifier:
 
 
 def read_user(obj: Any, field: str) -> Identifier:
-    """`{id}` as in `answeredBy` and `source` of requests; the id may have any form."""
-    return _user(_user_raw_id(Fields(obj, field)))
+    """`{id}` as in `answeredBy` and `source` of requests; the id may have any form. Errors as `read_identifier`."""
+    return _served(_user(_user_raw_id(Fields(obj, field))), field)
 
 
 def read_phone(obj: Any, field: str) -> Identifier:
     """`{value}` as in `sourceCallerIdNumber`."""
     return parse_raw_id(_phone_raw_id(Fields(obj, field)))
-
-
-def read_teams_app(obj: Any, field: str) -> Identifier:
-    """`{appId, cloud}` as in `teamsAppSource`."""
-    return parse_raw_id(_teams_app_raw_id(Fields(obj, field)))
 
 
 def _user_raw_id(fields: Fields) -> str:

@@ -12,17 +12,18 @@ from typing import Any, ClassVar, Final, Protocol, Self, TypeVar, runtime_checka
 import msgspec
 
 from offhook.wire.events import CallParticipant
+from offhook.wire.exclusions import excluded
 from offhook.wire.fields import Fields, WireStruct, decode_object, encode, wrong
 from offhook.wire.identifiers import (
     Identifier,
     read_identifier,
     read_phone,
-    read_teams_app,
     read_user,
     write_phone,
     write_user,
 )
 from offhook.wire.results import Result
+from offhook.wire.versions import API_VERSIONS
 
 __all__ = [
     "API_VERSIONS", "AnswerCallRequest", "CallConnectionProperties", "CallParticipant", "CreateCallRequest",
@@ -30,20 +31,6 @@ __all__ = [
     "RejectCallRequest", "Request", "StartMediaStreamingRequest", "StopMediaStreamingRequest", "TranscriptionOptions",
     "TranscriptionSubscription", "decode_request", "encode", "error_body", "error_of", "sip_headers",
 ]  # fmt: skip
-
-# Every version that a released SDK sends (protocol.md §0.2), the newest preview, and the first stable one.
-API_VERSIONS: Final[tuple[str, ...]] = (
-    "2023-03-06",
-    "2023-10-15",
-    "2024-04-15",
-    "2024-06-15-preview",
-    "2024-09-15",
-    "2024-11-15-preview",
-    "2025-05-15",
-    "2025-06-15",
-    "2025-08-15-preview",
-    "2026-03-12",
-)
 
 _SAMPLE_RATES: Final = {"pcm16KMono": 16000, "pcm24KMono": 24000}
 _CALLBACK_FIX: Final = "give the absolute http:// or https:// URL that events are posted to"
@@ -131,11 +118,6 @@ def _phone(fields: Fields, name: str) -> Identifier | None:
     return None if value is None else read_phone(value, fields.at(name))
 
 
-def _teams_app(fields: Fields, name: str) -> Identifier | None:
-    value = fields.raw(name)
-    return None if value is None else read_teams_app(value, fields.at(name))
-
-
 _CUSTOM: Final = "X-MS-Custom-"
 _CUSTOM_NAME: Final = re.compile(r"[A-Za-z0-9_.!%*+`'~-]{1,64}")
 _MOST_CUSTOM, _LONGEST_CUSTOM = 16, 1024
@@ -178,11 +160,12 @@ class CreateCallRequest(msgspec.Struct, frozen=True, kw_only=True):
     cognitive_services_endpoint: str | None = None
     media_streaming_options: MediaStreamingOptions | None = None
     transcription_options: TranscriptionOptions | None = None
-    teams_app_source: Identifier | None = None
     sip_headers: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def read(cls, fields: Fields) -> Self:
+        if fields.raw("teamsAppSource") is not None:
+            raise excluded("teamsAppSource", fields.at("teamsAppSource"))
         fields.required("targets", "give at least one participant to call")
         targets = fields.items("targets", read_identifier)
         if not targets:
@@ -197,7 +180,6 @@ class CreateCallRequest(msgspec.Struct, frozen=True, kw_only=True):
             cognitive_services_endpoint=_cognitive_endpoint(fields),
             media_streaming_options=fields.part("mediaStreamingOptions", MediaStreamingOptions.read),
             transcription_options=fields.part("transcriptionOptions", TranscriptionOptions.read),
-            teams_app_source=_teams_app(fields, "teamsAppSource"),
             sip_headers=fields.part("customCallingContext", sip_headers) or (),
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Self
+from typing import ClassVar, Final, Self
 
 import msgspec
 
@@ -78,6 +78,7 @@ class RemoveParticipantRequest(msgspec.Struct, frozen=True, kw_only=True):
 class MuteParticipantsRequest(msgspec.Struct, frozen=True, kw_only=True):
     """POST participants:mute: nobody hears them any more. One or more people."""
 
+    muted: ClassVar[bool] = True
     target_participants: tuple[Identifier, ...]
     operation_context: str | None = None
 
@@ -88,6 +89,12 @@ class MuteParticipantsRequest(msgspec.Struct, frozen=True, kw_only=True):
         if not targets:
             raise wrong(fields.at("targetParticipants"), "must not be empty; name at least one participant")
         return cls(target_participants=targets, operation_context=fields.text("operationContext"))
+
+
+class UnmuteParticipantsRequest(MuteParticipantsRequest, frozen=True, kw_only=True):
+    """POST participants:unmute, of api-version 2023-10-03-preview: everybody hears them again."""
+
+    muted: ClassVar[bool] = False
 
 
 class CancelAddParticipantRequest(msgspec.Struct, frozen=True, kw_only=True):

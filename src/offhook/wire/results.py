@@ -58,6 +58,7 @@ _REQUESTS: Final[tuple[tuple[str, int, int, int, str, str], ...]] = (
     ("user_not_found", 404, 404, 7603, "There is no such user.", "§3.7 names, ours"),
     ("path_not_found", 404, 404, 8522, "There is no such path.", "§3.7, ours"),
     ("method_not_allowed", 405, 405, 8520, "This path does not take that method.", "§3.7, ours"),
+    ("not_supported", 405, 405, 8520, "This is not supported.", "§3.7"),
     ("invalid_argument", 400, 400, 8523, "The request is not valid.", "§3.7"),
     ("unsupported_version", 400, 400, 8523, "The api-version is missing or not known.", "§9 row 11"),
     ("repeatability_conflict", 400, 400, 8523, "Repeatability-Request-ID was used for another request.", "§3.12, ours"),

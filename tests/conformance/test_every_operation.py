@@ -1,0 +1,171 @@
+"""What is the same for every operation, over the table: one that is added to it is tested at once.
+
+Unknown and early calls, bodies that are not valid, people of Teams, signatures, the address that the events of one
+action go to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession
+from tests.console_leg import Leg, caller, phone
+from tests.live import API_VERSION, CONNECTIONS, LiveNode, TestApp, answer, rest, streaming_options, until
+from tests.request_bodies import BODIES, BUILT, CALLER, OF_A_CALL, TEAMS, path_of, people_in, with_person
+
+from offhook.service.operations import OPERATIONS, Operation
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+NAME = {operation.name: operation for operation in OPERATIONS}
+WITHOUT_STATE = ("GetCall", "HangupCall", "TerminateCall", "GetParticipants", "GetParticipant")
+"""Those that a call takes before it is connected."""
+
+
+def of(operation: Operation) -> str:
+    return operation.name
+
+
+def code(error: Any) -> str:
+    """The code of an error envelope."""
+    assert list(error) == ["error"] and error["error"]["message"]
+    return str(error["error"]["code"])
+
+
+@contextlib.asynccontextmanager
+async def talk(node: LiveNode, app: TestApp, **options: Any) -> AsyncIterator[tuple[Leg, str]]:
+    """A call with one caller."""
+    async with caller(node, tone=440) as leg:
+        data = await app.invited()
+        properties = await answer(node, data["incomingCallContext"], app.callback, **options)
+        await app.event("CallConnected")
+        yield leg, properties["callConnectionId"]
+
+
+@pytest.mark.parametrize("operation", OF_A_CALL, ids=of)
+async def test_a_call_that_is_not_there(node: LiveNode, operation: Operation) -> None:
+    status, error = await rest(node, operation.method, path_of(operation), BODIES.get(operation.name))
+    assert (status, code(error)) == (404, "8522")
+
+
+async def test_a_call_that_still_rings(node: LiveNode) -> None:
+    async with phone(node, "+15550100888", never=True):
+        target = {"phoneNumber": {"value": "+15550100888"}}
+        body = {**BODIES["CreateCall"], "targets": [target]}
+        status, made = await rest(node, "POST", CONNECTIONS, body)
+        assert status == 201
+        for operation in OF_A_CALL:
+            if operation.name not in WITHOUT_STATE:
+                path = path_of(operation, made["callConnectionId"])
+                status, error = await rest(node, operation.method, path, BODIES.get(operation.name))
+                assert (status, code(error)) == (400, "8501"), operation.name
+        path = f"{CONNECTIONS}/{made['callConnectionId']}"
+        assert (await rest(node, "GET", path))[1]["callConnectionState"] == "connecting"
+        assert (await rest(node, "DELETE", path))[0] == 204
+        assert (await rest(node, "GET", path))[0] == 404
+
+
+@pytest.mark.parametrize("operation", [one for one in BUILT if BODIES.get(one.name)], ids=of)
+async def test_a_body_that_is_not_valid(node: LiveNode, operation: Operation) -> None:
+    """Each field, and what stands in it: the message names the one that is wrong."""
+    path = path_of(operation)
+    for body in (b"[]", b"{", b'"x"'):
+        status, error = await rest(node, operation.method, path, body)
+        assert (status, code(error)) == (400, "8523")
+    for name in BODIES[operation.name]:
+        for wrong in (7, [7], {"kind": 7}):
+            status, error = await rest(node, operation.method, path, {**BODIES[operation.name], name: wrong})
+            assert (status, code(error)) == (400, "8523"), (name, wrong)
+            assert name in error["error"]["message"], (name, wrong)
+
+
+@pytest.mark.parametrize("operation", [one for one in BUILT if people_in(BODIES.get(one.name, {}))], ids=of)
+@pytest.mark.parametrize("kind", TEAMS)
+async def test_people_of_teams_are_refused_by_name(node: LiveNode, operation: Operation, kind: str) -> None:
+    body = with_person(BODIES[operation.name], TEAMS[kind])
+    status, error = await rest(node, operation.method, path_of(operation), body)
+    assert (status, code(error)) == (405, "8520")
+    assert kind in error["error"]["message"] and people_in(BODIES[operation.name])[0][0] in error["error"]["message"]
+
+
+async def test_a_call_cannot_be_placed_as_a_teams_app(node: LiveNode) -> None:
+    body = {**BODIES["CreateCall"], "teamsAppSource": {"appId": "a", "cloud": "public"}}
+    status, error = await rest(node, "POST", CONNECTIONS, body)
+    assert (status, code(error)) == (405, "8520") and "teamsAppSource" in error["error"]["message"]
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=of)
+async def test_a_request_that_is_not_signed(node: LiveNode, operation: Operation) -> None:
+    url = f"{node.http}{path_of(operation)}?api-version={API_VERSION}"
+    async with ClientSession() as session, session.request(operation.method, url) as response:
+        assert (response.status, code(await response.json())) == (401, "7509")
+
+
+async def test_a_stream_that_was_not_configured(node: LiveNode, app: TestApp) -> None:
+    async with talk(node, app) as (_, connection):
+        for name in ("StartMediaStreaming", "StopMediaStreaming"):
+            status, error = await rest(node, "POST", path_of(NAME[name], connection), {})
+            assert (status, code(error)) == (405, "8522")
+
+
+# the address that the events of one action go to -------------------------------------------------------------------
+
+Step = Callable[[LiveNode, str, Leg], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Told:
+    """How an operation is made to tell of itself: `event` follows, after `then` where something must happen first."""
+
+    event: str
+    body: dict[str, Any] | None = None
+    before: str | None = None
+    then: Step | None = None
+
+
+async def _presses(node: LiveNode, connection: str, leg: Leg) -> None:
+    await leg.send(kind="dtmf", tone="5")
+
+
+_SILENT = {"targetParticipant": CALLER, "initialSilenceTimeoutInSeconds": 0}
+TOLD: dict[str, Told] = {
+    "AddParticipant": Told("AddParticipantFailed"),
+    "RemoveParticipant": Told("RemoveParticipantSucceeded"),
+    "CancelAddParticipant": Told("CancelAddParticipantFailed"),
+    "Play": Told("PlayFailed"),
+    "Recognize": Told("RecognizeFailed", {"recognizeInputType": "dtmf", "recognizeOptions": _SILENT}),
+    "StopContinuousDtmfRecognition": Told("ContinuousDtmfRecognitionStopped", before="StartContinuousDtmfRecognition"),
+    "StartContinuousDtmfRecognition": Told("ContinuousDtmfRecognitionToneReceived", then=_presses),
+    "SendDtmfTones": Told("SendDtmfTonesCompleted"),
+    "StartMediaStreaming": Told("MediaStreamingStarted"),
+    "StopMediaStreaming": Told("MediaStreamingStopped", before="StartMediaStreaming"),
+}
+
+
+async def test_every_operation_with_an_address_of_its_own_is_here() -> None:
+    have = {one.name for one in BUILT if "operation_callback_uri" in getattr(one.request, "__struct_fields__", ())}
+    assert have == set(TOLD)
+
+
+@pytest.mark.parametrize("name", TOLD)
+async def test_events_go_to_the_operations_own_address(node: LiveNode, app: TestApp, name: str) -> None:
+    told = TOLD[name]
+    async with talk(node, app, streaming=streaming_options(app.socket, start=False)) as (leg, connection):
+        if told.before is not None:
+            assert (await rest(node, "POST", path_of(NAME[told.before], connection), BODIES[told.before]))[0] < 300
+            if told.before == "StartMediaStreaming":
+                await app.event("MediaStreamingStarted")
+        body = {**(told.body or BODIES[name]), "operationCallbackUri": f"{app.url}/other", "operationContext": "mine"}
+        status, error = await rest(node, "POST", path_of(NAME[name], connection), body)
+        assert status == NAME[name].success, error
+        if told.then is not None:
+            await told.then(node, connection, leg)
+        found = await until(lambda: app.named(told.event), told.event)
+        assert (found[0]["path"], found[0]["data"]["operationContext"]) == ("/other", "mine")
+        assert {e["path"] for e in app.named("CallConnected")} == {"/callbacks"}
+    await until(lambda: app.named("CallDisconnected"), "CallDisconnected")
+    assert app.named("CallDisconnected")[0]["path"] == "/callbacks"
