@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import numpy as np
@@ -36,10 +36,14 @@ _OVER_FLOOR, _AUDIBLE = 12.0, -50.0
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """`pcm` at `RATE`; `start`: the number of its first frame since the beginning of listening."""
+    """`pcm` at `RATE`; `start`: the number of its first frame since the beginning of listening.
+
+    `cut`: it was too long, and goes on as the next.
+    """
 
     pcm: Frame
     start: int
+    cut: bool = False
 
     @property
     def start_seconds(self) -> float:
@@ -90,7 +94,7 @@ class Endpoint:
             self._end()
             return "ended"
         if len(self._frames) >= self._longest:
-            self._done = self.so_far()
+            self._done = replace(self.so_far(), cut=True)
             self._frames = []
             return "cut"
         return None

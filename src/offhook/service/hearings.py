@@ -28,17 +28,22 @@ PASS_EVERY: Final = 3
 """Ticks between passes."""
 PARTIAL_EVERY: Final = 0.7
 """Seconds between partial results, or twice what the last one took, whichever is more."""
+_TRIAL: Final = np.zeros(RATE // 4, np.int16)
 MOST_WAITING: Final = 4
 """Utterances of one hearing that wait to be recognised; the oldest is given up beyond."""
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """An utterance, or its beginning: `start` in seconds since its hearing began, `seconds` its length."""
+    """An utterance, or its beginning: `start` in seconds since its hearing began, `seconds` its length.
+
+    `cut`: it was too long for one, and goes on as the next.
+    """
 
     recognised: Recognised
     start: float
     seconds: float
+    cut: bool = False
 
 
 class Listener(Protocol):
@@ -55,6 +60,25 @@ class Listener(Protocol):
 
     def failed(self, hearing_id: str, error: SpeechError) -> None:
         """One utterance could not be recognised; the hearing goes on."""
+
+
+def try_language(
+    speech: Speech, language: str, then: Callable[[SpeechError | None], None]
+) -> Callable[[], None] | None:
+    """Whether a language would be understood: a moment of silence is recognised, which also loads what it takes.
+
+    Gives back how to cancel that; None when it is known already, and `then` was called at once.
+    """
+    if language in speech.understood:
+        then(None)
+        return None
+
+    def tried(result: Recognised | SpeechError) -> None:
+        if isinstance(result, Recognised):
+            speech.understood.add(language)
+        then(result if isinstance(result, SpeechError) else None)
+
+    return speech.recognise(_TRIAL, language, (), tried)
 
 
 @dataclass(slots=True)
@@ -229,7 +253,7 @@ class Hearings:
         hearing.again = now + max(PARTIAL_EVERY - (now - hearing.asked), now - hearing.asked)
         listener, hearing_id = hearing.listener, hearing.hearing_id
         if isinstance(result, Recognised):
-            heard = Heard(result, utterance.start_seconds, utterance.seconds)
+            heard = Heard(result, utterance.start_seconds, utterance.seconds, utterance.cut)
             (listener.heard if whole else listener.partly)(hearing_id, heard)
         elif whole:
             listener.failed(hearing_id, result)

@@ -22,6 +22,7 @@ from offhook.calls.actions import (
     DropKeys,
     DropPrompt,
     HangUpLeg,
+    HoldLeg,
     LegJoined,
     LegLeft,
     LoadPrompt,
@@ -31,16 +32,20 @@ from offhook.calls.actions import (
     OpenTranscription,
     RejectLeg,
     SendKey,
+    StartHearing,
     StartPrompt,
+    StopHearing,
     UpdateTranscription,
 )
 from offhook.calls.call import Call
+from offhook.calls.holding import place_of
 from offhook.calls.transcribing import Fact
 from offhook.errors import CallError, LegError, PromptError
 from offhook.legs.leg import Answered, Dtmf, Ended, KeySent, Leg, LegEnd, LegEvent, RateChanged, Refused, Ringing
 from offhook.legs.rtp import RtpPort
 from offhook.service.clock import Clock
 from offhook.service.hearings import Hearings
+from offhook.service.listening import Listening
 from offhook.service.prompts import Prompts
 from offhook.service.sounds import Loader
 from offhook.service.speech import Speech
@@ -126,6 +131,7 @@ class LiveCall:
         self._ports: dict[str, Port] = {}
         self._seats: dict[str, Member] = {}
         self.hearings = Hearings(self._seats, host.clock, lambda: host.speech, self._heed)
+        self._listening = Listening(self, self.hearings, host.clock, lambda: host.speech)
         self.transcripts = Transcriptions(self, self.hearings, self._seats, host.clock, lambda: host.speech)
         self._names: dict[str, Identifier] = {}
         self._leaving: dict[str, str] = {}
@@ -308,6 +314,8 @@ class LiveCall:
                 self._prompts.start(action)
             case DropPrompt():
                 self._prompts.drop(action)
+            case HoldLeg(leg_id, held):
+                self._hold(leg_id, held)
             case LegJoined(leg_id):
                 self._join(leg_id)
                 self.transcripts.reseat()
@@ -322,6 +330,10 @@ class LiveCall:
             case DropKeys(leg_id):
                 if leg_id in self.legs:
                     self.legs[leg_id].drop_keys()
+            case StartHearing():
+                self._listening.start(action)
+            case StopHearing(hearing_id):
+                self._listening.stop(hearing_id)
             case CallEnded():
                 self._end()
             case _:
@@ -356,8 +368,15 @@ class LiveCall:
         self._seats[leg_id] = self.bridge.add(port, self._names[leg_id].raw_id)
         if (known := self.call.legs.get(leg_id)) is not None and known.muted:
             self._mute(leg_id, True)  # it takes its seat anew, with another codec
+        if known is not None and self.call.media.of(place_of(known)):
+            self._hold(leg_id, True)
         self._prompts.reseat()
         self._host.bridged(self)
+
+    def _hold(self, leg_id: str, held: bool) -> None:
+        if leg_id in self._seats:
+            self.bridge.hold(self._seats[leg_id], held)
+            self._prompts.reseat()
 
     def _mute(self, leg_id: str, muted: bool) -> None:
         if leg_id in self._seats:
@@ -437,6 +456,7 @@ class LiveCall:
             self._unseat(stream)
             stream.close()
         self.transcripts.close_all()
+        self._listening.close()
         self.hearings.close()
         self._prompts.close()
         self.trace.ended = True

@@ -6,19 +6,15 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-import numpy as np
-
 from offhook.audio.bridge import Member
-from offhook.audio.endpoint import RATE
 from offhook.audio.pcm import FRAMES_PER_SECOND
 from offhook.calls.actions import OpenTranscription, UpdateTranscription
 from offhook.calls.transcribing import Fact
 from offhook.errors import SpeechError
 from offhook.service.clock import Clock
-from offhook.service.hearings import Heard, Hearings
+from offhook.service.hearings import Heard, Hearings, try_language
 from offhook.service.speech import Speech
 from offhook.service.streaming import TEXT, AppStream
-from offhook.speech.provider import Recognised
 from offhook.wire.transcription import TranscriptionRequest, transcription_data, transcription_metadata
 
 if TYPE_CHECKING:
@@ -31,7 +27,6 @@ BACKLOG: Final = 1024 * 1024
 MOST_FAILURES: Final = 3
 """Utterances one after another that cannot be recognised, after which the transcription has failed."""
 _FOR_GOOD: Final = frozenset({"speech_not_set_up", "speech_language"})
-_TRIAL: Final = np.zeros(RATE // 4, np.int16)
 
 
 def transcribe(control: CallControl, asked: Asked, body: TranscriptionRequest) -> None:
@@ -107,14 +102,14 @@ class Transcript:
         self._open = self._tried = self._started = False
         self._failures = 0
         self.stream = scene.dial_transcript(action, self)
-        self._trial: Callable[[], None] | None = self._try(action.locale, self._ready)
+        self._trial: Callable[[], None] | None = try_language(speech(), action.locale, self._ready)
         self.stream.open()
 
     def update(self, locale: str) -> None:
         """Another language, if the recogniser knows it."""
         if self._trial is not None:
             self._trial()
-        self._trial = self._try(locale, partial(self._changed, locale))
+        self._trial = try_language(self._speech(), locale, partial(self._changed, locale))
 
     def reseat(self) -> None:
         """Somebody came or left."""
@@ -188,22 +183,18 @@ class Transcript:
 
     # inside -----------------------------------------------------------------------------------------------------
 
-    def _try(self, locale: str, then: Callable[[Recognised | SpeechError], None]) -> Callable[[], None]:
-        """Have a moment of silence recognised: it tells whether that works, and loads what is needed for it."""
-        return self._speech().recognise(_TRIAL, locale, (), then)
-
-    def _ready(self, result: Recognised | SpeechError) -> None:
+    def _ready(self, error: SpeechError | None) -> None:
         self._trial = None
-        if isinstance(result, SpeechError):
-            self._fail(result.outcome, result.detail)
+        if error is not None:
+            self._fail(error.outcome, error.detail)
             return
         self._tried = True
         self._begin()
 
-    def _changed(self, locale: str, result: Recognised | SpeechError) -> None:
+    def _changed(self, locale: str, error: SpeechError | None) -> None:
         self._trial = None
-        if isinstance(result, SpeechError):
-            self._tell("update_failed", result.outcome, result.detail)
+        if error is not None:
+            self._tell("update_failed", error.outcome, error.detail)
             return
         self.stream.locale = locale
         for hearing_id in self._people:
