@@ -23,12 +23,14 @@ def _voice() -> HibariVoice:
 
 
 @cache
-def spoken(text: str, silence: float = 1.5) -> npt.NDArray[np.int16]:
-    """A text at 16 kHz, through a telephone, with seconds of silence behind it."""
+def spoken(text: str, silence: float = 1.5, rate: int = RATE) -> npt.NDArray[np.int16]:
+    """A text at `rate`, through a telephone, with seconds of silence behind it."""
     narrow = np.concatenate(list(_voice().speak(Words(text=text), PHONE)))
     law = codec("PCMU", PHONE)
-    heard = resample(law.decode(law.encode(narrow)), PHONE, RATE)
-    return np.concatenate([heard, np.zeros(round(silence * RATE), np.int16)])
+    heard = law.decode(law.encode(narrow))
+    if rate != PHONE:
+        heard = resample(heard, PHONE, rate)
+    return np.concatenate([heard, np.zeros(round(silence * rate), np.int16)])
 
 
 def plain(text: str) -> str:
