@@ -178,10 +178,10 @@ def streaming_options(
 
 
 async def answer(
-    node: LiveNode, context: str, callback: str, streaming: dict[str, Any] | None = None
+    node: LiveNode, context: str, callback: str, streaming: dict[str, Any] | None = None, **more: Any
 ) -> dict[str, Any]:
-    """Answer by hand; the CallConnectionProperties."""
-    body: dict[str, Any] = {"incomingCallContext": context, "callbackUri": callback}
+    """Answer by hand, with `more` in the body; the CallConnectionProperties."""
+    body: dict[str, Any] = {"incomingCallContext": context, "callbackUri": callback, **more}
     if streaming is not None:
         body["mediaStreamingOptions"] = streaming
     status, properties = await rest(node, "POST", f"{CONNECTIONS}:answer", body)
@@ -350,10 +350,13 @@ class TestApp:
         found = await until(lambda: len(self.incoming) >= count and self.incoming[count - 1], "IncomingCall")
         return dict(found["data"])
 
-    async def recorded(self, count: int = 1) -> dict[str, Any]:
-        """The data of the `count`-th RecordingFileStatusUpdated, as soon as it is there."""
-        found = await until(lambda: len(self.files) >= count and self.files[count - 1], "RecordingFileStatusUpdated")
-        return dict(found["data"])
+    async def recorded(self, recording_id: str = "") -> dict[str, Any]:
+        """The data of the RecordingFileStatusUpdated of a recording, as soon as it is there; "": of any."""
+
+        def found() -> dict[str, Any] | None:
+            return next((event for event in self.files if event["subject"].endswith(recording_id)), None)
+
+        return dict((await until(found, "RecordingFileStatusUpdated"))["data"])
 
     async def stream(self, count: int = 1, frames: int = 1) -> Stream:
         """The `count`-th stream, once it has sent that many frames."""

@@ -109,9 +109,9 @@ def read(data: bytes) -> tuple[Samples, int]:
         return samples.astype(np.int16), file.getframerate()
 
 
-async def file_of(node: LiveNode, app: TestApp, count: int = 1) -> tuple[Samples, dict[str, Any], dict[str, Any]]:
-    """What the `count`-th recording holds, its metadata and its event."""
-    told = await app.recorded(count)
+async def file_of(node: LiveNode, app: TestApp, recording_id: str) -> tuple[Samples, dict[str, Any], dict[str, Any]]:
+    """What a recording holds, its metadata and its event."""
+    told = await app.recorded(recording_id)
     chunk = told["recordingStorageInfo"]["recordingChunks"][0]
     status, _, data = await fetch(node, chunk["contentLocation"])
     assert status == 200, data
@@ -157,7 +157,7 @@ async def test_a_mixed_recording(node: LiveNode, app: TestApp, kind: str) -> Non
         with pytest.raises(ResourceNotFoundError) as gone:
             await one.state(started.recording_id)
         assert gone.value.error is not None and gone.value.error.code == "8522"
-        samples, metadata, told = await file_of(node, app)
+        samples, metadata, told = await file_of(node, app, started.recording_id)
         assert samples.shape[1] == 1
         mixed, heard = samples[:, 0].astype(np.int32), one.leg.heard
         at = place_of(apps, heard)
@@ -214,7 +214,7 @@ async def test_three_people_and_a_barge_in_unmixed(node: LiveNode, app: TestApp,
         await app.streams[0].stop()
         await one.passed(120)
         await one.stop(started.recording_id)
-        samples, metadata, told = await file_of(node, app)
+        samples, metadata, told = await file_of(node, app, started.recording_id)
         heard = {who: leg.heard for who, leg in legs.items()}
     assert samples.shape[1] == 6 and told["recordingChannelType"] == "Unmixed"
     columns = {who["participantId"]: who["channel"] for who in metadata["participants"]}
@@ -263,7 +263,7 @@ async def test_pause_and_resume(node: LiveNode, app: TestApp) -> None:
         await one.leg.speak(after.tobytes())
         await one.passed(40)
         await one.stop(id)
-        samples, metadata, told = await file_of(node, app)
+        samples, metadata, told = await file_of(node, app, id)
     assert {event["path"] for event in app.named("RecordingStateChanged")} == {"/other"}
     sound = samples[:, 0]
     first, last = place_of(before, sound), place_of(after, sound)
@@ -291,7 +291,7 @@ async def test_a_recording_that_begins_paused_and_ends_with_the_call(node: LiveN
             i for i, name in enumerate(names) if name == "RecordingStateChanged"
         )
         assert app.named("RecordingStateChanged")[-1]["data"]["state"] == "inactive"
-        samples, _, told = await file_of(node, app)
+        samples, _, told = await file_of(node, app, started.recording_id)
     assert told["sessionEndReason"] == "CallEnded"
     assert told["recordingStorageInfo"]["recordingChunks"][0]["endReason"] == "SessionEnded"
     assert place_of(heard, samples[:, 0]) >= 0 and place_of(unheard, samples[:, 0]) < 0
@@ -302,7 +302,7 @@ async def test_mp3(node: LiveNode, app: TestApp) -> None:
         id = (await one.start(recording_format_type=RecordingFormat.MP3)).recording_id
         await one.passed(100)
         await one.stop(id)
-        told = await app.recorded()
+        told = await app.recorded(id)
         chunk = told["recordingStorageInfo"]["recordingChunks"][0]
         status, headers, data = await fetch(node, chunk["contentLocation"])
     assert (status, headers["Content-Type"], told["recordingFormatType"]) == (200, "audio/mpeg", "Mp3")
@@ -400,7 +400,7 @@ async def test_a_group_call_and_who_is_on_hold(node: LiveNode, app: TestApp) -> 
         await leg.speak(unheard.tobytes())
         await leg.heard_frames(leg.frames + 40)
         await client(client.client.stop_recording, started.recording_id)
-        samples, metadata, _ = await file_of(node, app)
+        samples, metadata, _ = await file_of(node, app, started.recording_id)
         assert place_of(voice, samples[:, 0]) >= 0 and place_of(unheard, samples[:, 0]) < 0
         assert {who["participantId"] for who in metadata["participants"]} == {f"4:{OTHER}", f"4:{THIRD}"}
         await client(connection.hang_up, True)
@@ -413,7 +413,7 @@ async def test_a_file_in_parts_and_its_end(node: LiveNode, app: TestApp) -> None
         id = (await one.start()).recording_id
         await one.passed(30)
         await one.stop(id)
-        told = await app.recorded()
+        told = await app.recorded(id)
     chunk = told["recordingStorageInfo"]["recordingChunks"][0]
     content, gone = chunk["contentLocation"], chunk["deleteLocation"]
     _, headers, data = await fetch(node, content)

@@ -144,7 +144,7 @@ async def test_a_storage_of_the_app(node: LiveNode, app: TestApp, container: Con
         id = (await one.start(recording_storage=box, recording_channel_type=RecordingChannel.MIXED)).recording_id
         await one.passed(30)
         await one.stop(id)
-        told = await app.recorded()
+        told = await app.recorded(id)
     chunk = told["recordingStorageInfo"]["recordingChunks"][0]
     name = chunk["contentLocation"].rpartition("/")[2]
     assert chunk["contentLocation"] == f"{container.url}/{name}" and "sig" not in json.dumps(told)
@@ -165,7 +165,7 @@ async def test_a_storage_that_refuses(node: LiveNode, app: TestApp, container: C
         id = (await one.start(recording_storage=box)).recording_id
         await one.passed(20)
         await one.stop(id)
-        told = await app.recorded()
+        told = await app.recorded(id)
     assert "403" in told["externalStorageError"] and "secret" not in json.dumps(told)
     chunk = told["recordingStorageInfo"]["recordingChunks"][0]
     status, _, data = await fetch(node, chunk["contentLocation"])
@@ -179,7 +179,7 @@ async def test_the_command_line(node: LiveNode, app: TestApp, tmp_path: Path) ->
         await one.passed(30)
         assert id not in (await offhook(node, "list", "--json"))[1], "only those that are over"
         await one.stop(id)
-        told = await app.recorded()
+        told = await app.recorded(id)
     rows = [json.loads(line) for line in (await offhook(node, "list", "--json"))[1].splitlines()]
     (row,) = [row for row in rows if row["recordingId"] == id]
     assert row["durationMs"] == told["recordingDurationMs"] and row["bytes"] == 44 + 32 * row["durationMs"]
@@ -211,7 +211,7 @@ async def test_the_sdk_fetches_where_it_is_let(
         id = (await one.start()).recording_id
         await one.passed(20)
         await one.stop(id)
-        chunk = (await app.recorded())["recordingStorageInfo"]["recordingChunks"][0]
+        chunk = (await app.recorded(id))["recordingStorageInfo"]["recordingChunks"][0]
 
         def local(url: str) -> str:
             parts, endpoint = urlsplit(url), urlsplit(node.http)
@@ -238,7 +238,7 @@ async def test_the_example_of_the_guide(node: LiveNode, app: TestApp) -> None:
         id = (await one.start()).recording_id
         await one.passed(20)
         await one.stop(id)
-        told = await app.recorded()
+        told = await app.recorded(id)
     (code,) = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)
     url = node.http + urlsplit(told["recordingStorageInfo"]["recordingChunks"][0]["contentLocation"]).path
     names: dict[str, Any] = {}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import unquote
 
-from offhook.service import media, participants, recordings
+from offhook.service import media, participants, recordings, transcription
 from offhook.service.participants import AskCall
 from offhook.service.recordings import Recorders
 from offhook.wire.connecting import ConnectRequest
@@ -42,6 +42,11 @@ from offhook.wire.tones import (
     SendDtmfTonesRequest,
     StartContinuousDtmfRequest,
     StopContinuousDtmfRequest,
+)
+from offhook.wire.transcription import (
+    StartTranscriptionRequest,
+    StopTranscriptionRequest,
+    UpdateTranscriptionRequest,
 )
 from offhook.wire.transfer import (
     MoveParticipantsRequest,
@@ -230,11 +235,14 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         "MediaStreamingStopped, MediaStreamingFailed", StopMediaStreamingRequest,
         _with(StopMediaStreamingRequest, media.stop_streaming),
     ),
-    Operation("Media", "StartTranscription", "POST", _I + ":startTranscription", 202,
-              events="TranscriptionStarted, TranscriptionFailed"),
-    Operation("Media", "StopTranscription", "POST", _I + ":stopTranscription", 202, events="TranscriptionStopped"),
-    Operation("Media", "UpdateTranscription", "POST", _I + ":updateTranscription", 202,
-              events="TranscriptionUpdated, TranscriptionFailed"),
+    Operation("Media", "StartTranscription", "POST", _I + ":startTranscription", 202, False,
+              "TranscriptionStarted, TranscriptionFailed", StartTranscriptionRequest,
+              _with(StartTranscriptionRequest, transcription.transcribe), "no custom speech models"),
+    Operation("Media", "StopTranscription", "POST", _I + ":stopTranscription", 202, False, "TranscriptionStopped",
+              StopTranscriptionRequest, _with(StopTranscriptionRequest, transcription.transcribe)),
+    Operation("Media", "UpdateTranscription", "POST", _I + ":updateTranscription", 202, False,
+              "TranscriptionUpdated, TranscriptionFailed", UpdateTranscriptionRequest,
+              _with(UpdateTranscriptionRequest, transcription.transcribe), "no custom speech models"),
     Operation("Recording", "StartRecording", "POST", _R, 200, True, "RecordingStateChanged, StartRecordingFailed",
               StartCallRecordingRequest, _with(StartCallRecordingRequest, recordings.start)),
     Operation("Recording", "GetRecordingProperties", "GET", _R + "/{recordingId}", 200, run=recordings.state),
