@@ -23,6 +23,7 @@ from offhook.wire.events import (
 from offhook.wire.holding import HOLD_EVENTS
 from offhook.wire.identifiers import parse_raw_id
 from offhook.wire.recognizing import RECOGNIZE_EVENTS, ChoiceResult, DtmfResult, SpeechResult
+from offhook.wire.recording import RECORDING_EVENTS
 from offhook.wire.results import RESULTS, ResultInformation
 from offhook.wire.streaming import FrameWriter, audio_metadata, dtmf_data, timestamp
 from offhook.wire.tones import TONE_EVENTS
@@ -49,7 +50,14 @@ RAW_IDS = (
 )
 
 
-EVERY_TYPE = (*EVENT_TYPES.values(), *TONE_EVENTS, *RECOGNIZE_EVENTS, *HOLD_EVENTS, *TRANSCRIPTION_EVENTS)
+EVERY_TYPE = (
+    *EVENT_TYPES.values(),
+    *TONE_EVENTS,
+    *RECOGNIZE_EVENTS,
+    *HOLD_EVENTS,
+    *TRANSCRIPTION_EVENTS,
+    *RECORDING_EVENTS,
+)
 
 
 def every_event() -> Iterator[CallEvent]:
@@ -70,6 +78,9 @@ def every_event() -> Iterator[CallEvent]:
             transcription_status="transcriptionFailed", transcription_status_details="unspecifiedError"
         ),
         "sequence_id": 3,
+        "recording_id": "eyJh",
+        "state": "active",
+        "start_date_time": "2024-05-02T11:20:40.0000000+00:00",
         "tone": "pound",
         "recognition_type": "dtmf",
         "dtmf_result": DtmfResult(tones=("five", "asterisk")),
