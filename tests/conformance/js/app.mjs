@@ -67,7 +67,8 @@ const ACTIONS = {
     (await clients[a.client ?? "tls"].createGroupCall(a.targets, a.callback, a.options)).callConnectionProperties,
   rejectCall: (a) => clients.tls.rejectCall(a.context, a.options),
   redirectCall: (a) => clients.tls.redirectCall(a.context, a.invite),
-  connectCall: (a) => clients.tls.connectCall(a.locator, a.callback),
+  connectCall: async (a) =>
+    (await clients.tls.connectCall(a.locator, a.callback, a.options)).callConnectionProperties,
   getCallConnectionProperties: (a) => call(a).getCallConnectionProperties(),
   listParticipants: (a) => call(a).listParticipants(),
   getParticipant: (a) => call(a).getParticipant(a.participant),
@@ -75,6 +76,8 @@ const ACTIONS = {
   cancelAddParticipant: (a) => call(a).cancelAddParticipantOperation(a.invitation, a.options),
   removeParticipant: (a) => call(a).removeParticipant(a.participant, a.options),
   muteParticipant: (a) => call(a).muteParticipant(a.participant, a.options),
+  transferCall: (a) => call(a).transferCallToParticipant(a.target, a.options),
+  moveParticipants: (a) => call(a).moveParticipants(a.participants, a.fromCall, a.options),
   hangUp: (a) => call(a).hangUp(a.forEveryone),
   startMediaStreaming: (a) => media(a).startMediaStreaming(a.options),
   stopMediaStreaming: (a) => media(a).stopMediaStreaming(a.options),
