@@ -55,7 +55,7 @@ class HangUpLeg:
 class DialLeg:
     """Ring `target`; `source` is the caller that it is shown, None if the app named none.
 
-    `sip_headers`: User-To-User and X-MS-Custom-… that go along.
+    `sip_headers`: User-To-User and X-MS-Custom-… that go along; `voip_headers`: what goes along to an app alone.
     """
 
     leg_id: str
@@ -63,6 +63,7 @@ class DialLeg:
     source: Identifier | None
     display_name: str
     sip_headers: tuple[tuple[str, str], ...] = ()
+    voip_headers: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,14 @@ class DropPrompt:
 
 
 @dataclass(frozen=True, slots=True)
+class HoldLeg:
+    """A leg on hold is heard by nobody and hears only what is played to it by name; else it is back in the talk."""
+
+    leg_id: str
+    held: bool
+
+
+@dataclass(frozen=True, slots=True)
 class LegJoined:
     """Put a leg on the bridge."""
 
@@ -133,6 +142,32 @@ class MuteLeg:
 
 
 @dataclass(frozen=True, slots=True)
+class MoveLeg:
+    """A leg goes on in the call `call_id` of the node. It is gone for this one."""
+
+    leg_id: str
+    call_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReferLeg:
+    """Ask the endpoint of a leg to call `target` itself, on behalf of `source`; the node reports `leg_referred`."""
+
+    leg_id: str
+    target: Identifier
+    source: Identifier | None
+    sip_headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SplitCall:
+    """Two legs, one called by the other as it were, go on in a call of their own. They are gone for this one."""
+
+    caller_id: str
+    callee_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class SendKey:
     """Play a key to the endpoint; the node reports `key_sent` when it has been played."""
 
@@ -145,6 +180,27 @@ class DropKeys:
     """Play no key that was not played yet; nothing need be reported."""
 
     leg_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartHearing:
+    """Recognise what a leg says; the node reports `speech_began`, `speech_heard` once, or `speech_failed`.
+
+    `end_silence` in seconds ends an utterance; `phrases` are what is likely to be said.
+    """
+
+    hearing_id: str
+    leg_id: str
+    language: str
+    end_silence: float
+    phrases: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StopHearing:
+    """Recognise no more; nothing need be reported."""
+
+    hearing_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,11 +221,17 @@ Action = (
     | LoadPrompt
     | StartPrompt
     | DropPrompt
+    | HoldLeg
     | LegJoined
     | LegLeft
     | MuteLeg
+    | MoveLeg
+    | ReferLeg
+    | SplitCall
     | SendKey
     | DropKeys
+    | StartHearing
+    | StopHearing
     | CallEnded
 )
 Output = Action | Notify

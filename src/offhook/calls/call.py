@@ -6,15 +6,16 @@ legs and streams that are gone are late facts, and change nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Self
 
 from offhook.calls.connection import CallIds, Connection
-from offhook.calls.conversation import MAX_HOPS, RING_TIMEOUT, CallLeg, Conversation, shown_to
-from offhook.calls.playing import Plays
+from offhook.calls.conversation import EMPTY_LIMIT, MAX_HOPS, RING_TIMEOUT, CallLeg, Conversation, shown_to
 from offhook.calls.subscription import Operation, Subscription
 from offhook.calls.transitions import TONE_REQUESTS, announce, observe, perform
 from offhook.errors import CallError
+from offhook.wire.connecting import ConnectRequest
+from offhook.wire.holding import HoldRequest, UnholdRequest
 from offhook.wire.identifiers import Identifier
 from offhook.wire.models import AnswerCallRequest, CreateCallRequest
 from offhook.wire.participants import (
@@ -24,7 +25,9 @@ from offhook.wire.participants import (
     RemoveParticipantRequest,
 )
 from offhook.wire.playing import PlayRequest
+from offhook.wire.recognizing import RecognizeRequest
 from offhook.wire.tones import ToneRequest
+from offhook.wire.transfer import TransferRequest
 
 
 class Call(Conversation):
@@ -83,7 +86,7 @@ class Call(Conversation):
         )
         for leg_id, target in zip(leg_ids, targets, strict=True):
             source = shown_to(target, request.source_caller_id_number, identity)
-            call.dial(leg_id, target, source, request.sip_headers)
+            call.dial(leg_id, target, source, request.sip_headers, voip_headers=request.voip_headers)
         return call
 
     # an app decides about an incoming call ----------------------------------------------------------------------
@@ -107,6 +110,38 @@ class Call(Conversation):
     def reannounce(self, callee: Identifier, now: float) -> None:
         """Ring the apps that watch `callee` instead. CallError as `answer`; `conflict` after too many times."""
         perform(self, "reannounce", callee, now)
+
+    @classmethod
+    def group(cls, *, call_id: str, server_call_id: str, correlation_id: str, now: float) -> Self:
+        """A call that apps meet in by an id that they agree on: nobody is in it until one is added."""
+        call = cls(CallIds(call_id, server_call_id, correlation_id), "connected", RING_TIMEOUT)
+        call.is_group, call.deadline = True, now + EMPTY_LIMIT
+        return call
+
+    @classmethod
+    def split(
+        cls,
+        *,
+        call_id: str,
+        server_call_id: str,
+        correlation_id: str,
+        caller: tuple[str, Identifier],
+        callee: tuple[str, Identifier],
+    ) -> Self:
+        """Two people who have left another call to talk to each other; each is the id of a leg that is up, and who."""
+        call = cls(CallIds(call_id, server_call_id, correlation_id), "bridged", RING_TIMEOUT)
+        call.caller, call.callee = caller[1], callee[1]
+        for leg_id, identifier in (caller, callee):
+            leg = call.legs[leg_id] = CallLeg(leg_id, identifier, "waiting")
+            call.join(leg)
+        return call
+
+    def connect(
+        self, connection_id: str, subscription_id: str, request: ConnectRequest, api_version: str, now: float
+    ) -> None:
+        """One more app takes part. CallError `call_not_established` while no app has decided, `call_not_found`."""
+        connection = Connection(self.ids, connection_id, subscription_id, request, api_version, None, self.outbox)
+        perform(self, "connect", connection, now)
 
     # an app that holds the call ---------------------------------------------------------------------------------
 
@@ -139,6 +174,14 @@ class Call(Conversation):
         """Mute people; ParticipantsUpdated follows. CallError also `participant_not_found`."""
         perform(self, "mute_participants", self.connection(connection_id), request, now)
 
+    def transfer(self, connection_id: str, leg_id: str, request: TransferRequest, now: float) -> None:
+        """Have somebody talk to another one instead, who is rung as `leg_id` if need be.
+
+        CallTransferAccepted or -Failed follows. CallError `call_not_found`, `call_not_established`, and those of
+        `Transfers.ask`.
+        """
+        perform(self, "transfer", self.connection(connection_id), leg_id, request, now)
+
     def play(self, connection_id: str, prompt_id: str, request: PlayRequest, now: float) -> None:
         """Play the sources when their turn has come.
 
@@ -147,8 +190,29 @@ class Call(Conversation):
         perform(self, "play", self.connection(connection_id), prompt_id, request, now)
 
     def cancel_media(self, connection_id: str, now: float) -> None:
-        """Cancel what this app plays, running and queued. CallError `call_not_found`, `call_not_established`."""
+        """Cancel what this app plays and recognises, running and queued.
+
+        CallError `call_not_found`, `call_not_established`.
+        """
         perform(self, "cancel_media", self.connection(connection_id), now)
+
+    def recognize(self, connection_id: str, action_id: str, request: RecognizeRequest, now: float) -> None:
+        """Play the prompt and collect what is asked for, when its turn has come; it is told by Recognize… events.
+
+        CallError as `play`.
+        """
+        perform(self, "recognize", self.connection(connection_id), action_id, request, now)
+
+    def hold(self, connection_id: str, prompt_id: str, request: HoldRequest, now: float) -> None:
+        """Put somebody on hold; ParticipantsUpdated follows, and HoldFailed if what is to be heard cannot be played.
+
+        CallError `call_not_found`, `call_not_established`, `participant_not_found`, `media_state`.
+        """
+        perform(self, "hold", self.connection(connection_id), prompt_id, request, now)
+
+    def unhold(self, connection_id: str, request: UnholdRequest, now: float) -> None:
+        """Take somebody off hold; ParticipantsUpdated follows. CallError as `hold`."""
+        perform(self, "unhold", self.connection(connection_id), request, now)
 
     def start_streaming(
         self, connection_id: str, operation_context: str | None, callback_uri: str | None, now: float
@@ -168,9 +232,9 @@ class Call(Conversation):
         perform(self, "stop_streaming", self.connection(connection_id), operation, now)
 
     def tones(self, connection_id: str, request: ToneRequest, now: float) -> None:
-        """Send, listen to or collect tones, as the request's type says; its results follow as events (see `Keys`).
+        """Send or listen to tones, as the request's type says; its results follow as events.
 
-        CallError `call_not_found`, `call_not_established`, `participant_not_found`, and those of `Keys`.
+        CallError `call_not_found`, `call_not_established`, `participant_not_found`, `media_busy`.
         """
         perform(self, TONE_REQUESTS[type(request)], self.connection(connection_id), request, now)
 
@@ -192,16 +256,21 @@ class Call(Conversation):
         """The endpoint left; an empty `outcome` is an ordinary hang-up."""
         self._leg_fact("leg_lost", leg_id, outcome, "", now)
 
+    def leg_referred(self, leg_id: str, outcome: str, refused: bool, detail: str, now: float) -> None:
+        """What became of a ReferLeg: an empty `outcome` is success; `refused`: the endpoint called nobody."""
+        self._leg_fact("leg_referred", leg_id, outcome, refused, detail, now)
+
     def leg_dtmf(self, leg_id: str, tone: str, now: float) -> None:
         """A key was pressed. Apps hear of it on their stream; CallError `participant_not_found` off the bridge."""
         leg = self.legs.get(leg_id)
         if leg is None or not leg.joined:
             raise CallError("participant_not_found", f"leg {leg_id} is not in the talk; tone {tone!r} is ignored")
-        self.keys.pressed(leg_id, tone, now)
+        self.keys.pressed(leg_id, tone)
+        self.media.pressed(leg_id, tone, now)
 
     def key_sent(self, leg_id: str, now: float) -> None:
         """The key of a SendKey was played."""
-        self.keys.sent(leg_id, now)
+        self.media.key_sent(leg_id, now)
 
     # streams report ---------------------------------------------------------------------------------------------
 
@@ -229,17 +298,31 @@ class Call(Conversation):
 
     def prompt_ready(self, connection_id: str, prompt_id: str, now: float) -> None:
         """Its sources are there."""
-        self._prompt_fact(connection_id, Plays.ready, prompt_id)
+        self.media.prompt_ready(prompt_id, now)
 
     def prompt_failed(
         self, connection_id: str, prompt_id: str, outcome: str, detail: str, index: int | None, now: float
     ) -> None:
         """It cannot be played; `index` is the source at fault."""
-        self._prompt_fact(connection_id, Plays.failed, prompt_id, outcome, detail, index)
+        self.media.prompt_failed(prompt_id, outcome, detail, index, now)
 
     def prompt_ended(self, connection_id: str, prompt_id: str, now: float) -> None:
         """Its last sample has been heard."""
-        self._prompt_fact(connection_id, Plays.ended, prompt_id)
+        self.media.prompt_ended(prompt_id, now)
+
+    # speech reports ---------------------------------------------------------------------------------------------
+
+    def speech_began(self, hearing_id: str, now: float) -> None:
+        """Somebody speaks who is listened to."""
+        self.media.speech(hearing_id, lambda action: action.speech_began(now), now)
+
+    def speech_heard(self, hearing_id: str, text: str, confidence: float | None, now: float) -> None:
+        """An utterance is over; an empty text was not understood. `confidence` is 0 to 1."""
+        self.media.speech(hearing_id, lambda action: action.speech_heard(text, confidence, now), now)
+
+    def speech_failed(self, hearing_id: str, outcome: str, detail: str, now: float) -> None:
+        """It cannot be recognised; `detail` joins the message that the app reads."""
+        self.media.speech(hearing_id, lambda action: action.speech_failed(outcome, detail, now), now)
 
     # node and clock ---------------------------------------------------------------------------------------------
 
@@ -250,7 +333,7 @@ class Call(Conversation):
 
     def advance(self, now: float) -> None:
         """Time has come to `now`; acts when a deadline is reached."""
-        self.keys.advance(now)
+        self.media.advance(now)
         due = self.ring_deadline()
         if due is not None and now >= due:
             self.deadline = None
@@ -267,8 +350,3 @@ class Call(Conversation):
         connection = self.connections.get(connection_id)
         if connection is not None and connection.stream is not None:
             connection.tell_stream(fact(connection.stream, *args))
-
-    def _prompt_fact(self, connection_id: str, fact: Callable[..., None], *args: Any) -> None:
-        connection = self.connections.get(connection_id)
-        if connection is not None:
-            fact(connection.plays, *args)

@@ -1,7 +1,7 @@
 """One app's hold on a call: callback address, contexts, the events it is told, its stream (protocol.md §5).
 
-A connection ends its attempt in exactly one of CallConnected, CreateCallFailed and AnswerFailed (§5.5), and says
-nothing after CallDisconnected (§5.1).
+A connection ends its attempt in exactly one of CallConnected, CreateCallFailed, AnswerFailed and ConnectFailed
+(§5.5), and says nothing after CallDisconnected (§5.1).
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from offhook.calls.actions import CloseStream, Notify, OpenStream, Output
-from offhook.calls.playing import Plays
 from offhook.calls.subscription import Operation, StreamNews, Subscription
 from offhook.errors import CallError
+from offhook.wire.connecting import ConnectFailed, ConnectRequest
 from offhook.wire.events import (
     AnswerFailed,
     CallConnected,
@@ -29,6 +29,13 @@ from offhook.wire.events import (
 from offhook.wire.identifiers import Identifier
 from offhook.wire.models import AnswerCallRequest, CallConnectionProperties, CreateCallRequest
 from offhook.wire.results import RESULTS, Result
+
+# How an attempt that does not end in CallConnected ends (§5.5).
+_FAILED: Final[dict[type, type[CallEvent]]] = {
+    CreateCallRequest: CreateCallFailed,
+    AnswerCallRequest: AnswerFailed,
+    ConnectRequest: ConnectFailed,
+}
 
 # Attempts that end with CallDisconnected too. A rejected call was recorded from the real service with both events
 # (200/5002, §9 row 21); an app that hangs up, and a node that stops, owe CallDisconnected to every connection. Busy,
@@ -59,7 +66,7 @@ class Connection:
         ids: CallIds,
         connection_id: str,
         subscription_id: str,
-        request: CreateCallRequest | AnswerCallRequest,
+        request: CreateCallRequest | AnswerCallRequest | ConnectRequest,
         api_version: str,
         identity: Identifier | None,
         outbox: list[Output],
@@ -71,11 +78,10 @@ class Connection:
         self.stream = None if options is None else Subscription(subscription_id, options)
         self._ids = ids
         self._request = request
-        self._api_version = api_version
+        self.api_version = api_version
         self._sequence = 0
         self._held: list[Notify] = []
         self._outbox = outbox
-        self.plays = Plays(connection_id, outbox, self._tell, api_version)
 
     # life -------------------------------------------------------------------------------------------------------
 
@@ -108,19 +114,13 @@ class Connection:
         self._tell(event, row_of(outcome), detail, operation, **fields)
 
     def end(self, outcome: str, detail: str = "") -> None:
-        """The app's hold is over: its plays end, its stream closes, and it is told why (§5.5, §5.8)."""
-        self.stop_plays(outcome)
+        """The app's hold is over: its stream closes, and it is told why (§5.5, §5.8)."""
         if self.stream is not None and self.stream.abandon():
             self._outbox.append(CloseStream(self.connection_id))
         if not self.established:
-            failed = CreateCallFailed if isinstance(self._request, CreateCallRequest) else AnswerFailed
-            self._tell(failed, row_of(outcome), detail)
+            self._tell(_FAILED[type(self._request)], row_of(outcome), detail)
         if self.established or outcome in _ALSO_DISCONNECTED:
             self._tell(CallDisconnected, row_of(outcome), detail)
-
-    def stop_plays(self, outcome: str) -> None:
-        """Its plays end with the call, before the app is told of that: nothing follows CallDisconnected (§5.1)."""
-        self.plays.abandon("play_shut_down" if outcome == "service_stopping" else "media_canceled")
 
     # stream -----------------------------------------------------------------------------------------------------
 
@@ -200,14 +200,15 @@ class Connection:
                 "source_caller_id_number": request.source_caller_id_number,
                 "source_display_name": request.source_display_name,
             }
-        return {
+        sides = {
             "targets": () if callee is None else (callee,),
             "source": caller,
             "source_caller_id_number": _number(caller),
             "source_display_name": display_name or None,
-            "answered_by": request.answered_by,
-            "answered_for": _number(callee),
         }
+        if isinstance(request, AnswerCallRequest):
+            sides |= {"answered_by": request.answered_by, "answered_for": _number(callee)}
+        return sides
 
     # events -----------------------------------------------------------------------------------------------------
 
@@ -242,7 +243,7 @@ class Connection:
         self._post(told, uri, held=operation is not None and not self.established)
 
     def _post(self, event: CallEvent, callback_uri: str | None = None, held: bool = False) -> None:
-        notify = Notify(event, callback_uri or self._request.callback_uri, self._api_version)
+        notify = Notify(event, callback_uri or self._request.callback_uri, self.api_version)
         (self._held if held else self._outbox).append(notify)
 
 
