@@ -201,7 +201,7 @@ async def test_a_source_that_cannot_be_played(
 
 async def test_requests_that_are_refused(node: LiveNode, app: TestApp) -> None:
     async with talking(node, app) as (client, connection, _, _):
-        for url in ("", "file:///etc/passwd", "greeting.wav"):
+        for url in ("", "ftp://x/greeting.wav", "data:audio/wav,"):
             with pytest.raises(HttpResponseError) as refused:
                 await client(connection.play_media, FileSource(url=url))
             assert figures(refused.value) == (400, "8523")

@@ -35,12 +35,14 @@ def test_the_example_is_good_as_it_is(tmp_path: Path) -> None:
 
 def test_the_example_is_good_with_every_setting_on(tmp_path: Path) -> None:
     text = re.sub(r"^#(?=[a-z\[])", "", example(), flags=re.MULTILINE)
+    (tmp_path / "prompts").mkdir()
     state = State.open(tmp_path / "made", names=["calls.example.com"])
     files = {"fullchain.pem": state.server_file, "privkey.pem": state.server_key_file, "company-ca.pem": state.ca_file}
     for name, made in files.items():
         text = text.replace(f"/etc/offhook/{name}", str(made))
     plan = read(written(tmp_path, text), SECRETS).plan()
     assert plan.sip is not None and plan.public_url == "https://calls.example.com"
+    assert plan.prompts == tmp_path / "prompts"
     (trunk,), (user,), (number,) = plan.sip.trunks, plan.sip.users, plan.sip.numbers
     assert (trunk.password, user.password) == ("battery staple", "correct horse")
     assert trunk.register and trunk.prefixes == ("+1*",) and number.webhooks == ("support",)
@@ -54,6 +56,8 @@ def test_the_example_is_good_with_every_setting_on(tmp_path: Path) -> None:
     [
         ('[[webhook]]\nurl = "https://x"\nto = ["abc"]\n', ["[[webhook]] 1 to", "'abc'"]),
         (SIP + '[[webhook]]\nurl = "https://x"\nfrom = ["+1 555"]\n', ["[[webhook]] 1 from", "'+1 555'"]),
+        ('[prompts]\nfolder = "sounds"\n', ["[prompts] folder", "/sounds is no folder", "make it"]),
+        ("[prompts]\n", ["[prompts]", "'folder' is missing"]),
         ("[sip]\n", ["advertise", "every address"]),
         ('[[user]]\nname = "anna"\npassword = "12345678"\n', ["[sip]", "missing"]),
         (SIP + 'codecs = ["G729"]\n', ["[sip] codecs", "'G729'", "PCMU"]),

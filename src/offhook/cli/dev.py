@@ -36,6 +36,9 @@ def dev(
     restart_ms: int = typer.Option(
         40, "--restart-ms", min=0, max=200, help="Audio of the app that must wait before playing starts again."
     ),
+    prompts: Path | None = typer.Option(
+        None, "--prompts", metavar="DIR", help="Sound files that apps may play by name: file:///name.wav."
+    ),
     issuer: str | None = typer.Option(None, "--issuer", help="Issuer of our tokens.  [default: that of ACS]"),
     token_issuer: str = typer.Option(
         "", "--token-issuer", metavar="ISSUER", help="Take bearer tokens of this issuer (iss) too; with --token-keys."
@@ -70,6 +73,7 @@ def dev(
         trust=list(trust),
         map=list(mapped),
         issuer=issuer,
+        prompts=prompts,
         token_issuer=token_issuer,
         token_keys=token_keys,
         speech_url=speech_url,

@@ -109,6 +109,12 @@ class TokensSection(Section):
     clients: list[str] = []
 
 
+class PromptsSection(Section):
+    """`[prompts]`: sound files of the node that apps may play."""
+
+    folder: Annotated[str, Like(r"[^\x00]+", "give the folder that holds them")]
+
+
 class SpeechSection(Section):
     """`[speech]`: who speaks texts and understands callers."""
 
@@ -195,6 +201,7 @@ class File(Section):
     resource: ResourceSection
     node: NodeSection = msgspec.field(default_factory=NodeSection)
     tokens: TokensSection | None = None
+    prompts: PromptsSection | None = None
     speech: SpeechSection = msgspec.field(default_factory=SpeechSection)
     webhook: list[WebhookSection] = []
     sip: SipSection | None = None

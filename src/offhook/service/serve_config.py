@@ -35,6 +35,7 @@ OPTIONS = {
     "--trust": "[node] trust",
     "--sip-port": "[sip] port",
     "--issuer": "[node] issuer",
+    "--prompts": "[prompts] folder",
     "--token-issuer": "[tokens] issuer",
     "--token-keys": "[tokens] jwks_url",
     "--incoming": "[[webhook]] url",
@@ -118,6 +119,7 @@ class _Reader:
             most_calls=node.most_calls,
             targets=targets,
             sip=self._sip(),
+            prompts=self._prompts(),
             tokens=self._tokens(),
             speech=self._speech(),
         )
@@ -138,6 +140,17 @@ class _Reader:
             speech.recogniser_model,
             speech.timeout,
         )
+
+    def _prompts(self) -> Path | None:
+        prompts, where = self._file.prompts, "[prompts] folder"
+        if prompts is None:
+            return None
+        path = self._values.path(prompts.folder)
+        if not os.path.isdir(path):
+            self._wrong(where, f"{path} is no folder", "make it, or name the one that holds the sound files")
+        elif not os.access(path, os.R_OK | os.X_OK):
+            self._wrong(where, f"{path} cannot be read by this user", "let the node's user read it")
+        return path
 
     def _tokens(self) -> TokenRule | None:
         tokens, where = self._file.tokens, "[tokens] jwks_url"

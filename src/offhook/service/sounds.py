@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Protocol
 from urllib.parse import urljoin, urlsplit
 
@@ -27,6 +28,7 @@ from offhook.audio.wav import read_wav
 from offhook.errors import AudioError, PromptError
 from offhook.service.origins import Origins
 from offhook.service.posting import describe, request_url, shown
+from offhook.service.prompt_folder import PromptFolder, is_local
 from offhook.service.speech import Speech
 from offhook.service.spoken import SpokenSource, joined
 from offhook.service.targets import Targets
@@ -86,7 +88,10 @@ class Sounds:
         *,
         clock: Callable[[], float] = time.monotonic,
         fetch_timeout: float = FETCH_TIMEOUT,
+        folder: Path | None = None,
     ) -> None:
+        """`folder`: of the files that may be played by name."""
+        self._folder = PromptFolder(folder, MOST_BYTES)
         self._tls = tls
         self._origins = origins or Origins()
         self._targets = targets or Targets()
@@ -223,7 +228,9 @@ class Sounds:
         return Sound.of(await asyncio.get_running_loop().run_in_executor(self._pool, decoded, data, uri, rate))
 
     async def _fetch(self, uri: str) -> bytearray:
-        """The body, behind at most `MOST_REDIRECTS` redirects."""
+        """The body, behind at most `MOST_REDIRECTS` redirects; or a file of the folder."""
+        if is_local(uri):
+            return await asyncio.get_running_loop().run_in_executor(self._pool, self._folder.read, uri)
         url = uri
         for _ in range(MOST_REDIRECTS + 1):
             async with self._sessions().get(

@@ -16,7 +16,7 @@ MOST_SOURCES: Final = 20  # in one request; ours, no published limit was found
 MOST_WORDS: Final = 4000  # characters of one text or SSML (protocol.md §7)
 
 _KINDS: Final = ("file", "text", "ssml")
-_URI_FIX: Final = "give the http:// or https:// URL of a WAV file"
+_URI_FIX: Final = "give the http:// or https:// URL of a WAV file, or file:///name.wav of the node's prompt folder"
 
 
 class PlaySource(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,7 +44,7 @@ class PlaySource(msgspec.Struct, frozen=True, kw_only=True):
         cache_id = fields.text("playSourceCacheId") or None
         if kind == "file":
             body.required_text("uri", _URI_FIX)
-            return cls(kind=kind, uri=body.url("uri", ("http", "https")) or "", cache_id=cache_id)
+            return cls(kind=kind, uri=_sound_uri(body), cache_id=cache_id)
         name = "text" if kind == "text" else "ssmlText"
         words = body.text(name) or ""
         if len(words) > MOST_WORDS:
@@ -58,6 +58,13 @@ class PlaySource(msgspec.Struct, frozen=True, kw_only=True):
             custom_voice=body.text("customVoiceEndpointId") or "",
             cache_id=cache_id,
         )
+
+
+def _sound_uri(file: Fields) -> str:
+    """A URL of http or https, letter by letter; or `file:///…`, or a path, of the node's prompt folder."""
+    uri = file.text("uri") or ""
+    scheme = uri.partition(":")[0].lower() if ":" in uri else "file"
+    return uri if scheme == "file" else file.url("uri", ("http", "https")) or ""
 
 
 class PlayRequest(msgspec.Struct, frozen=True, kw_only=True):
