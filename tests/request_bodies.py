@@ -16,7 +16,7 @@ TEAMS: dict[str, dict[str, Any]] = {
     "microsoftTeamsApp": {"rawId": "28:orgid:a", "microsoftTeamsApp": {"appId": "a", "cloud": "public"}},
     "teamsExtensionUser": {"teamsExtensionUser": {"userId": "u", "tenantId": "t", "resourceId": "r"}},
 }
-_NOWHERE = {"kind": "file", "file": {"uri": "http://127.0.0.1:9/none.wav"}}
+NOWHERE = {"kind": "file", "file": {"uri": "http://127.0.0.1:9/none.wav"}}
 
 BODIES: dict[str, dict[str, Any]] = {
     "CreateCall": {"targets": [CALLEE], "callbackUri": CALLBACK},
@@ -30,7 +30,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "Mute": {"targetParticipants": [CALLER]},
     "CancelAddParticipant": {"invitationId": "any"},
     "MoveParticipants": {"targetParticipants": [CALLER], "fromCall": "any"},
-    "Play": {"playSources": [_NOWHERE]},
+    "Play": {"playSources": [NOWHERE]},
     "Recognize": {"recognizeInputType": "dtmf", "recognizeOptions": {"targetParticipant": CALLER}},
     "StartContinuousDtmfRecognition": {"targetParticipant": CALLER},
     "StopContinuousDtmfRecognition": {"targetParticipant": CALLER},

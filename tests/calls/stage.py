@@ -179,7 +179,7 @@ def line(output: Output) -> str:
     words = [event.name]
     roster = getattr(event, "participants", None)
     if roster is not None:
-        words += [f"#{event.sequence_number}", *(names(p.identifier) for p in roster)]  # type: ignore[attr-defined]
+        words += [f"#{event.sequence_number}", *(names(p.identifier) + "(held)" * p.is_on_hold for p in roster)]  # type: ignore[attr-defined]
     info = event.result_information
     if info is not None and info.code != 200 or info is not None and info.sub_code:
         words.append(f"{info.code}/{info.sub_code}")

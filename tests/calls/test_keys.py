@@ -22,17 +22,12 @@ from tests.calls.stage import (
 
 from offhook.calls.actions import DropKeys, LegLeft, Notify, Output, SendKey
 from offhook.calls.call import Call
-from offhook.calls.keys import KEY_TIMEOUT, MOST_WAITING
+from offhook.calls.media import MOST_ACTIONS
+from offhook.calls.sending import KEY_TIMEOUT
 from offhook.errors import CallError
 from offhook.wire.identifiers import Identifier
-from offhook.wire.tones import (
-    MOST_TO_COLLECT,
-    DtmfOptions,
-    RecognizeRequest,
-    SendDtmfTonesRequest,
-    StartContinuousDtmfRequest,
-    StopContinuousDtmfRequest,
-)
+from offhook.wire.recognizing import MOST_TO_COLLECT, DtmfOptions, RecognizeRequest
+from offhook.wire.tones import SendDtmfTonesRequest, StartContinuousDtmfRequest, StopContinuousDtmfRequest
 
 ELSEWHERE = "https://app.test/elsewhere"
 
@@ -77,7 +72,7 @@ def recognize(call: Call, to: Identifier = CALLER, now: float = 10.0, context: s
         **{"input_type": "dtmf", "target_participant": to, "operation_context": context, **options},
         dtmf=DtmfOptions(**dtmf),
     )
-    call.tones(APP, request, now)
+    call.recognize(APP, context, request, now)
 
 
 def told(call: Call) -> list[str]:
@@ -135,22 +130,33 @@ def test_a_phone_that_takes_no_key_fails_them_in_time() -> None:
     assert call.next_deadline() is None
 
 
-def test_sending_has_its_participant_to_itself() -> None:
+def test_sending_has_the_sub_leg_to_itself() -> None:
     call = group()
     send(call, "1", OTHER)
     call.drain()
-    assert refusal(call, send, "2", OTHER) == "media_busy"
-    assert refusal(call, listen, OTHER) == "media_busy"
-    assert refusal(call, recognize, OTHER) == "media_busy"
-    listen(call, THIRD)
-    send(call, "3", THIRD)
-    assert told(call) == ["send 3 to leg1"]
-    call.key_sent("leg0", 11.0)
+    for someone in (OTHER, THIRD):
+        assert refusal(call, send, "2", someone) == "media_busy"
+        assert refusal(call, listen, someone) == "media_busy"
+        assert refusal(call, recognize, someone) == "media_busy"
     call.key_sent("leg1", 11.0)
+    assert told(call) == [], "a key of somebody else"
+    call.key_sent("leg0", 11.0)
+    listen(call, THIRD)
     recognize(call, OTHER)
     call.drain()
-    assert refusal(call, send, "1", OTHER) == "media_busy"
-    send(call, "1", THIRD)
+    for someone in (OTHER, THIRD):
+        assert refusal(call, send, "1", someone) == "media_busy"
+        assert refusal(call, listen, someone) == "media_busy"
+
+
+def test_an_interrupting_recognition_takes_the_place_of_tones_that_are_sent() -> None:
+    call = group()
+    send(call, "12", OTHER)
+    call.drain()
+    recognize(call, OTHER, interrupt=True)
+    assert told(call) == ["DropKeys leg0", f"SendDtmfTonesFailed 400/8508 [send] -> {ELSEWHERE}"]
+    call.key_sent("leg0", 11.0)
+    assert told(call) == []
 
 
 def test_with_one_other_person_keys_are_sent_while_keys_are_collected() -> None:
@@ -263,16 +269,15 @@ def test_with_one_other_person_recognitions_wait_for_each_other() -> None:
     recognize(call, context="second", most=1)
     call.leg_dtmf("leg0", "1", 11.0)
     assert told(call) == ["RecognizeCompleted 200/8531 [first] one"]
-    call.advance(12.0)
-    assert call.next_deadline() == 17.0, "its silence begins when it does"
+    assert call.next_deadline() == 16.0, "its silence begins when it does"
     call.leg_dtmf("leg0", "2", 13.0)
     assert told(call) == ["RecognizeCompleted 200/8531 [second] two"]
 
 
 def test_so_many_may_wait() -> None:
     call = one()
-    for _ in range(1 + MOST_WAITING):
-        recognize(call)
+    for number in range(MOST_ACTIONS):
+        recognize(call, context=str(number))
     assert refusal(call, recognize) == "media_state"
 
 
@@ -291,15 +296,9 @@ def test_all_that_runs_and_waits_can_be_cancelled() -> None:
     call = one()
     recognize(call, context="first")
     recognize(call, context="second")
-    call.keys.cancel(call.connection(APP))
+    call.cancel_media(APP, 11.0)
     assert told(call) == ["RecognizeCanceled 400/8508 [first]", "RecognizeCanceled 400/8508 [second]"]
     assert call.next_deadline() is None
-
-
-@pytest.mark.parametrize("what", ["speech", "speechOrDtmf", "choices"])
-def test_what_is_not_built_says_so(what: str) -> None:
-    assert refusal(one(), recognize, input_type=what) == "not_built"
-    assert refusal(one(), recognize, prompted=True) == "not_built"
 
 
 # ends ---------------------------------------------------------------------------------------------------------------
@@ -313,9 +312,9 @@ def test_the_participant_leaves_before_the_call_is_over() -> None:
     call.drain()
     leaves("leg0")(call)
     assert told(call) == [
-        f"SendDtmfTonesFailed 400/8558 [send] -> {ELSEWHERE}",
         "RecognizeFailed 400/8558 [first]",
         "RecognizeFailed 400/8558 [second]",
+        f"SendDtmfTonesFailed 400/8558 [send] -> {ELSEWHERE}",
         "CallDisconnected 0/560000 [answered]",
     ]
 
@@ -326,10 +325,12 @@ def test_recognitions_of_others_go_on_when_one_leaves() -> None:
     recognize(call, OTHER, context="first")
     recognize(call, OTHER, context="second")
     up("leg1")(call)
-    recognize(call, THIRD, context="third", interrupt=True)
+    recognize(call, THIRD, context="third")
     call.drain()
     leaves("leg0")(call)
-    assert not [line for line in told(call) if line.startswith("Recognize")]
+    assert [line for line in told(call) if line.startswith("Recognize")] == [
+        "RecognizeFailed 400/8558 [first]", "RecognizeFailed 400/8558 [second]",
+    ]  # fmt: skip
     call.leg_dtmf("leg1", "1", 11.0)
     call.advance(13.0)
     assert told(call) == ["RecognizeCompleted 400/8532 [third] one"]
@@ -350,16 +351,17 @@ def test_the_next_begins_when_the_first_is_over() -> None:
 @pytest.mark.parametrize("many", [False, True])
 def test_the_app_leaves(end: Any, many: bool) -> None:
     call = group() if many else one()
-    someone, another = (OTHER, THIRD) if many else (CALLER, CALLER)
-    recognize(call, someone)
-    send(call, "1", another)
+    recognize(call, OTHER if many else CALLER)
+    if not many:
+        send(call, "1")
     call.drain()
     end(call)
     outputs = call.drain()
     events = [line(output) for output in outputs if isinstance(output, Notify)]
-    assert events[:2] == [f"SendDtmfTonesFailed 400/8508 [send] -> {ELSEWHERE}", "RecognizeCanceled 400/8508 [ask]"]
-    assert events[-1].startswith("CallDisconnected") and len(events) == 3
-    assert any(isinstance(output, DropKeys) for output in outputs)
+    sent = [] if many else [f"SendDtmfTonesFailed 400/8508 [send] -> {ELSEWHERE}"]
+    assert events[:-1] == ["RecognizeCanceled 400/8508 [ask]", *sent]
+    assert events[-1].startswith("CallDisconnected")
+    assert many or any(isinstance(output, DropKeys) for output in outputs)
     assert call.next_deadline() is None
     call.key_sent("leg1", 20.0)
     assert not [output for output in call.drain() if not isinstance(output, LegLeft)]

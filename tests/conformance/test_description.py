@@ -25,8 +25,8 @@ from offhook.service.operations import OPERATIONS
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 
 SEED = 20261125
-UNBUILT = {operation.name for operation in OPERATIONS if operation.run is None} | {"Recognize"}
-"""Operations that may answer 501: those that are not built, and those that are not built whole."""
+UNBUILT = {operation.name for operation in OPERATIONS if operation.run is None}
+"""Operations that may answer 501."""
 TAKE_CONTEXTS = ("AnswerCall", "RedirectCall", "RejectCall")
 
 

@@ -21,10 +21,12 @@ from offhook.wire.events import (
     encode_callback,
     event_time,
 )
+from offhook.wire.holding import HOLD_EVENTS
 from offhook.wire.identifiers import parse_raw_id
+from offhook.wire.recognizing import RECOGNIZE_EVENTS, ChoiceResult, DtmfResult, SpeechResult
 from offhook.wire.results import RESULTS, ResultInformation
 from offhook.wire.streaming import FrameWriter, audio_metadata, dtmf_data, timestamp
-from offhook.wire.tones import TONE_EVENTS, DtmfResult
+from offhook.wire.tones import TONE_EVENTS
 
 pytestmark = pytest.mark.js
 
@@ -40,6 +42,9 @@ RAW_IDS = (
     "28:acs:bot",
     'odd "ä\\',
 )
+
+
+EVERY_TYPE = (*EVENT_TYPES.values(), *TONE_EVENTS, *RECOGNIZE_EVENTS, *HOLD_EVENTS)
 
 
 def every_event() -> Iterator[CallEvent]:
@@ -63,9 +68,11 @@ def every_event() -> Iterator[CallEvent]:
         "tone": "pound",
         "recognition_type": "dtmf",
         "dtmf_result": DtmfResult(tones=("five", "asterisk")),
+        "choice_result": ChoiceResult(label="ä", recognized_phrase="yes", confidence=0.5),
+        "speech_result": SpeechResult(speech="yes", confidence=0.5),
     }
     results: list[ResultInformation | None] = [None, *(row.information('why "ä"') for row in RESULTS.values())]
-    for event in (*EVENT_TYPES.values(), *TONE_EVENTS):
+    for event in EVERY_TYPE:
         fields = {name: value for name, value in extras.items() if name in event.__struct_fields__}
         for index, information in enumerate(results):
             yield event(
@@ -94,7 +101,7 @@ def every_message() -> Iterator[tuple[bytes, Report]]:
 
 async def test_the_parsers_take_every_event_and_message() -> None:
     events, messages = list(every_event()), list(every_message())
-    assert {type(event) for event in events} == {*EVENT_TYPES.values(), *TONE_EVENTS}
+    assert {type(event) for event in events} == set(EVERY_TYPE)
     texts = [
         encode_callback(event, event_id="e", time=event_time(1714648842.9110236), api_version="2026-03-12").decode()
         for event in events

@@ -15,6 +15,7 @@ from tests.scenarios.stage import CALLEE, CALLER, OTHER, Party, Stage, asked
 from offhook.calls.call import Call
 from offhook.errors import CallError, PromptError
 from offhook.service import media
+from offhook.wire.holding import HoldRequest, UnholdRequest
 from offhook.wire.identifiers import Identifier
 from offhook.wire.models import StartMediaStreamingRequest, StopMediaStreamingRequest
 from offhook.wire.participants import (
@@ -24,6 +25,7 @@ from offhook.wire.participants import (
     RemoveParticipantRequest,
 )
 from offhook.wire.playing import PlayRequest, PlaySource
+from offhook.wire.recognizing import Choice, RecognizeRequest
 
 TARGETS = st.sampled_from([CALLEE, OTHER, CALLER])
 
@@ -116,6 +118,40 @@ class AnyOrder(RuleBasedStateMachine):
             request = PlayRequest(sources=sources, to=to, loop=loop, interrupt=interrupt)
             connection = data.draw(st.sampled_from(self.connections))
             self.attempt(lambda: media.play(self.stage.node, asked(connection), request))
+
+    @rule(
+        data=st.data(),
+        who=st.sampled_from([CALLER, OTHER]),
+        kind=st.sampled_from(["dtmf", "speech", "choices"]),
+        name=st.sampled_from(["", "good", "bad"]),
+        flags=st.tuples(st.booleans(), st.booleans()),
+    )
+    def recognize(
+        self, data: st.DataObject, who: Identifier, kind: str, name: str, flags: tuple[bool, bool]
+    ) -> None:
+        if self.connections:
+            request = RecognizeRequest(
+                target_participant=who,
+                input_type=kind,
+                prompt=(PlaySource(kind="file", uri=name),) if name else (),
+                interrupt=flags[0],
+                interrupt_prompt=flags[1],
+                initial_silence=1,
+                choices=(Choice(label="one", phrases=("one",), tone="1"),) if kind == "choices" else (),
+            )
+            connection = data.draw(st.sampled_from(self.connections))
+            self.attempt(lambda: media.recognize(self.stage.node, asked(connection), request))
+
+    @rule(data=st.data(), who=st.sampled_from([CALLER, OTHER]), name=st.sampled_from(["", "good", "bad", "off"]))
+    def hold(self, data: st.DataObject, who: Identifier, name: str) -> None:
+        if self.connections:
+            node, connection = self.stage.node, asked(data.draw(st.sampled_from(self.connections)))
+            if name == "off":
+                self.attempt(lambda: media.unhold(node, connection, UnholdRequest(target_participant=who)))
+                return
+            source = PlaySource(kind="file", uri=name) if name else None
+            request = HoldRequest(target_participant=who, source=source)
+            self.attempt(lambda: media.hold(node, connection, request))
 
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:

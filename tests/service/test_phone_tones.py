@@ -11,7 +11,7 @@ from tests.service import test_phones
 from tests.sip_phone import BYE, Line
 
 from offhook.audio.dtmf import KeyDetector
-from offhook.calls import keys
+from offhook.calls import sending
 from offhook.legs.leg import Dtmf
 from offhook.wire.identifiers import parse_raw_id
 from offhook.wire.tones import SendDtmfTonesRequest
@@ -88,7 +88,7 @@ async def test_a_phone_on_hold_gets_the_rest_when_it_is_back(world: test_phones.
 async def test_a_phone_that_stays_on_hold_fails_the_tones_and_gets_none_of_them_later(
     world: test_phones.World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keys, "KEY_TIMEOUT", 0.2)
+    monkeypatch.setattr(sending, "KEY_TIMEOUT", 0.2)
     line, connection = await world.talking()
     await until(lambda: len(line.heard) > 10, "sound")
     await hold(world, line, b"a=inactive")

@@ -19,9 +19,6 @@ from offhook.wire.tones import (
     MOST_TO_SEND,
     TONE_EVENTS,
     TONE_NAMES,
-    DtmfOptions,
-    DtmfResult,
-    RecognizeRequest,
     SendDtmfTonesRequest,
     StartContinuousDtmfRequest,
     StopContinuousDtmfRequest,
@@ -36,7 +33,6 @@ KINDS: dict[str, Any] = {
     "sendDtmfTones": SendDtmfTonesRequest,
     "startContinuousDtmfRecognition": StartContinuousDtmfRequest,
     "stopContinuousDtmfRecognition": StopContinuousDtmfRequest,
-    "recognize": RecognizeRequest,
 }
 
 
@@ -59,30 +55,12 @@ def test_what_the_sdks_sent_is_understood(sdk: str) -> None:
     assert seen == set(KINDS)
 
 
-def test_a_recognition_as_python_sends_it() -> None:
-    body = next(body for verb, body in sent("python-1.6.0") if verb == "recognize")
-    read = decode_request(RecognizeRequest, json.dumps(body).encode())
-    assert (read.input_type, read.prompted, read.interrupt, read.initial_silence) == ("dtmf", True, False, 5)
-    assert read.dtmf == DtmfOptions(inter_tone=3, most=4, stop_tones=frozenset("#"))
-
-
-def test_defaults_are_those_of_the_documentation() -> None:
-    body = {"recognizeInputType": "DTMF", "recognizeOptions": {"targetParticipant": TARGET, "dtmfOptions": None}}
-    read = decode_request(RecognizeRequest, json.dumps(body).encode())
-    assert (read.initial_silence, read.dtmf) == (5, DtmfOptions(inter_tone=2, most=None, stop_tones=frozenset()))
-    assert not read.prompted and not read.interrupt
-
-
 def test_tones_have_the_names_of_the_description() -> None:
     assert set(TONE_NAMES.values()) == set(DEFINITIONS["Tone"]["enum"])
     for key in TONE_NAMES:
         assert dtmf_tone(key, 8000).size
     body = {"targetParticipant": TARGET, "tones": ["Pound", "ASTERISK", "a", "zero"]}
     assert decode_request(SendDtmfTonesRequest, json.dumps(body).encode()).tones == ("#", "*", "A", "0")
-
-
-def options(**given: Any) -> dict[str, Any]:
-    return {"recognizeInputType": "dtmf", "recognizeOptions": {"targetParticipant": TARGET, **given}}
 
 
 @pytest.mark.parametrize(
@@ -98,19 +76,6 @@ def options(**given: Any) -> dict[str, Any]:
         ("startContinuousDtmfRecognition", {}, "targetParticipant"),
         ("stopContinuousDtmfRecognition", {"targetParticipant": TARGET, "operationCallbackUri": "x"},
          "operationCallbackUri"),
-        ("recognize", {"recognizeInputType": "dtmf"}, "recognizeOptions"),
-        ("recognize", {"recognizeInputType": "dtmf", "recognizeOptions": 3}, "recognizeOptions"),
-        ("recognize", {"recognizeInputType": "dtmf", "recognizeOptions": {}}, "recognizeOptions.targetParticipant"),
-        ("recognize", {"recognizeOptions": {"targetParticipant": TARGET}}, "recognizeInputType"),
-        ("recognize", {**options(), "recognizeInputType": "smell"}, "recognizeInputType"),
-        ("recognize", options(initialSilenceTimeoutInSeconds=301), "recognizeOptions.initialSilenceTimeoutInSeconds"),
-        ("recognize", options(initialSilenceTimeoutInSeconds=True), "recognizeOptions.initialSilenceTimeoutInSeconds"),
-        ("recognize", options(dtmfOptions={"interToneTimeoutInSeconds": 0}),
-         "recognizeOptions.dtmfOptions.interToneTimeoutInSeconds"),
-        ("recognize", options(dtmfOptions={"maxTonesToCollect": 0}), "recognizeOptions.dtmfOptions.maxTonesToCollect"),
-        ("recognize", options(dtmfOptions={"maxTonesToCollect": 1.5}),
-         "recognizeOptions.dtmfOptions.maxTonesToCollect"),
-        ("recognize", options(dtmfOptions={"stopTones": ["hash"]}), "recognizeOptions.dtmfOptions.stopTones[0]"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_used_is_named(verb: str, body: dict[str, Any], field: str) -> None:
@@ -124,8 +89,6 @@ def every_event() -> list[CallEvent]:
     extras: dict[str, Any] = {
         "sequence_id": 1,
         "tone": "five",
-        "recognition_type": "dtmf",
-        "dtmf_result": DtmfResult(tones=("five", "six", "pound")),
     }
     ids: dict[str, Any] = {
         "call_connection_id": "c",
@@ -154,8 +117,6 @@ def test_data_fits_the_description_and_the_python_sdk_reads_it() -> None:
     [
         ("continuous-dtmf-tone-received", "ContinuousDtmfRecognitionToneReceived", "success"),
         ("send-dtmf-tones-completed", "SendDtmfTonesCompleted", "success"),
-        ("recognize-completed-dtmf", "RecognizeCompleted", "tones_complete"),
-        ("recognize-failed", "RecognizeFailed", "initial_silence"),
     ],
 )
 def test_callbacks_equal_the_samples(name: str, event: str, outcome: str) -> None:

@@ -88,7 +88,7 @@ class Bridge:
         self._changed = True
 
     def hold(self, member: Member, held: bool) -> None:
-        """A held member neither hears nor is heard."""
+        """A held member is not heard, and hears only those whose audience names it."""
         member.held = held
         self._changed = True
 
@@ -164,16 +164,16 @@ class Bridge:
         self._changed = False
         members = self._members
         for member in members:
-            member.hears = () if member.held else tuple(m for m in members if self._hears(member, m))
+            member.hears = tuple(m for m in members if self._hears(member, m))
         plain = len(members) == 2 and not any(m.muted or m.held or m.audience is not None for m in members)
         self._pair = (members[0], members[1]) if plain else None
         self._crowd = len(members) > 3 and all(m.audience is None for m in members)
 
     @staticmethod
     def _hears(listener: Member, speaker: Member) -> bool:
-        if speaker is listener or speaker.held:
+        if speaker is listener:
             return False
-        return speaker.audience is None or listener in speaker.audience
+        return not listener.held if speaker.audience is None else listener in speaker.audience
 
     @staticmethod
     def _sum(hears: Sequence[Member]) -> Frame | None:

@@ -111,6 +111,14 @@ class DropPrompt:
 
 
 @dataclass(frozen=True, slots=True)
+class HoldLeg:
+    """A leg on hold is heard by nobody and hears only what is played to it by name; else it is back in the talk."""
+
+    leg_id: str
+    held: bool
+
+
+@dataclass(frozen=True, slots=True)
 class LegJoined:
     """Put a leg on the bridge."""
 
@@ -148,6 +156,27 @@ class DropKeys:
 
 
 @dataclass(frozen=True, slots=True)
+class StartHearing:
+    """Recognise what a leg says; the node reports `speech_began`, `speech_heard` once, or `speech_failed`.
+
+    `end_silence` in seconds ends an utterance; `phrases` are what is likely to be said.
+    """
+
+    hearing_id: str
+    leg_id: str
+    language: str
+    end_silence: float
+    phrases: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StopHearing:
+    """Recognise no more; nothing need be reported."""
+
+    hearing_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class CallEnded:
     """Nothing of the call is left; the last thing it says. `outcome` is a row of the results table."""
 
@@ -165,11 +194,14 @@ Action = (
     | LoadPrompt
     | StartPrompt
     | DropPrompt
+    | HoldLeg
     | LegJoined
     | LegLeft
     | MuteLeg
     | SendKey
     | DropKeys
+    | StartHearing
+    | StopHearing
     | CallEnded
 )
 Output = Action | Notify

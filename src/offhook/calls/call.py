@@ -6,15 +6,15 @@ legs and streams that are gone are late facts, and change nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Self
 
 from offhook.calls.connection import CallIds, Connection
 from offhook.calls.conversation import MAX_HOPS, RING_TIMEOUT, CallLeg, Conversation, shown_to
-from offhook.calls.playing import Plays
 from offhook.calls.subscription import Operation, Subscription
 from offhook.calls.transitions import TONE_REQUESTS, announce, observe, perform
 from offhook.errors import CallError
+from offhook.wire.holding import HoldRequest, UnholdRequest
 from offhook.wire.identifiers import Identifier
 from offhook.wire.models import AnswerCallRequest, CreateCallRequest
 from offhook.wire.participants import (
@@ -24,6 +24,7 @@ from offhook.wire.participants import (
     RemoveParticipantRequest,
 )
 from offhook.wire.playing import PlayRequest
+from offhook.wire.recognizing import RecognizeRequest
 from offhook.wire.tones import ToneRequest
 
 
@@ -147,8 +148,29 @@ class Call(Conversation):
         perform(self, "play", self.connection(connection_id), prompt_id, request, now)
 
     def cancel_media(self, connection_id: str, now: float) -> None:
-        """Cancel what this app plays, running and queued. CallError `call_not_found`, `call_not_established`."""
+        """Cancel what this app plays and recognises, running and queued.
+
+        CallError `call_not_found`, `call_not_established`.
+        """
         perform(self, "cancel_media", self.connection(connection_id), now)
+
+    def recognize(self, connection_id: str, action_id: str, request: RecognizeRequest, now: float) -> None:
+        """Play the prompt and collect what is asked for, when its turn has come; it is told by Recognize… events.
+
+        CallError as `play`.
+        """
+        perform(self, "recognize", self.connection(connection_id), action_id, request, now)
+
+    def hold(self, connection_id: str, prompt_id: str, request: HoldRequest, now: float) -> None:
+        """Put somebody on hold; ParticipantsUpdated follows, and HoldFailed if what is to be heard cannot be played.
+
+        CallError `call_not_found`, `call_not_established`, `participant_not_found`, `media_state`.
+        """
+        perform(self, "hold", self.connection(connection_id), prompt_id, request, now)
+
+    def unhold(self, connection_id: str, request: UnholdRequest, now: float) -> None:
+        """Take somebody off hold; ParticipantsUpdated follows. CallError as `hold`."""
+        perform(self, "unhold", self.connection(connection_id), request, now)
 
     def start_streaming(
         self, connection_id: str, operation_context: str | None, callback_uri: str | None, now: float
@@ -168,9 +190,9 @@ class Call(Conversation):
         perform(self, "stop_streaming", self.connection(connection_id), operation, now)
 
     def tones(self, connection_id: str, request: ToneRequest, now: float) -> None:
-        """Send, listen to or collect tones, as the request's type says; its results follow as events (see `Keys`).
+        """Send or listen to tones, as the request's type says; its results follow as events.
 
-        CallError `call_not_found`, `call_not_established`, `participant_not_found`, and those of `Keys`.
+        CallError `call_not_found`, `call_not_established`, `participant_not_found`, `media_busy`.
         """
         perform(self, TONE_REQUESTS[type(request)], self.connection(connection_id), request, now)
 
@@ -197,11 +219,12 @@ class Call(Conversation):
         leg = self.legs.get(leg_id)
         if leg is None or not leg.joined:
             raise CallError("participant_not_found", f"leg {leg_id} is not in the talk; tone {tone!r} is ignored")
-        self.keys.pressed(leg_id, tone, now)
+        self.keys.pressed(leg_id, tone)
+        self.media.pressed(leg_id, tone, now)
 
     def key_sent(self, leg_id: str, now: float) -> None:
         """The key of a SendKey was played."""
-        self.keys.sent(leg_id, now)
+        self.media.key_sent(leg_id, now)
 
     # streams report ---------------------------------------------------------------------------------------------
 
@@ -229,17 +252,31 @@ class Call(Conversation):
 
     def prompt_ready(self, connection_id: str, prompt_id: str, now: float) -> None:
         """Its sources are there."""
-        self._prompt_fact(connection_id, Plays.ready, prompt_id)
+        self.media.prompt_ready(prompt_id, now)
 
     def prompt_failed(
         self, connection_id: str, prompt_id: str, outcome: str, detail: str, index: int | None, now: float
     ) -> None:
         """It cannot be played; `index` is the source at fault."""
-        self._prompt_fact(connection_id, Plays.failed, prompt_id, outcome, detail, index)
+        self.media.prompt_failed(prompt_id, outcome, detail, index, now)
 
     def prompt_ended(self, connection_id: str, prompt_id: str, now: float) -> None:
         """Its last sample has been heard."""
-        self._prompt_fact(connection_id, Plays.ended, prompt_id)
+        self.media.prompt_ended(prompt_id, now)
+
+    # speech reports ---------------------------------------------------------------------------------------------
+
+    def speech_began(self, hearing_id: str, now: float) -> None:
+        """Somebody speaks who is listened to."""
+        self.media.speech(hearing_id, lambda action: action.speech_began(now), now)
+
+    def speech_heard(self, hearing_id: str, text: str, confidence: float | None, now: float) -> None:
+        """An utterance is over; an empty text was not understood. `confidence` is 0 to 1."""
+        self.media.speech(hearing_id, lambda action: action.speech_heard(text, confidence, now), now)
+
+    def speech_failed(self, hearing_id: str, outcome: str, detail: str, now: float) -> None:
+        """It cannot be recognised; `detail` joins the message that the app reads."""
+        self.media.speech(hearing_id, lambda action: action.speech_failed(outcome, detail, now), now)
 
     # node and clock ---------------------------------------------------------------------------------------------
 
@@ -250,7 +287,7 @@ class Call(Conversation):
 
     def advance(self, now: float) -> None:
         """Time has come to `now`; acts when a deadline is reached."""
-        self.keys.advance(now)
+        self.media.advance(now)
         due = self.ring_deadline()
         if due is not None and now >= due:
             self.deadline = None
@@ -267,8 +304,3 @@ class Call(Conversation):
         connection = self.connections.get(connection_id)
         if connection is not None and connection.stream is not None:
             connection.tell_stream(fact(connection.stream, *args))
-
-    def _prompt_fact(self, connection_id: str, fact: Callable[..., None], *args: Any) -> None:
-        connection = self.connections.get(connection_id)
-        if connection is not None:
-            fact(connection.plays, *args)

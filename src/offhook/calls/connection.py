@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from offhook.calls.actions import CloseStream, Notify, OpenStream, Output
-from offhook.calls.playing import Plays
 from offhook.calls.subscription import Operation, StreamNews, Subscription
 from offhook.errors import CallError
 from offhook.wire.events import (
@@ -71,11 +70,10 @@ class Connection:
         self.stream = None if options is None else Subscription(subscription_id, options)
         self._ids = ids
         self._request = request
-        self._api_version = api_version
+        self.api_version = api_version
         self._sequence = 0
         self._held: list[Notify] = []
         self._outbox = outbox
-        self.plays = Plays(connection_id, outbox, self._tell, api_version)
 
     # life -------------------------------------------------------------------------------------------------------
 
@@ -108,8 +106,7 @@ class Connection:
         self._tell(event, row_of(outcome), detail, operation, **fields)
 
     def end(self, outcome: str, detail: str = "") -> None:
-        """The app's hold is over: its plays end, its stream closes, and it is told why (§5.5, §5.8)."""
-        self.stop_plays(outcome)
+        """The app's hold is over: its stream closes, and it is told why (§5.5, §5.8)."""
         if self.stream is not None and self.stream.abandon():
             self._outbox.append(CloseStream(self.connection_id))
         if not self.established:
@@ -117,10 +114,6 @@ class Connection:
             self._tell(failed, row_of(outcome), detail)
         if self.established or outcome in _ALSO_DISCONNECTED:
             self._tell(CallDisconnected, row_of(outcome), detail)
-
-    def stop_plays(self, outcome: str) -> None:
-        """Its plays end with the call, before the app is told of that: nothing follows CallDisconnected (§5.1)."""
-        self.plays.abandon("play_shut_down" if outcome == "service_stopping" else "media_canceled")
 
     # stream -----------------------------------------------------------------------------------------------------
 
@@ -242,7 +235,7 @@ class Connection:
         self._post(told, uri, held=operation is not None and not self.established)
 
     def _post(self, event: CallEvent, callback_uri: str | None = None, held: bool = False) -> None:
-        notify = Notify(event, callback_uri or self._request.callback_uri, self._api_version)
+        notify = Notify(event, callback_uri or self._request.callback_uri, self.api_version)
         (self._held if held else self._outbox).append(notify)
 
 

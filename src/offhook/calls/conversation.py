@@ -11,6 +11,7 @@ from typing import Final, Literal
 from offhook.calls.actions import AnswerLeg, CallEnded, DialLeg, HangUpLeg, LegJoined, LegLeft, Output, RejectLeg
 from offhook.calls.connection import CallIds, Connection
 from offhook.calls.keys import Keys
+from offhook.calls.media import Media
 from offhook.calls.subscription import Operation
 from offhook.errors import CallError
 from offhook.wire.events import CallParticipant
@@ -101,7 +102,8 @@ class Conversation:
         self.connections: dict[str, Connection] = {}
         self.deadline: float | None = None
         self.outbox: list[Output] = []
-        self.keys = Keys(self.outbox)
+        self.keys = Keys()
+        self.media = Media(self.outbox, self.tell_roster)
 
     # what can be read -------------------------------------------------------------------------------------------
 
@@ -130,7 +132,7 @@ class Conversation:
 
     def next_deadline(self) -> float | None:
         """When `advance` is due, in monotonic seconds; None when nothing waits for time."""
-        return min((at for at in (self.ring_deadline(), self.keys.next_deadline()) if at is not None), default=None)
+        return min((at for at in (self.ring_deadline(), self.media.next_deadline()) if at is not None), default=None)
 
     def ring_deadline(self) -> float | None:
         """When the ringing of the call or of somebody who is invited has lasted long enough."""
@@ -173,8 +175,12 @@ class Conversation:
 
     def roster(self) -> tuple[CallParticipant, ...]:
         """People first, then the apps that have an identity, each once (recorded sample: caller, then callee)."""
+        on_hold = self.media.on_hold
         people = {
-            leg.identifier: CallParticipant(identifier=leg.identifier, is_muted=leg.muted) for leg in self.joined()
+            leg.identifier: CallParticipant(
+                identifier=leg.identifier, is_muted=leg.muted, is_on_hold=leg.identifier.raw_id in on_hold
+            )
+            for leg in self.joined()
         }
         for app in self.connections.values():
             if app.identity is not None:
@@ -217,10 +223,9 @@ class Conversation:
         """The leg is gone by itself."""
         del self.legs[leg.leg_id]
         if leg.joined:
+            self.media.left(leg.leg_id, self.present())
             self.keys.left(leg.leg_id, alone=not self.joined())
             self.outbox.append(LegLeft(leg.leg_id))
-            for connection in self.connections.values():
-                connection.plays.left(self.present())
 
     def release(self, leg: CallLeg, outcome: str) -> None:
         """End a leg from our side."""
@@ -245,15 +250,14 @@ class Conversation:
     def drop(self, connection: Connection, outcome: str, detail: str = "") -> None:
         """One app's hold is over."""
         del self.connections[connection.connection_id]
+        self.media.dropped(connection)
         self.keys.dropped(connection)
         connection.end(outcome, detail)
 
     def finish(self, outcome: str, detail: str = "") -> None:
         """Everything ends: legs, streams, apps, in this order."""
         self.state, self.deadline = "ended", None
-        for connection in self.connections.values():
-            connection.stop_plays(outcome)
-            self.keys.dropped(connection)
+        self.media.close(outcome)
         for leg in list(self.legs.values()):
             self.release(leg, outcome)
         for connection in list(self.connections.values()):

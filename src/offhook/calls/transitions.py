@@ -9,17 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from offhook.calls import roster
+from offhook.calls import holding, roster
 from offhook.calls.actions import AnnounceCall
 from offhook.calls.connection import Connection
 from offhook.calls.conversation import CallLeg, Conversation, State, far_end, known
 from offhook.calls.keys import operation_of
+from offhook.calls.playing import Play
+from offhook.calls.recognition import Recognition
+from offhook.calls.sending import Sending
 from offhook.calls.subscription import Operation
 from offhook.errors import CallError
 from offhook.wire.identifiers import Identifier
 from offhook.wire.playing import PlayRequest
+from offhook.wire.recognizing import RecognizeRequest
 from offhook.wire.tones import (
-    RecognizeRequest,
     SendDtmfTonesRequest,
     StartContinuousDtmfRequest,
     StopContinuousDtmfRequest,
@@ -112,13 +115,12 @@ def terminate(call: Conversation, connection: Connection, now: float) -> None:
 
 def play(call: Conversation, connection: Connection, prompt_id: str, request: PlayRequest, now: float) -> None:
     """It is loaded and heard when its turn has come (§3.9)."""
-    connection.plays.ask(prompt_id, request, call.present())
+    call.media.ask(Play(prompt_id, connection, request, call.present()), now, interrupt=request.interrupt)
 
 
 def cancel_media(call: Conversation, connection: Connection, now: float) -> None:
-    """Everything that this app plays ends, running and queued (§3.9)."""
-    connection.plays.cancel()
-    call.keys.cancel(connection)
+    """Everything that this app plays and recognises ends, running and queued (§3.9)."""
+    call.media.cancel(connection, now)
 
 
 def start_streaming(call: Conversation, connection: Connection, operation: Operation, now: float) -> None:
@@ -134,12 +136,14 @@ def stop_streaming(call: Conversation, connection: Connection, operation: Operat
 def send_tones(call: Conversation, connection: Connection, request: SendDtmfTonesRequest, now: float) -> None:
     """Play tones to one participant (§3.3)."""
     leg = call.participant_leg(request.target_participant)
-    call.keys.send(connection, leg.leg_id, request.tones, operation_of(request), len(call.joined()) > 1, now)
+    call.media.ask(Sending(connection, leg.leg_id, request), now)
 
 
 def start_listening(call: Conversation, connection: Connection, request: ToneRequest, now: float) -> None:
-    """Tell the app of every key of one participant (§3.9: in parallel with everything else)."""
-    call.keys.listen(connection, call.participant_leg(request.target_participant).leg_id, operation_of(request))
+    """Tell the app of every key of one participant (§3.9: once it runs, in parallel with everything else)."""
+    leg = call.participant_leg(request.target_participant)
+    call.media.refuse_if_sub_leg_is_taken()
+    call.keys.listen(connection, leg.leg_id, operation_of(request))
 
 
 def stop_listening(call: Conversation, connection: Connection, request: ToneRequest, now: float) -> None:
@@ -148,10 +152,13 @@ def stop_listening(call: Conversation, connection: Connection, request: ToneRequ
     call.keys.stop_listening(connection, leg.leg_id, operation_of(request))
 
 
-def recognize(call: Conversation, connection: Connection, request: RecognizeRequest, now: float) -> None:
-    """Collect keys of one participant (§3.9)."""
+def recognize(
+    call: Conversation, connection: Connection, action_id: str, request: RecognizeRequest, now: float
+) -> None:
+    """Ask one participant for something when its turn has come (§3.9)."""
     leg = call.participant_leg(request.target_participant)
-    call.keys.recognize(connection, leg.leg_id, request, len(call.joined()) > 1, now)
+    asked = Recognition(action_id, connection, leg.leg_id, request, group=len(call.joined()) > 1)
+    call.media.ask(asked, now, interrupt=request.interrupt)
 
 
 # legs ---------------------------------------------------------------------------------------------------------------
@@ -309,13 +316,14 @@ REQUESTS: Final[Mapping[str, Mapping[State, Step | str]]] = {
     "start_listening": {**_NOT_YET, "connected": start_listening},
     "stop_listening": {**_NOT_YET, "connected": stop_listening},
     "recognize": {**_NOT_YET, "connected": recognize},
+    "hold": {**_NOT_YET, "connected": holding.hold},
+    "unhold": {**_NOT_YET, "connected": holding.unhold},
 }
 
 TONE_REQUESTS: Final[Mapping[type[ToneRequest], str]] = {
     SendDtmfTonesRequest: "send_tones",
     StartContinuousDtmfRequest: "start_listening",
     StopContinuousDtmfRequest: "stop_listening",
-    RecognizeRequest: "recognize",
 }
 
 FACTS: Final[Mapping[str, Mapping[State, Step]]] = {

@@ -21,6 +21,7 @@ from offhook.calls.actions import (
     DropKeys,
     DropPrompt,
     HangUpLeg,
+    HoldLeg,
     LegJoined,
     LegLeft,
     LoadPrompt,
@@ -29,16 +30,19 @@ from offhook.calls.actions import (
     OpenStream,
     RejectLeg,
     SendKey,
+    StartHearing,
     StartPrompt,
+    StopHearing,
 )
 from offhook.calls.call import Call
+from offhook.calls.holding import place_of
 from offhook.errors import CallError, LegError, PromptError
 from offhook.legs.leg import Answered, Dtmf, Ended, KeySent, Leg, LegEnd, LegEvent, RateChanged, Refused, Ringing
 from offhook.legs.rtp import RtpPort
 from offhook.service.clock import Clock
 from offhook.service.prompts import Prompts
 from offhook.service.sounds import Loader
-from offhook.service.speech import Speech
+from offhook.service.speech import NOT_SET_UP, Speech
 from offhook.service.stream_port import Batch
 from offhook.service.streaming import MediaStream
 from offhook.service.trace import CallTrace, Traces
@@ -277,6 +281,8 @@ class LiveCall:
                 self._prompts.start(action)
             case DropPrompt():
                 self._prompts.drop(action)
+            case HoldLeg(leg_id, held):
+                self._hold(leg_id, held)
             case LegJoined(leg_id):
                 self._join(leg_id)
             case LegLeft(leg_id):
@@ -289,6 +295,10 @@ class LiveCall:
             case DropKeys(leg_id):
                 if leg_id in self.legs:
                     self.legs[leg_id].drop_keys()
+            case StartHearing(hearing_id):
+                self.call.speech_failed(hearing_id, "speech_not_set_up", NOT_SET_UP, host.clock.monotonic())
+            case StopHearing():
+                pass
             case CallEnded():
                 self._end()
             case _:
@@ -323,8 +333,15 @@ class LiveCall:
         self._seats[leg_id] = self.bridge.add(port, self._names[leg_id].raw_id)
         if (known := self.call.legs.get(leg_id)) is not None and known.muted:
             self._mute(leg_id, True)  # it takes its seat anew, with another codec
+        if known is not None and self.call.media.of(place_of(known)):
+            self._hold(leg_id, True)
         self._prompts.reseat()
         self._host.bridged(self)
+
+    def _hold(self, leg_id: str, held: bool) -> None:
+        if leg_id in self._seats:
+            self.bridge.hold(self._seats[leg_id], held)
+            self._prompts.reseat()
 
     def _mute(self, leg_id: str, muted: bool) -> None:
         if leg_id in self._seats:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from offhook.wire.holding import HoldRequest, UnholdRequest
 from offhook.wire.models import StartMediaStreamingRequest, StopMediaStreamingRequest
 from offhook.wire.playing import PlayRequest
+from offhook.wire.recognizing import RecognizeRequest
 from offhook.wire.tones import SendDtmfTonesRequest, SendDtmfTonesResult, ToneRequest
 
 if TYPE_CHECKING:
@@ -23,8 +25,25 @@ def cancel_all(control: CallControl, asked: Asked) -> None:
     control.ask(asked.connection, lambda call, now: call.cancel_media(asked.connection, now))
 
 
+def recognize(control: CallControl, asked: Asked, body: RecognizeRequest) -> None:
+    """Ask a participant for tones, speech or a choice."""
+    action_id = control.mint()
+    control.ask(asked.connection, lambda call, now: call.recognize(asked.connection, action_id, body, now))
+
+
+def hold(control: CallControl, asked: Asked, body: HoldRequest) -> None:
+    """Put a participant on hold."""
+    prompt_id = control.mint()
+    control.ask(asked.connection, lambda call, now: call.hold(asked.connection, prompt_id, body, now))
+
+
+def unhold(control: CallControl, asked: Asked, body: UnholdRequest) -> None:
+    """Take a participant off hold."""
+    control.ask(asked.connection, lambda call, now: call.unhold(asked.connection, body, now))
+
+
 def tones(control: CallControl, asked: Asked, body: ToneRequest) -> None:
-    """Listen to or collect the tones of a participant."""
+    """Listen to the tones of a participant, or listen no more."""
     control.ask(asked.connection, lambda call, now: call.tones(asked.connection, body, now))
 
 

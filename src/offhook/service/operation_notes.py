@@ -25,10 +25,12 @@ _INBOUND: Final = "scenarios/test_inbound.py::"
 _JS_SDK: Final = "conformance/test_js_sdk.py::"
 _PYTHON_CALLS: Final = "conformance/test_python_calls.py::"
 _PYTHON_ERRORS: Final = "conformance/test_python_errors.py::"
+_PYTHON_HOLD: Final = "conformance/test_python_hold.py::"
 _PYTHON_OUTBOUND: Final = "conformance/test_python_outbound.py::"
 _PYTHON_PARTICIPANTS: Final = "conformance/test_python_participants.py::"
 _PYTHON_PLAY: Final = "conformance/test_python_play.py::"
 _PYTHON_PROMPT_FOLDER: Final = "conformance/test_python_prompt_folder.py::"
+_PYTHON_RECOGNIZE: Final = "conformance/test_python_recognize.py::"
 _PYTHON_TONES: Final = "conformance/test_python_tones.py::"
 _STREAM_FAILURES: Final = "conformance/test_stream_failures.py::"
 _UNANSWERED: Final = "conformance/test_unanswered.py::"
@@ -182,19 +184,33 @@ NOTES: Final[dict[str, Note]] = {
         ),
     ),
     "CancelAllMediaOperations": Note(
-        "Cancels what the app plays and collects, running and queued.",
+        "Cancels what the app plays and recognises, running and queued.",
         "",
         (
             ("success", f"{_PYTHON_PLAY}test_plays_queue_and_a_loop_ends_when_it_is_canceled"),
+            (
+                "success, recognitions",
+                f"{_PYTHON_RECOGNIZE}test_plays_and_recognitions_of_a_call_of_two_queue_together",
+            ),
             _UNKNOWN,
             _EARLY,
         ),
     ),
     "Recognize": Note(
-        "Collects tones of one participant.",
-        "Defaults are those of the JavaScript SDK: 5 s of initial silence, 2 s between tones.",
+        "Plays a prompt to one participant and takes tones, speech, whichever comes first, or one of some choices.",
+        "Defaults are those of the JavaScript SDK: 5 s of initial silence, 2 s between tones, 2 s after speech. There"
+        " are no speech models of one's own.",
         (
             ("success", f"{_PYTHON_TONES}test_as_many_tones_as_were_asked_for"),
+            ("success, after a prompt", f"{_PYTHON_RECOGNIZE}test_a_prompt_is_heard_and_then_keys_count"),
+            (
+                "success, in a prompt",
+                f"{_PYTHON_RECOGNIZE}test_the_first_key_cuts_a_prompt_that_may_be_interrupted",
+            ),
+            ("success, choices 200/8533, 400/8534", f"{_PYTHON_RECOGNIZE}test_a_choice_by_its_key"),
+            ("RecognizeFailed 500/8511", f"{_PYTHON_RECOGNIZE}test_a_prompt_that_cannot_be_played"),
+            ("412/8583", f"{_PYTHON_RECOGNIZE}test_in_a_group_one_alone_is_asked_on_the_sub_leg"),
+            ("400/8500 too many", f"{_PYTHON_RECOGNIZE}test_what_cannot_be_asked_for"),
             ("RecognizeFailed 400/8510, 400/8532", f"{_PYTHON_TONES}test_the_caller_presses_nothing_or_too_little"),
             ("RecognizeFailed 400/8558", f"{_PYTHON_TONES}test_who_leaves_while_keys_are_awaited"),
             ("RecognizeCanceled 400/8508", f"{_PYTHON_TONES}test_recognitions_wait_for_each_other_or_interrupt"),
@@ -228,6 +244,31 @@ NOTES: Final[dict[str, Note]] = {
             *_BODY,
         ),
     ),
+    "Hold": Note(
+        "Nobody hears them, and they hear the prompt again and again, or nothing; their keys still count.",
+        "",
+        (
+            ("success, with a prompt", f"{_PYTHON_HOLD}test_on_hold_with_a_prompt_and_off_it"),
+            ("success, in a group", f"{_PYTHON_HOLD}test_in_a_group_who_is_on_hold_neither_hears_nor_is_heard"),
+            (
+                "400/8500 on hold already, HoldFailed 400/8536",
+                f"{_PYTHON_HOLD}test_what_cannot_be_done_and_a_prompt_that_cannot_be_played",
+            ),
+            *_BODY,
+        ),
+    ),
+    "Unhold": Note(
+        "They hear and are heard again.",
+        "",
+        (
+            ("success", f"{_PYTHON_HOLD}test_on_hold_with_a_prompt_and_off_it"),
+            (
+                "400/8500 not on hold",
+                f"{_PYTHON_HOLD}test_what_cannot_be_done_and_a_prompt_that_cannot_be_played",
+            ),
+            *_BODY,
+        ),
+    ),
     "StartMediaStreaming": Note(
         "Dials the app's socket in mid-call.",
         "",
@@ -257,5 +298,6 @@ NOTES: Final[dict[str, Note]] = {
 
 MEANINGLESS: Final[dict[str, str]] = {
     "callIntelligenceOptions.cognitiveServicesEndpoint": "speech is the node's own, so no Azure AI resource is asked",
+    "operationContext, operationCallbackUri of Unhold": "ParticipantsUpdated alone tells of it",
 }
 """Fields that are read, and that can mean nothing here; why."""

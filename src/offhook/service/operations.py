@@ -14,6 +14,7 @@ from urllib.parse import unquote
 from offhook.service import media, participants
 from offhook.service.participants import AskCall
 from offhook.wire.fields import WireStruct
+from offhook.wire.holding import HoldRequest, UnholdRequest
 from offhook.wire.models import (
     AnswerCallRequest,
     CallConnectionProperties,
@@ -33,8 +34,8 @@ from offhook.wire.participants import (
     RemoveParticipantRequest,
 )
 from offhook.wire.playing import PlayRequest
+from offhook.wire.recognizing import RecognizeRequest
 from offhook.wire.tones import (
-    RecognizeRequest,
     SendDtmfTonesRequest,
     StartContinuousDtmfRequest,
     StopContinuousDtmfRequest,
@@ -175,8 +176,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Operation(
         "Media", "Recognize", "POST", _I + ":recognize", 202, False,
         "RecognizeCompleted, RecognizeFailed, RecognizeCanceled", RecognizeRequest,
-        _with(RecognizeRequest, media.tones),
-        "dtmf without a prompt; 501 for speech, choices and playPrompt",
+        _with(RecognizeRequest, media.recognize),
     ),
     Operation(
         "Media", "StartContinuousDtmfRecognition", "POST", _I + ":startContinuousDtmfRecognition", 200, False,
@@ -193,8 +193,10 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         "SendDtmfTonesCompleted, SendDtmfTonesFailed", SendDtmfTonesRequest,
         _with(SendDtmfTonesRequest, media.send_tones),
     ),
-    Operation("Media", "Hold", "POST", _I + ":hold", 200, events="ParticipantsUpdated; HoldFailed"),
-    Operation("Media", "Unhold", "POST", _I + ":unhold", 200, events="ParticipantsUpdated"),
+    Operation("Media", "Hold", "POST", _I + ":hold", 200, False, "ParticipantsUpdated; HoldFailed",
+              HoldRequest, _with(HoldRequest, media.hold)),
+    Operation("Media", "Unhold", "POST", _I + ":unhold", 200, False, "ParticipantsUpdated",
+              UnholdRequest, _with(UnholdRequest, media.unhold)),
     Operation(
         "Media", "StartMediaStreaming", "POST", _I + ":startMediaStreaming", 202, False,
         "MediaStreamingStarted, MediaStreamingFailed", StartMediaStreamingRequest,

@@ -111,8 +111,9 @@ class Prompts:
     # inside -----------------------------------------------------------------------------------------------------
 
     def _audience(self, to: frozenset[str] | None) -> frozenset[Member]:
-        """The people (only they have a label) among those who are to hear it."""
-        return frozenset(m for m in self._bridge.members if m.label is not None and (to is None or m.label in to))
+        """The people (only they have a label) among those who are to hear it; on hold, only who is named."""
+        people = [member for member in self._bridge.members if member.label is not None]
+        return frozenset(m for m in people if (not m.held if to is None else m.label in to))
 
     def _after_tick(self, act: Callable[[], None]) -> None:
         self._clock.call_at(self._clock.monotonic(), act)

@@ -118,6 +118,18 @@ class Fields:
         only = "one of " if len(choices) > 1 else ""
         raise wrong(self.at(name), f"{shown(value)} is not {only}{', '.join(choices)}")
 
+    def whole(self, name: str, least: int, most: int | None = None) -> int | None:
+        """A whole number within bounds, or None if absent."""
+        value = self.raw(name)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise wrong(self.at(name), f"must be a whole number, not {json_type(value)}")
+        if value < least or (most is not None and value > most):
+            bounds = f"at least {least}" if most is None else f"{least} to {most}"
+            raise wrong(self.at(name), f"{shown(value)} must be {bounds}")
+        return value
+
     def part(self, name: str, read: Callable[[Fields], T]) -> T | None:
         """A nested object read by `read`, or None."""
         value = self.raw(name)

@@ -108,6 +108,13 @@ _ENDS: Final[tuple[tuple[str, int, int, str, str], ...]] = (
 _TONES: Final[tuple[tuple[str, int, int, str, str], ...]] = (
     ("tones_complete", 200, 8531, "Action completed, max digits received.", "§5.8"),
     ("stop_tone", 200, 8514, "Action completed as stop tone was detected.", "§5.8"),
+    ("tone_matched", 200, 8533, "Action completed, DTMF option matched.", "§5.8"),
+    ("phrase_matched", 200, 8545, "Action completed, recognized phrase matches a valid option.", "§5.8"),
+    ("speech_recognized", 200, 8569, "Action completed, speech was recognized.", "§3.7 names, §9 row 35"),
+    ("wrong_tone", 400, 8534, "Action failed, incorrect tone detected.", "§5.8"),
+    ("prompt_failed", 500, 8511, "Action failed, the prompt could not be played.", "§5.8"),
+    ("speech_not_matched", 400, 8547, "Action failed, recognized phrase does not match a valid option.", "§5.8"),
+    ("speech_not_recognized", 400, 8563, "Action failed, speech could not be recognized.", "§5.8"),
     ("initial_silence", 400, 8510, "Action failed, initial silence timeout reached.", "§5.8"),
     ("inter_tone_timeout", 400, 8532, "Action failed, inter-digit silence timeout reached.", "§5.8"),
     ("media_canceled", 400, 8508, "Action failed, the operation was cancelled.", "§5.8"),
