@@ -48,7 +48,7 @@ def test_everything_at_once() -> None:
     assert request == PlayRequest(
         sources=(
             PlaySource(kind="file", uri="https://files.test/a%20b.wav?sig=x", cache_id="greeting"),
-            PlaySource(kind="text", words="Hello"),
+            PlaySource(kind="text", words="Hello", voice="x"),
             PlaySource(kind="ssml", words="<speak/>"),
         ),
         to=(phone_number("+15550001"),),

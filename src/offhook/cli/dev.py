@@ -44,6 +44,9 @@ def dev(
         "", "--token-issuer", metavar="ISSUER", help="Take bearer tokens of this issuer (iss) too; with --token-keys."
     ),
     token_keys: str = typer.Option("", "--token-keys", metavar="URL", help="That issuer's page of keys (JWKS)."),
+    speech_url: str = typer.Option(
+        "", "--speech-url", metavar="URL", help="Speak by this service (OpenAI audio API); key: $OFFHOOK_SPEECH_KEY."
+    ),
     as_json: bool = typer.Option(False, "--json", help="One object with all addresses first, then events, as lines."),
 ) -> None:
     """Run a local node that speaks the Call Automation API.
@@ -57,6 +60,8 @@ def dev(
       offhook dev --sip-port 5060 --incoming http://localhost:8000/api/incomingCall
       offhook dev --map https://my.host=http://127.0.0.1:8000 --incoming https://my.host/api/incomingCall
     """
+    import os
+
     from offhook.service.config import DevConfig
     from offhook.service.process import run
 
@@ -71,6 +76,8 @@ def dev(
         prompts=prompts,
         token_issuer=token_issuer,
         token_keys=token_keys,
+        speech_url=speech_url,
+        speech_key=os.environ.get("OFFHOOK_SPEECH_KEY", ""),
         json=as_json,
         sip_port=sip_port,
         restart_ms=restart_ms,

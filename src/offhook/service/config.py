@@ -12,6 +12,7 @@ from offhook.errors import ConfigError
 from offhook.service.bearer import TokenRule
 from offhook.service.eventgrid import Watcher
 from offhook.service.routing import SipPlan
+from offhook.service.speech import SpeechPlan
 from offhook.service.targets import Targets
 from offhook.wire.tokens import keys_may_come_from
 
@@ -49,6 +50,7 @@ class NodePlan:
     """The folder of the sound files that apps may play by name."""
     tokens: TokenRule | None = None
     """Whose bearer tokens open the REST interface, beside the access keys."""
+    speech: SpeechPlan = field(default_factory=SpeechPlan)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -100,6 +102,8 @@ class DevConfig:
     prompts: Path | None = None
     token_issuer: str = ""
     token_keys: str = ""
+    speech_url: str = ""
+    speech_key: str = field(default="", repr=False)
 
     def plan(self) -> NodePlan:
         """See `Planned`. Only this machine can reach a node on loopback; then the fixed local key serves."""
@@ -109,6 +113,8 @@ class DevConfig:
             raise ConfigError(f"--token-keys {self.token_keys}: give an https:// URL, or http:// of this machine")
         if self.prompts is not None and not self.prompts.is_dir():
             raise ConfigError(f"--prompts {self.prompts}: there is no such folder; make it, or name another")
+        if self.speech_url and not self.speech_url.lower().startswith(("http://", "https://")):
+            raise ConfigError(f"--speech-url {self.speech_url}: give an http:// or https:// URL, with /v1 at its end")
         return NodePlan(
             host=self.host,
             port=self.port,
@@ -121,6 +127,7 @@ class DevConfig:
             restart_ms=self.restart_ms,
             prompts=self.prompts,
             tokens=TokenRule(self.token_issuer, self.token_keys) if self.token_issuer else None,
+            speech=SpeechPlan("openai", self.speech_url, self.speech_key) if self.speech_url else SpeechPlan(),
             sip=None if self.sip_port is None else SipPlan(host="127.0.0.1", port=self.sip_port),
         )
 

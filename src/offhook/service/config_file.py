@@ -17,6 +17,7 @@ import msgspec
 from offhook.legs.sip import MediaRules
 from offhook.service.bearer import AUDIENCE
 from offhook.service.config import ACS_ISSUER
+from offhook.service.speech import SpeechPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,19 @@ class PromptsSection(Section):
     folder: Annotated[str, Like(r"[^\x00]+", "give the folder that holds them")]
 
 
+class SpeechSection(Section):
+    """`[speech]`: who speaks texts and understands callers."""
+
+    provider: Annotated[str, Like("local|openai|off", "give local, openai or off")] = "local"
+    base_url: str = ""
+    key: str = ""
+    key_env: str = ""
+    voice: Name = SpeechPlan().voice
+    voice_model: Name = SpeechPlan().voice_model
+    recogniser_model: Name = SpeechPlan().recogniser_model
+    timeout: Annotated[float, Within(1, 120)] = SpeechPlan().timeout
+
+
 class WebhookSection(Section, rename={"from_": "from"}):
     """`[[webhook]]`: an Event Grid subscription to IncomingCall."""
 
@@ -188,6 +202,7 @@ class File(Section):
     node: NodeSection = msgspec.field(default_factory=NodeSection)
     tokens: TokensSection | None = None
     prompts: PromptsSection | None = None
+    speech: SpeechSection = msgspec.field(default_factory=SpeechSection)
     webhook: list[WebhookSection] = []
     sip: SipSection | None = None
     user: list[UserSection] = []

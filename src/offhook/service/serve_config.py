@@ -24,6 +24,7 @@ from offhook.service.config_values import Values, plus
 from offhook.service.eventgrid import Watcher
 from offhook.service.pem import CHAIN_FIX, chain_hints, chain_problem
 from offhook.service.routing import NumberRule, SipPlan, TrunkRule, User, is_name, is_pattern
+from offhook.service.speech import SpeechPlan
 from offhook.service.targets import Targets
 from offhook.wire.tokens import keys_may_come_from
 
@@ -38,6 +39,7 @@ OPTIONS = {
     "--token-issuer": "[tokens] issuer",
     "--token-keys": "[tokens] jwks_url",
     "--incoming": "[[webhook]] url",
+    "--speech-url": "[speech] base_url",
 }
 """What the options of `offhook dev` are called in the file."""
 
@@ -119,6 +121,24 @@ class _Reader:
             sip=self._sip(),
             prompts=self._prompts(),
             tokens=self._tokens(),
+            speech=self._speech(),
+        )
+
+    def _speech(self) -> SpeechPlan:
+        speech, where = self._file.speech, "[speech] base_url"
+        key = self._values.secret("[speech] key", speech.key, speech.key_env)
+        if speech.provider == "openai":
+            self._values.url(where, speech.base_url)
+        elif speech.base_url or key:
+            self._wrong("[speech] provider", f"is {speech.provider!r}, which has no URL and no key", 'give "openai"')
+        return SpeechPlan(
+            speech.provider,
+            speech.base_url,
+            key,
+            speech.voice,
+            speech.voice_model,
+            speech.recogniser_model,
+            speech.timeout,
         )
 
     def _prompts(self) -> Path | None:
