@@ -33,6 +33,7 @@ pytestmark = [pytest.mark.js, pytest.mark.asyncio(loop_scope="module")]
 APP_CALLS_FROM, NEVER = "+15550100009", "+15550100066"
 RING_SECONDS = 30.0
 TONE = 440.0
+FRAME = 320  # samples of 20 ms at 16 kHz
 
 
 def unused_port() -> int:
@@ -513,7 +514,7 @@ async def test_errors_are_typed(node: LiveNode, app: JsApp, number: str) -> None
 
 
 async def test_playing(node: LiveNode, app: JsApp, number: str) -> None:
-    """A file is heard sample by sample, to all and to one; a loop ends when it is canceled; words are not spoken."""
+    """A file is heard sample by sample, to all and to one; a loop ends when it is canceled; words are spoken."""
     async with sound_files() as files, talking(node, app, number, {}) as (leg, connection):
         one = {"connectionId": connection["callConnectionId"]}
         sources = [{"kind": "fileSource", "url": files.url("/a.wav")}]
@@ -528,10 +529,13 @@ async def test_playing(node: LiveNode, app: JsApp, number: str) -> None:
         await app.event(connection, "PlayStarted", 2)
         await app.ask("cancelAllOperations", **one)
         assert (await app.event(connection, "PlayCanceled"))["resultInformation"]["subCode"] == 8508
-        words = {"kind": "textSource", "text": "hello", "voiceName": "any"}
-        await app.ask("playToAll", **one, sources=[*sources, words])
+        words, before = {"kind": "textSource", "text": "hello", "voiceName": "any"}, leg.frames
+        await app.ask("playToAll", **one, sources=[words])
+        await app.event(connection, "PlayCompleted", 2)
+        assert leg.heard[before * FRAME :].any(), "the word is heard"
+        await app.ask("playToAll", **one, sources=[*sources, {**words, "text": " "}])
         failed = await app.event(connection, "PlayFailed")
-        assert (failed["failedPlaySourceIndex"], failed["resultInformation"]["subCode"]) == (1, 8565)
+        assert (failed["failedPlaySourceIndex"], failed["resultInformation"]["subCode"]) == (1, 8582)
 
 
 @pytest.mark.timeout(120)
