@@ -522,6 +522,34 @@ async def test_playing(node: LiveNode, app: JsApp, number: str) -> None:
         assert (failed["failedPlaySourceIndex"], failed["resultInformation"]["subCode"]) == (1, 8565)
 
 
+async def test_a_choice_after_a_prompt_and_a_hold(node: LiveNode, app: JsApp, number: str) -> None:
+    async with sound_files() as files, talking(node, app, number, {}) as (leg, connection):
+        one = {"connectionId": connection["callConnectionId"], "participant": {"phoneNumber": CALLER}}
+        source = {"kind": "fileSource", "url": files.url("/a.wav")}
+        choices = [{"label": "Yes", "phrases": ["yes"], "tone": "one"}]
+        options = {"kind": "callMediaRecognizeChoiceOptions", "choices": choices, "playPrompts": [source, source]}
+        await app.ask("startRecognizing", **one, options={**options, "operationContext": "menu"})
+        twice = np.concatenate([TONE_FILE, TONE_FILE])
+        await until(lambda: twice.tobytes() in leg.heard.tobytes(), "the prompt")
+        await until(lambda: leg.frames > 2 and not leg.heard[-640:].any(), "its end")
+        await leg.send(kind="dtmf", tone="1")
+        chosen = await app.event(connection, "RecognizeCompleted")
+        assert (chosen["operationContext"], chosen["resultInformation"]["subCode"]) == ("menu", 8533)
+        assert chosen["choiceResult"] == {"label": "Yes"}
+        frames = leg.frames
+        await app.ask("hold", **one, options={"playSource": source})
+        await until(lambda: leg.heard[frames * 320 :].tobytes().count(TONE_FILE.tobytes()) > 1, "the prompt of the hold")
+        updated = await app.event(connection, "ParticipantsUpdated", 2)
+        assert updated["participants"][0]["isOnHold"] is True
+        await app.ask("unhold", **one)
+        updated = await app.event(connection, "ParticipantsUpdated", 3)
+        assert updated["participants"][0]["isOnHold"] is False
+        missing = {"kind": "fileSource", "url": files.url("/none.wav")}
+        await app.ask("hold", **one, options={"playSource": missing, "operationContext": "hold"})
+        failed = await app.event(connection, "HoldFailed")
+        assert (failed["operationContext"], failed["resultInformation"]["subCode"]) == ("hold", 8536)
+
+
 async def test_a_created_call_that_nobody_answers(world: World) -> None:
     """The last test, because it waits for the ring time-out of the call that the module began with."""
     _, app, unanswered = world
