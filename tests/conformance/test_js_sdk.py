@@ -538,7 +538,7 @@ async def test_a_choice_after_a_prompt_and_a_hold(node: LiveNode, app: JsApp, nu
         assert chosen["choiceResult"] == {"label": "Yes"}
         frames = leg.frames
         await app.ask("hold", **one, options={"playSource": source})
-        await until(lambda: leg.heard[frames * 320 :].tobytes().count(TONE_FILE.tobytes()) > 1, "the prompt of the hold")
+        await until(lambda: leg.heard[frames * 320 :].tobytes().count(TONE_FILE.tobytes()) > 1, "the hold's prompt")
         updated = await app.event(connection, "ParticipantsUpdated", 2)
         assert updated["participants"][0]["isOnHold"] is True
         await app.ask("unhold", **one)
