@@ -110,7 +110,7 @@ FIELDS: dict[str, dict[str, str]] = {
     },
     "RecognizeOptions": {
         "interruptPrompt": "whether tones cut the prompt", "initialSilenceTimeoutInSeconds": "when it fails",
-        "targetParticipant": "whose", "speechLanguage": _HEARD, "speechRecognitionModelEndpointId": _HEARD,
+        "targetParticipant": "whose", "speechLanguage": _HEARD, "speechRecognitionModelEndpointId": "refused",
         "dtmfOptions": "see the type", "choices": "see the type", "speechOptions": "see the type",
     },
     "DtmfOptions": {
@@ -122,7 +122,7 @@ FIELDS: dict[str, dict[str, str]] = {
     "ContinuousDtmfRecognitionRequest": {"targetParticipant": "whose", **_COMMON},
     "SendDtmfTonesRequest": {"tones": "which", "targetParticipant": "to whom", **_COMMON},
     "HoldRequest": {"targetParticipant": "who", "playSourceInfo": "what they hear", **_COMMON},
-    "UnholdRequest": {"targetParticipant": "who", **_COMMON},
+    "UnholdRequest": {"targetParticipant": "who", **dict.fromkeys(_COMMON, "without a meaning: it has no event")},
     "StartMediaStreamingRequest": _COMMON,
     "StopMediaStreamingRequest": _COMMON,
     "AddParticipantRequest": {
@@ -253,17 +253,8 @@ _VOICE = {"sourceLocale", "voiceKind", "voiceName", "customVoiceEndpointId"}
 GAPS: dict[str, set[str]] = {
     "AddParticipant": {"customCallingContext.voipHeaders"},
     "Play": {f"playSources.text.{name}" for name in _VOICE} | {"playSources.ssml.customVoiceEndpointId"},
-    "Recognize": {
-        *(f"playPrompt{s}" + part for s in ("", "s") for part in (".kind", ".playSourceCacheId", ".file", ".file.uri")),
-        *("recognizeOptions." + name for name in ("interruptPrompt", "speechLanguage", "choices", "speechOptions")),
-        *("recognizeOptions.choices." + name for name in ("label", "phrases", "tone")),
-        "recognizeOptions.speechOptions.endSilenceTimeoutInMs", "recognizeOptions.speechRecognitionModelEndpointId",
-        *(f"playPrompt{s}.text.{name}" for s in ("", "s") for name in ("text", *_VOICE)),
-        *(f"playPrompt{s}.{name}" for s in ("", "s") for name in ("text", "ssml", "ssml.ssmlText")),
-        *(f"playPrompt{s}.ssml.customVoiceEndpointId" for s in ("", "s")),
-    },
 }  # fmt: skip
-REFUSED = frozenset({"teamsAppSource", "teamsPhoneCallDetails", "roomId"})
+REFUSED = frozenset({"teamsAppSource", "teamsPhoneCallDetails", "roomId", "speechRecognitionModelEndpointId"})
 
 
 def bodies(operation: Operation) -> Iterator[dict[str, Any]]:
