@@ -19,7 +19,7 @@ import time
 for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 
-from offhook.calls.actions import OpenStream
+from offhook.calls.actions import OpenStream, OpenTranscription
 from offhook.legs.simulated import Hooks, Script, SimulatedLeg
 from offhook.service.clock import ManualClock
 from offhook.service.eventgrid import IncomingPost
@@ -27,6 +27,7 @@ from offhook.service.live import LiveCall
 from offhook.service.node import Node, NodeIdentity
 from offhook.service.stream_port import StreamPort
 from offhook.service.streaming import MediaStream
+from offhook.service.transcription import Transcript, TranscriptStream
 from offhook.wire.identifiers import parse_raw_id
 from offhook.wire.models import AnswerCallRequest, MediaStreamingOptions
 from offhook.wire.streaming import AppAudio, parse_app_message
@@ -79,6 +80,9 @@ class StubOutside:
 
     def stream(self, live: LiveCall, action: OpenStream, port: StreamPort) -> MediaStream:
         return StubStream(action, port, self._read)
+
+    def transcript(self, live: LiveCall, action: OpenTranscription, owner: Transcript) -> TranscriptStream:
+        raise NotImplementedError
 
 
 def build(calls: int, leg_rate: int | None, mixed: bool, read: bool) -> tuple[Node, ManualClock]:

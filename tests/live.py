@@ -178,10 +178,10 @@ def streaming_options(
 
 
 async def answer(
-    node: LiveNode, context: str, callback: str, streaming: dict[str, Any] | None = None
+    node: LiveNode, context: str, callback: str, streaming: dict[str, Any] | None = None, **more: Any
 ) -> dict[str, Any]:
-    """Answer by hand; the CallConnectionProperties."""
-    body: dict[str, Any] = {"incomingCallContext": context, "callbackUri": callback}
+    """Answer by hand, with `more` in the body; the CallConnectionProperties."""
+    body: dict[str, Any] = {"incomingCallContext": context, "callbackUri": callback, **more}
     if streaming is not None:
         body["mediaStreamingOptions"] = streaming
     status, properties = await rest(node, "POST", f"{CONNECTIONS}:answer", body)

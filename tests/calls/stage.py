@@ -27,8 +27,12 @@ def streaming(start: bool = True, url: str | None = "wss://app.test/ws") -> Medi
     return MediaStreamingOptions(audio_channel_type="mixed", transport_url=url, start=start)
 
 
-def transcription(start: bool = True) -> TranscriptionOptions:
-    return TranscriptionOptions(locale="en-US", start=start)
+def transcription(
+    start: bool = True, url: str | None = "wss://app.test/transcripts", model: str | None = None
+) -> TranscriptionOptions:
+    return TranscriptionOptions(
+        locale="en-US", transport_url=url, start=start, intermediate_results=True, speech_model_endpoint_id=model
+    )
 
 
 def answer_request(
@@ -173,7 +177,7 @@ def shut_down(call: Call) -> None:
 
 def line(output: Output) -> str:
     if not isinstance(output, Notify):
-        named = [getattr(output, name, None) for name in ("leg_id", "connection_id", "prompt_id", "outcome")]
+        named = [getattr(output, name, None) for name in ("leg_id", "connection_id", "prompt_id", "outcome", "locale")]
         return " ".join([type(output).__name__, *(value for value in named if value)])
     event = output.event
     words = [event.name]
@@ -183,9 +187,9 @@ def line(output: Output) -> str:
     info = event.result_information
     if info is not None and info.code != 200 or info is not None and info.sub_code:
         words.append(f"{info.code}/{info.sub_code}")
-    update = getattr(event, "media_streaming_update", None)
-    if update is not None:
-        words.append(update.media_streaming_status_details)
+    for name in ("media_streaming", "transcription"):
+        if (update := getattr(event, f"{name}_update", None)) is not None:
+            words.append(getattr(update, f"{name}_status_details"))
     if event.operation_context is not None:
         words.append(f"[{event.operation_context}]")
     if output.callback_uri != CALLBACK:

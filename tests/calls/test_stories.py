@@ -154,11 +154,6 @@ INBOUND = [
         CONNECTED,
         (answer(), ["refused: context_spent"]),
     ]),
-    Story("transcription is refused in clear words, and the call goes on", incoming, [
-        (answer(transcribe=transcription()), ["AnswerLeg leg0"]),
-        (up("leg0"), ["LegJoined leg0", "CallConnected [answered]", "ParticipantsUpdated #1 caller callee",
-                      "TranscriptionFailed 405/8520 [answered]"]),
-    ]),
     Story("transcription that is not started says nothing", incoming, [
         (answer(transcribe=transcription(start=False)), ["AnswerLeg leg0"]),
         CONNECTED,

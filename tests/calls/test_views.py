@@ -24,7 +24,6 @@ from tests.calls.stage import (
     stream_fails,
     stream_opened,
     streaming,
-    transcription,
     up,
 )
 
@@ -170,14 +169,6 @@ def test_what_is_known_of_a_failure_joins_the_message() -> None:
     lost = events(call)["MediaStreamingFailed"].result_information
     assert lost is not None and (lost.code, lost.sub_code) == (400, 8581)
     assert lost.message.endswith("connection refused")
-
-
-def test_transcription_is_refused_by_name() -> None:
-    call = incoming()
-    answer(transcribe=transcription())(call)
-    up("leg0")(call)
-    refused = events(call)["TranscriptionFailed"].result_information
-    assert refused is not None and "transcription is not built" in refused.message
 
 
 def test_the_stream_is_opened_with_the_apps_options() -> None:

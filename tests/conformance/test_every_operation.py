@@ -105,6 +105,11 @@ async def test_a_request_that_is_not_signed(node: LiveNode, operation: Operation
         assert (response.status, code(await response.json())) == (401, "7509")
 
 
+def words_options(app: TestApp) -> dict[str, Any]:
+    """`transcriptionOptions` that are not started with the call."""
+    return {"transportType": "websocket", "transportUrl": app.socket, "locale": "en-US"}
+
+
 async def test_a_stream_that_was_not_configured(node: LiveNode, app: TestApp) -> None:
     async with talk(node, app) as (_, connection):
         for name in ("StartMediaStreaming", "StopMediaStreaming"):
@@ -145,6 +150,9 @@ TOLD: dict[str, Told] = {
     "SendDtmfTones": Told("SendDtmfTonesCompleted"),
     "StartMediaStreaming": Told("MediaStreamingStarted"),
     "StopMediaStreaming": Told("MediaStreamingStopped", before="StartMediaStreaming"),
+    "StartTranscription": Told("TranscriptionStarted"),
+    "StopTranscription": Told("TranscriptionStopped", before="StartTranscription"),
+    "UpdateTranscription": Told("TranscriptionUpdated", before="StartTranscription"),
 }
 
 
@@ -157,11 +165,12 @@ async def test_every_operation_with_an_address_of_its_own_is_here() -> None:
 @pytest.mark.parametrize("name", TOLD)
 async def test_events_go_to_the_operations_own_address(node: LiveNode, app: TestApp, name: str) -> None:
     told = TOLD[name]
-    async with talk(node, app, streaming=streaming_options(app.socket, start=False)) as (leg, connection):
+    streaming = streaming_options(app.socket, start=False)
+    async with talk(node, app, streaming=streaming, transcriptionOptions=words_options(app)) as (leg, connection):
         if told.before is not None:
             assert (await rest(node, "POST", path_of(NAME[told.before], connection), BODIES[told.before]))[0] < 300
-            if told.before == "StartMediaStreaming":
-                await app.event("MediaStreamingStarted")
+            if told.before in TOLD and told.before != "StartContinuousDtmfRecognition":
+                await app.event(TOLD[told.before].event)
         body = {**(told.body or BODIES[name]), "operationCallbackUri": f"{app.url}/other", "operationContext": "mine"}
         status, error = await rest(node, "POST", path_of(NAME[name], connection), body)
         assert status == NAME[name].success, error

@@ -17,7 +17,6 @@ from offhook.wire.events import (
     CallEvent,
     CallParticipant,
     MediaStreamingUpdate,
-    TranscriptionUpdate,
     encode_callback,
     event_time,
 )
@@ -27,6 +26,12 @@ from offhook.wire.recognizing import RECOGNIZE_EVENTS, ChoiceResult, DtmfResult,
 from offhook.wire.results import RESULTS, ResultInformation
 from offhook.wire.streaming import FrameWriter, audio_metadata, dtmf_data, timestamp
 from offhook.wire.tones import TONE_EVENTS
+from offhook.wire.transcription import (
+    TRANSCRIPTION_EVENTS,
+    TranscriptionUpdate,
+    transcription_data,
+    transcription_metadata,
+)
 
 pytestmark = pytest.mark.js
 
@@ -44,7 +49,7 @@ RAW_IDS = (
 )
 
 
-EVERY_TYPE = (*EVENT_TYPES.values(), *TONE_EVENTS, *RECOGNIZE_EVENTS, *HOLD_EVENTS)
+EVERY_TYPE = (*EVENT_TYPES.values(), *TONE_EVENTS, *RECOGNIZE_EVENTS, *HOLD_EVENTS, *TRANSCRIPTION_EVENTS)
 
 
 def every_event() -> Iterator[CallEvent]:
@@ -97,6 +102,16 @@ def every_message() -> Iterator[tuple[bytes, Report]]:
             yield FrameWriter(raw_id).build(pcm, at, silent), {**told, "timestamp": at.decode()}
     for tone, raw_id in itertools.product("0123456789*#ABCD", (None, RAW_IDS[0])):
         yield dtmf_data(tone, at, raw_id), {"kind": "DtmfData", "data": tone}
+    about = {"subscriptionId": "s", "locale": "en-US", "callConnectionId": "c", "correlationId": "r"}
+    yield transcription_metadata("s", "en-US", "c", "r"), {"kind": "TranscriptionMetadata", **about}
+    for raw_id, final in itertools.product(RAW_IDS, (False, True)):
+        words = [("Hello,", 0.5, 0.25), ("ä.", 0.75, 0.5)] if final else []
+        told = {
+            "kind": "TranscriptionData", "text": "Hello, ä.", "format": "display", "confidence": 0.75,
+            "resultState": "Final" if final else "Intermediate",
+            "offsetInTicks": 5_000_000, "durationInTicks": 7_500_000,
+        }  # fmt: skip
+        yield transcription_data("Hello, ä.", 0.75, 0.5, 0.75, words, raw_id, final=final), told
 
 
 async def test_the_parsers_take_every_event_and_message() -> None:

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import jiwer
 import numpy as np
 import pytest
 import pytest_asyncio
@@ -22,6 +23,7 @@ from tests.js_app import JsApp, JsError, Report, running_app
 from tests.live import CALLER, LiveNode, call, dev_node, until
 from tests.sound_files import TONE as TONE_FILE
 from tests.sound_files import sound_files
+from tests.spoken import plain, spoken
 
 from offhook.audio.tones import sine
 from offhook.audio.wav import read_wav
@@ -96,6 +98,17 @@ def streaming(url: str, audio_format: str = "pcm16KMono", channels: str = "mixed
         "audioFormat": audio_format,
         "enableDtmfTones": True,
         **changes,
+    }
+
+
+def transcription(url: str, *, start: bool) -> Report:
+    """TranscriptionOptions in the SDK's names, which are the wire's."""
+    return {
+        "transportUrl": url,
+        "transportType": "websocket",
+        "locale": "en-US",
+        "startTranscription": start,
+        "enableIntermediateResults": True,
     }
 
 
@@ -283,17 +296,16 @@ async def test_what_cannot_be_streamed_is_told_and_the_call_lives(node: LiveNode
     nowhere = {
         "operationContext": "nowhere",
         "mediaStreamingOptions": streaming(f"ws://127.0.0.1:{unused_port()}/"),
-        "transcriptionOptions": {
-            "transportUrl": app.socket, "transportType": "websocket", "locale": "en-US", "startTranscription": True,
-        },
-    }  # fmt: skip
+        "transcriptionOptions": transcription(f"ws://127.0.0.1:{unused_port()}/", start=True),
+    }
     async with talking(node, app, number, nowhere) as (leg, connection):
         failed = await app.event(connection, "MediaStreamingFailed")
         assert failed["operationContext"] == "nowhere"
         assert (failed["resultInformation"]["code"], failed["resultInformation"]["subCode"]) == (400, 8581)
         assert failed["mediaStreamingUpdate"]["mediaStreamingStatus"] == "mediaStreamingFailed"
         untold = await app.event(connection, "TranscriptionFailed")
-        assert untold["resultInformation"]["subCode"] == 8520
+        assert (untold["resultInformation"]["code"], untold["resultInformation"]["subCode"]) == (400, 8581)
+        assert untold["transcriptionUpdate"]["transcriptionStatus"] == "transcriptionFailed"
         properties = await app.ask("getCallConnectionProperties", connectionId=connection["callConnectionId"])
         assert properties["callConnectionState"] == "connected"
         await leg.hang_up()
@@ -548,6 +560,40 @@ async def test_a_choice_after_a_prompt_and_a_hold(node: LiveNode, app: JsApp, nu
         await app.ask("hold", **one, options={"playSource": missing, "operationContext": "hold"})
         failed = await app.event(connection, "HoldFailed")
         assert (failed["operationContext"], failed["resultInformation"]["subCode"]) == ("hold", 8536)
+
+
+@pytest.mark.timeout(120)
+async def test_transcription(node: LiveNode, app: JsApp, number: str) -> None:
+    """Started, changed and stopped; the SDK's parser reads what the caller said."""
+    words = "I would like to change my flight to Boston on Friday."
+    async with caller(node, to=number) as leg:
+        connection = await answer(
+            app, number, {"transcriptionOptions": transcription(f"{app.socket}?words", start=False)}
+        )
+        one = {"connectionId": connection["callConnectionId"]}
+        await app.event(connection, "CallConnected")
+        await app.ask("startTranscription", **one, options={"operationContext": "go", "locale": "en-GB"})
+        started = await app.event(connection, "TranscriptionStarted", deadline=40)
+        assert started["operationContext"] == "go"
+        assert started["transcriptionUpdate"]["transcriptionStatusDetails"] == "subscriptionStarted"
+        metadata = await app.stream(connection, "transcription")
+        assert metadata["kind"] == "TranscriptionMetadata" and metadata["parsed"]["locale"] == "en-GB"
+        subscription = (await app.ask("getCallConnectionProperties", **one))["transcriptionSubscription"]
+        assert (subscription["id"], subscription["state"]) == (metadata["parsed"]["subscriptionId"], "active")
+        await app.ask("updateTranscription", **one, locale="en-US", options={"operationContext": "us"})
+        assert (await app.event(connection, "TranscriptionUpdated", deadline=40))["operationContext"] == "us"
+        await leg.speak(spoken(words).tobytes())
+        final = await app.told(
+            "transcription", lambda r: r["kind"] == "TranscriptionData" and r["parsed"]["resultState"] == "Final", 1, 40
+        )
+        assert jiwer.wer(plain(words), plain(final["parsed"]["text"])) < 0.2
+        assert final["parsed"]["participant"]["phoneNumber"] == CALLER and final["parsed"]["words"]
+        assert app.all("transcription", lambda r: r["parsed"].get("resultState") == "Intermediate")
+        await app.ask("stopTranscription", **one, options={"operationContext": "no"})
+        assert (await app.event(connection, "TranscriptionStopped"))["operationContext"] == "no"
+        with pytest.raises(JsError) as again:
+            await app.ask("stopTranscription", **one)
+        assert again.value.seen == ("RestError", 400, "8500")
 
 
 async def test_a_created_call_that_nobody_answers(world: World) -> None:

@@ -14,7 +14,7 @@ from azure.core.exceptions import (
 )
 from tests.conformance.python_sdk import number, sdk
 from tests.console_leg import caller, phone
-from tests.live import CALLEE, CONNECTIONS, LiveNode, TestApp, rest
+from tests.live import CALLEE, CALLER, CONNECTIONS, LiveNode, TestApp, rest
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -66,9 +66,9 @@ async def test_an_operation_that_is_not_built(node: LiveNode, app: TestApp, kind
         made = await client(client.client.answer_call, context, app.callback)
         connection = client.connection(made.call_connection_id)
         with pytest.raises(HttpResponseError) as refused:
-            await client(connection.start_transcription)
+            await client(connection.hold, number(CALLER))
         assert figures(refused.value) == (501, "8520")
-        assert "StartTranscription" in str(refused.value)
+        assert "Hold" in str(refused.value)
 
 
 @BOTH

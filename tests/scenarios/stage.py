@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from offhook.audio.pcm import Frame, samples_per_frame
-from offhook.calls.actions import DialLeg, OpenStream
+from offhook.calls.actions import DialLeg, OpenStream, OpenTranscription
 from offhook.errors import LegError
 from offhook.legs.leg import Answered, LegEnd, LegEvent, Refused, Ringing
 from offhook.legs.simulated import Figures, Hooks, Script, SimulatedLeg
@@ -27,6 +27,7 @@ from offhook.service.operations import Asked
 from offhook.service.stream_port import StreamPort
 from offhook.service.streaming import MediaStream
 from offhook.service.targets import Targets
+from offhook.service.transcription import Transcript, TranscriptStream
 from offhook.wire.identifiers import Identifier, parse_raw_id
 from offhook.wire.models import (
     AnswerCallRequest,
@@ -118,6 +119,46 @@ class Stream(MediaStream):
         self._live.stream_closed_by_app(self)
 
 
+class Transcribed(TranscriptStream):
+    """The app's transcription socket without a socket, as `Stream`."""
+
+    def __init__(self, stage: Stage, action: OpenTranscription, owner: Transcript) -> None:
+        super().__init__(
+            action.connection_id,
+            action.subscription_id,
+            action.options.transport_url or "",
+            locale=action.locale,
+            correlation_id="correlation",
+            headers=dict,
+            tls=TLS,
+            targets=Targets(private=True),
+            clock=stage.clock,
+            owner=owner,
+            batch=stage.node.batch,
+        )
+        self.owner = owner
+        self.messages: list[dict[str, Any]] = []
+        self.ended = False
+        self._stage = stage
+
+    def open(self) -> None:
+        self._stage.clock.call_at(self._stage.clock.monotonic() + self._stage.dial_time, self._dialled)
+
+    def close(self) -> None:
+        self.ended = True
+
+    def send(self, message: bytes) -> None:
+        self.messages.append(json.loads(message)["transcriptionData"])
+
+    def _dialled(self) -> None:
+        if self.ended:
+            return
+        if refusal := self._stage.refuse_sockets:
+            self.owner.stream_failed(self, refusal, "the test's app refuses")
+        else:
+            self.owner.stream_opened(self)
+
+
 @dataclass
 class Party:
     """A caller or a called phone: its leg, what it heard frame by frame, and how it ended."""
@@ -172,6 +213,7 @@ class Stage:
         self.callbacks: list[dict[str, Any]] = []
         self.posts: list[IncomingPost] = []
         self.streams: list[Stream] = []
+        self.transcripts: list[Transcribed] = []
         self.finished: list[str] = []
         self.subscriptions = 1
         self.dial_time = 0.0
@@ -203,6 +245,10 @@ class Stage:
     def stream(self, live: LiveCall, action: OpenStream, port: StreamPort) -> MediaStream:
         self.streams.append(Stream(self, live, action, port))
         return self.streams[-1]
+
+    def transcript(self, live: LiveCall, action: OpenTranscription, owner: Transcript) -> TranscriptStream:
+        self.transcripts.append(Transcribed(self, action, owner))
+        return self.transcripts[-1]
 
     # what a test does -------------------------------------------------------------------------------------------
 

@@ -34,8 +34,6 @@ from offhook.wire.events import (
     RemoveParticipantFailed,
     RemoveParticipantSucceeded,
     ResultInformation,
-    TranscriptionFailed,
-    TranscriptionUpdate,
     encode_callback,
     event_time,
     grid_time,
@@ -158,13 +156,6 @@ def every_event() -> list[CallEvent]:
         *(
             kind(**ids, media_streaming_update=media_streaming_update(kind, failed))
             for kind in (MediaStreamingStarted, MediaStreamingStopped, MediaStreamingFailed)
-        ),
-        TranscriptionFailed(
-            **ids,
-            result_information=result("transcription_not_built").information(),
-            transcription_update=TranscriptionUpdate(
-                transcription_status="transcriptionFailed", transcription_status_details="unspecifiedError"
-            ),
         ),
         *(
             kind(**ids, result_information=result("success").information(), participant=phone_number("+1"))

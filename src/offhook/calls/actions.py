@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from offhook.wire.events import CallEvent
 from offhook.wire.identifiers import Identifier
-from offhook.wire.models import MediaStreamingOptions
+from offhook.wire.models import MediaStreamingOptions, TranscriptionOptions
 from offhook.wire.playing import PlaySource
 
 
@@ -78,6 +78,31 @@ class OpenStream:
 @dataclass(frozen=True, slots=True)
 class CloseStream:
     """Close the app's WebSocket; the node reports `stream_closed`."""
+
+    connection_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenTranscription:
+    """Recognise everybody for an app and dial its WebSocket; the node reports `transcription` facts."""
+
+    connection_id: str
+    options: TranscriptionOptions
+    subscription_id: str
+    locale: str
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateTranscription:
+    """Recognise in another language from now on; the node reports whether it can."""
+
+    connection_id: str
+    locale: str
+
+
+@dataclass(frozen=True, slots=True)
+class CloseTranscription:
+    """Close the app's transcription; the node reports `closed`."""
 
     connection_id: str
 
@@ -218,6 +243,9 @@ Action = (
     | DialLeg
     | OpenStream
     | CloseStream
+    | OpenTranscription
+    | UpdateTranscription
+    | CloseTranscription
     | LoadPrompt
     | StartPrompt
     | DropPrompt

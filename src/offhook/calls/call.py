@@ -12,6 +12,7 @@ from typing import Any, Self
 from offhook.calls.connection import CallIds, Connection
 from offhook.calls.conversation import EMPTY_LIMIT, MAX_HOPS, RING_TIMEOUT, CallLeg, Conversation, shown_to
 from offhook.calls.subscription import Operation, Subscription
+from offhook.calls.transcribing import Fact
 from offhook.calls.transitions import TONE_REQUESTS, announce, observe, perform
 from offhook.errors import CallError
 from offhook.wire.connecting import ConnectRequest
@@ -27,6 +28,7 @@ from offhook.wire.participants import (
 from offhook.wire.playing import PlayRequest
 from offhook.wire.recognizing import RecognizeRequest
 from offhook.wire.tones import ToneRequest
+from offhook.wire.transcription import TranscriptionRequest
 from offhook.wire.transfer import TransferRequest
 
 
@@ -238,6 +240,13 @@ class Call(Conversation):
         """
         perform(self, TONE_REQUESTS[type(request)], self.connection(connection_id), request, now)
 
+    def transcribe(self, connection_id: str, request: TranscriptionRequest, now: float) -> None:
+        """Start, stop or update the transcription, as the request's type says; its events follow.
+
+        CallError `call_not_found`, `call_not_established`, and those of `Transcribing`.
+        """
+        perform(self, "transcribe", self.connection(connection_id), request, now)
+
     # legs report ------------------------------------------------------------------------------------------------
 
     def leg_ringing(self, leg_id: str, now: float) -> None:
@@ -293,6 +302,12 @@ class Call(Conversation):
     def stream_closed(self, connection_id: str, now: float) -> None:
         """The CloseStream of a stop is done."""
         self._stream_fact(connection_id, Subscription.closed)
+
+    def transcription(self, connection_id: str, fact: Fact, now: float, outcome: str = "", detail: str = "") -> None:
+        """What became of a transcription, or of a change of it."""
+        connection = self.connections.get(connection_id)
+        if connection is not None:
+            connection.transcribing.observe(fact, outcome, detail)
 
     # prompts report ---------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from offhook.calls.actions import CloseStream, Notify, OpenStream, Output
 from offhook.calls.subscription import Operation, StreamNews, Subscription
+from offhook.calls.transcribing import Transcribing
 from offhook.errors import CallError
 from offhook.wire.connecting import ConnectFailed, ConnectRequest
 from offhook.wire.events import (
@@ -22,11 +23,10 @@ from offhook.wire.events import (
     CreateCallFailed,
     MediaStreamingFailed,
     ParticipantsUpdated,
-    TranscriptionFailed,
-    TranscriptionUpdate,
     media_streaming_update,
 )
 from offhook.wire.identifiers import Identifier
+from offhook.wire.ids import sibling_id
 from offhook.wire.models import AnswerCallRequest, CallConnectionProperties, CreateCallRequest
 from offhook.wire.results import RESULTS, Result
 
@@ -82,6 +82,13 @@ class Connection:
         self._sequence = 0
         self._held: list[Notify] = []
         self._outbox = outbox
+        self.transcribing = Transcribing(
+            connection_id,
+            sibling_id(subscription_id, "transcription"),
+            request.transcription_options,
+            outbox,
+            self.tell,
+        )
 
     # life -------------------------------------------------------------------------------------------------------
 
@@ -92,7 +99,6 @@ class Connection:
         self.roster_changed(participants)
         self._outbox += self._held
         self._held.clear()
-        self._refuse_transcription()
 
     def roster_changed(self, participants: tuple[CallParticipant, ...]) -> None:
         """ParticipantsUpdated; it has no operation context (§5.5)."""
@@ -114,7 +120,8 @@ class Connection:
         self._tell(event, row_of(outcome), detail, operation, **fields)
 
     def end(self, outcome: str, detail: str = "") -> None:
-        """The app's hold is over: its stream closes, and it is told why (§5.5, §5.8)."""
+        """The app's hold is over: its streams close, and it is told why (§5.5, §5.8)."""
+        self.transcribing.end(outcome)
         if self.stream is not None and self.stream.abandon():
             self._outbox.append(CloseStream(self.connection_id))
         if not self.established:
@@ -125,7 +132,8 @@ class Connection:
     # stream -----------------------------------------------------------------------------------------------------
 
     def open_planned_stream(self) -> None:
-        """Dial the stream that was asked for with the call itself; its events carry the call's context (§2.1)."""
+        """Dial the streams that were asked for with the call itself; their events carry its context (§2.1)."""
+        self.transcribing.open_planned(self._request.operation_context)
         if self.stream is None or not self.stream.planned:
             return
         operation = Operation(self._request.operation_context)
@@ -188,6 +196,7 @@ class Connection:
             correlation_id=self._ids.correlation_id,
             server_call_id=self._ids.server_call_id if self.established or not created else None,
             media_streaming_subscription=None if self.stream is None else self.stream.properties(),
+            transcription_subscription=self.transcribing.properties(),
             **self._sides(caller, callee, display_name),
         )
 
@@ -211,16 +220,6 @@ class Connection:
         return sides
 
     # events -----------------------------------------------------------------------------------------------------
-
-    def _refuse_transcription(self) -> None:
-        options = self._request.transcription_options
-        if options is None or not options.start:
-            return
-        row = RESULTS["transcription_not_built"]
-        update = TranscriptionUpdate(
-            transcription_status="transcriptionFailed", transcription_status_details=row.details
-        )
-        self._tell(TranscriptionFailed, row, transcription_update=update)
 
     def _tell(
         self,

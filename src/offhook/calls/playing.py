@@ -22,9 +22,7 @@ _EVENTS: Final[dict[str, type[CallEvent]]] = {"success": PlayCompleted, "media_c
 class Play(MediaAction):
     """One request. CallError `participant_not_found` for a hearer who is not among `present`, raw ids."""
 
-    def __init__(
-        self, prompt_id: str, connection: Connection, request: PlayRequest, present: frozenset[str]
-    ) -> None:
+    def __init__(self, prompt_id: str, connection: Connection, request: PlayRequest, present: frozenset[str]) -> None:
         to = frozenset(identifier.raw_id for identifier in request.to) or None
         for raw_id in sorted((to or frozenset()) - present):
             raise CallError("participant_not_found", f"Nobody with the raw id {raw_id} is in the call.")

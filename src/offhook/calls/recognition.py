@@ -186,9 +186,7 @@ class Recognition(MediaAction):
     def tell_unplayable(self, outcome: str, detail: str, index: int | None) -> None:
         """See `MediaAction`; the message has the reason, which would be that of a PlayFailed."""
         reason = row_of(outcome).text(detail)
-        self.connection.tell(
-            RecognizeFailed, "prompt_failed", self.operation, reason, failed_play_source_index=index
-        )
+        self.connection.tell(RecognizeFailed, "prompt_failed", self.operation, reason, failed_play_source_index=index)
 
     def tell(self, outcome: str, detail: str = "") -> None:
         """See `MediaAction`."""

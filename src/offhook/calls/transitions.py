@@ -28,6 +28,7 @@ from offhook.wire.tones import (
     StopContinuousDtmfRequest,
     ToneRequest,
 )
+from offhook.wire.transcription import TranscriptionRequest
 from offhook.wire.transfer import TransferRequest
 
 Step = Callable[..., None]
@@ -148,6 +149,11 @@ def start_streaming(call: Conversation, connection: Connection, operation: Opera
 def stop_streaming(call: Conversation, connection: Connection, operation: Operation, now: float) -> None:
     """Close the app's socket; the call goes on (§2.1)."""
     connection.stop_stream(operation)
+
+
+def transcribe(call: Conversation, connection: Connection, request: TranscriptionRequest, now: float) -> None:
+    """Start, stop or change the transcription of everybody (§2.11)."""
+    connection.transcribing.ask(request)
 
 
 def send_tones(call: Conversation, connection: Connection, request: SendDtmfTonesRequest, now: float) -> None:
@@ -348,6 +354,7 @@ REQUESTS: Final[Mapping[str, Mapping[State, Step | str]]] = {
     "cancel_media": {**_NOT_YET, "connected": cancel_media},
     "start_streaming": {**_NOT_YET, "connected": start_streaming},
     "stop_streaming": {**_NOT_YET, "connected": stop_streaming},
+    "transcribe": {**_NOT_YET, "connected": transcribe},
     "send_tones": {**_NOT_YET, "connected": send_tones},
     "start_listening": {**_NOT_YET, "connected": start_listening},
     "stop_listening": {**_NOT_YET, "connected": stop_listening},

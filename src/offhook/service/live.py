@@ -18,6 +18,7 @@ from offhook.calls.actions import (
     AnswerLeg,
     CallEnded,
     CloseStream,
+    CloseTranscription,
     DialLeg,
     DropKeys,
     DropPrompt,
@@ -30,6 +31,7 @@ from offhook.calls.actions import (
     MuteLeg,
     Notify,
     OpenStream,
+    OpenTranscription,
     ReferLeg,
     RejectLeg,
     SendKey,
@@ -37,9 +39,11 @@ from offhook.calls.actions import (
     StartHearing,
     StartPrompt,
     StopHearing,
+    UpdateTranscription,
 )
 from offhook.calls.call import Call
 from offhook.calls.holding import place_of
+from offhook.calls.transcribing import Fact
 from offhook.errors import CallError, LegError, PromptError
 from offhook.legs.leg import (
     Answered,
@@ -56,12 +60,15 @@ from offhook.legs.leg import (
 )
 from offhook.legs.rtp import RtpPort
 from offhook.service.clock import Clock
+from offhook.service.hearings import Hearings
+from offhook.service.listening import Listening
 from offhook.service.prompts import Prompts
 from offhook.service.sounds import Loader
-from offhook.service.speech import NOT_SET_UP, Speech
+from offhook.service.speech import Speech
 from offhook.service.stream_port import Batch
 from offhook.service.streaming import MediaStream
 from offhook.service.trace import CallTrace, Traces
+from offhook.service.transcription import Transcript, Transcriptions, TranscriptStream
 from offhook.wire.events import CallDisconnected, CreateCallFailed
 from offhook.wire.identifiers import Identifier
 from offhook.wire.results import RESULTS, ResultInformation
@@ -112,6 +119,9 @@ class CallHost(Protocol):
     def open_stream(self, live: LiveCall, action: OpenStream) -> MediaStream:
         """Build the stream to an app; the live call opens it."""
 
+    def open_transcript(self, live: LiveCall, action: OpenTranscription, owner: Transcript) -> TranscriptStream:
+        """Build the socket that carries a transcription to an app; its owner opens it."""
+
     def stream_cut(self, live: LiveCall, event: dict[str, Any]) -> None:
         """An app sent StopAudio; figures of what was heard."""
 
@@ -139,10 +149,14 @@ class LiveCall:
         self.frame = 0
         self.bridge = Bridge(rate, self._port_failed)
         self.tick = self.bridge.tick
+        """Replaced while somebody is heard."""
         self._host = host
         self._prompts = Prompts(self.bridge, host.clock, self)
         self._ports: dict[str, Port] = {}
         self._seats: dict[str, Member] = {}
+        self.hearings = Hearings(self._seats, host.clock, lambda: host.speech, self._heed)
+        self._listening = Listening(self, self.hearings, host.clock, lambda: host.speech)
+        self.transcripts = Transcriptions(self, self.hearings, self._seats, host.clock, lambda: host.speech)
         self._names: dict[str, Identifier] = {}
         self._leaving: dict[str, str] = {}
         self._inbound: set[str] = set()
@@ -288,6 +302,18 @@ class LiveCall:
         self.call.prompt_ended(connection_id, prompt_id, self._host.clock.monotonic())
         self.settle()
 
+    # scene of transcriptions ------------------------------------------------------------------------------------
+
+    def dial_transcript(self, action: OpenTranscription, owner: Transcript) -> TranscriptStream:
+        """See `Scene`."""
+        self._host.bridged(self)  # what apps send is read in ticks
+        return self._host.open_transcript(self, action, owner)
+
+    def transcription(self, connection_id: str, fact: Fact, outcome: str = "", detail: str = "") -> None:
+        """See `Scene`."""
+        self.call.transcription(connection_id, fact, self._host.clock.monotonic(), outcome, detail)
+        self.settle()
+
     # actions ----------------------------------------------------------------------------------------------------
 
     def _perform(self, action: object) -> None:
@@ -312,6 +338,13 @@ class LiveCall:
                 stream.open()
             case CloseStream(connection_id):
                 self._close_stream(connection_id)
+            case OpenTranscription():
+                self.transcripts.open(action)
+            case UpdateTranscription():
+                self.transcripts.update(action)
+            case CloseTranscription(connection_id):
+                self.transcripts.close(connection_id)
+                self.call.transcription(connection_id, "closed", host.clock.monotonic())
             case LoadPrompt():
                 self._prompts.load(action, host.sounds)
             case StartPrompt():
@@ -322,16 +355,20 @@ class LiveCall:
                 self._hold(leg_id, held)
             case LegJoined(leg_id):
                 self._join(leg_id)
+                self.transcripts.reseat()
             case LegLeft(leg_id):
                 self._part(leg_id)
+                self.transcripts.reseat()
             case MoveLeg(leg_id, call_id):
                 host.move_leg(self, leg_id, call_id)
+                self.transcripts.reseat()
             case ReferLeg(leg_id):
                 leg = self.legs.get(leg_id)
                 if leg is None or not host.refer(leg, action):
                     self.call.leg_referred(leg_id, "", True, "", host.clock.monotonic())
             case SplitCall():
                 host.split(self, action)
+                self.transcripts.reseat()
             case MuteLeg(leg_id, muted):
                 self._mute(leg_id, muted)
             case SendKey(leg_id, key):
@@ -340,10 +377,10 @@ class LiveCall:
             case DropKeys(leg_id):
                 if leg_id in self.legs:
                     self.legs[leg_id].drop_keys()
-            case StartHearing(hearing_id):
-                self.call.speech_failed(hearing_id, "speech_not_set_up", NOT_SET_UP, host.clock.monotonic())
-            case StopHearing():
-                pass
+            case StartHearing():
+                self._listening.start(action)
+            case StopHearing(hearing_id):
+                self._listening.stop(hearing_id)
             case CallEnded():
                 self._end()
             case _:
@@ -467,6 +504,9 @@ class LiveCall:
         for stream in list(self.streams.values()):
             self._unseat(stream)
             stream.close()
+        self.transcripts.close_all()
+        self._listening.close()
+        self.hearings.close()
         self._prompts.close()
         self.trace.ended = True
         self.note("call", "ended")
@@ -474,6 +514,14 @@ class LiveCall:
         self._host.call_over(self)
 
     # inside -----------------------------------------------------------------------------------------------------
+
+    def _heed(self, heard: bool) -> None:
+        """Somebody is heard from now on, or nobody any more."""
+        self.tick = self._tick_heard if heard else self.bridge.tick
+
+    def _tick_heard(self) -> None:
+        self.bridge.tick()
+        self.hearings.take()
 
     def _dtmf(self, leg_id: str, tone: str) -> None:
         try:

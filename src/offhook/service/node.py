@@ -12,7 +12,7 @@ from picows import WSMsgType
 
 from offhook.audio.bridge import Port
 from offhook.audio.lanes import Lanes
-from offhook.calls.actions import AnnounceCall, DialLeg, Notify, OpenStream, ReferLeg
+from offhook.calls.actions import AnnounceCall, DialLeg, Notify, OpenStream, OpenTranscription, ReferLeg
 from offhook.calls.call import Call
 from offhook.errors import CallError, LegError, SignatureError
 from offhook.legs.leg import Ended, Leg, LegEvent, Pace
@@ -27,6 +27,7 @@ from offhook.service.speech import Speech
 from offhook.service.stream_port import Batch, StreamPort
 from offhook.service.streaming import MediaStream
 from offhook.service.trace import CallTrace, Traces
+from offhook.service.transcription import Transcript, TranscriptStream
 from offhook.wire.events import CallParticipant, encode_callback, event_time, grid_time, incoming_call
 from offhook.wire.identifiers import Identifier
 from offhook.wire.ids import mint_id, server_call_id
@@ -74,6 +75,9 @@ class Outside(Protocol):
 
     def stream(self, live: LiveCall, action: OpenStream, port: StreamPort) -> MediaStream:
         """A stream that will dial the app."""
+
+    def transcript(self, live: LiveCall, action: OpenTranscription, owner: Transcript) -> TranscriptStream:
+        """A socket for a transcription that will dial the app."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -383,6 +387,10 @@ class Node:
             restart_ms=self._restart_ms,
         )
         return self.outside.stream(live, action, port)
+
+    def open_transcript(self, live: LiveCall, action: OpenTranscription, owner: Transcript) -> TranscriptStream:
+        """The socket of a transcription."""
+        return self.outside.transcript(live, action, owner)
 
     def stream_cut(self, live: LiveCall, event: dict[str, Any]) -> None:
         """Tell who watches the node what a StopAudio cut."""

@@ -37,6 +37,7 @@ _PYTHON_SPEECH: Final = "conformance/test_python_speech.py::"
 _PYTHON_TONES: Final = "conformance/test_python_tones.py::"
 _PYTHON_TRANSFER: Final = "conformance/test_python_transfer.py::"
 _SEVERAL_APPS: Final = "scenarios/test_several_apps.py::"
+_TRANSCRIPTION: Final = "conformance/test_python_transcription.py::"
 _STREAM_FAILURES: Final = "conformance/test_stream_failures.py::"
 _UNANSWERED: Final = "conformance/test_unanswered.py::"
 
@@ -341,6 +342,46 @@ NOTES: Final[dict[str, Note]] = {
             ("405/8522 no options", f"{_EVERY_OPERATION}test_a_stream_that_was_not_configured"),
             _UNKNOWN,
             _EARLY,
+        ),
+    ),
+    "StartTranscription": Note(
+        "What each participant says goes as text to the app's socket, by the node's recogniser.",
+        "custom speech models are refused; locales are those of the recogniser (the local one knows English)",
+        (
+            ("success", f"{_TRANSCRIPTION}test_what_a_caller_says"),
+            ("start, stop and start again", f"{_TRANSCRIPTION}test_started_stopped_and_started_again"),
+            ("several participants, muted ones", f"{_TRANSCRIPTION}test_each_participant_by_themselves"),
+            ("TranscriptionFailed 400/8581, 400/8565", f"{_TRANSCRIPTION}test_what_cannot_be_started"),
+            ("TranscriptionFailed 500/8578", f"{_TRANSCRIPTION}test_an_app_that_closes_that_breaks_and_that_is_gone"),
+            ("TranscriptionFailed 500/8579, 500/8580", "calls/test_transcribing.py::test_a_story_is_told_line_by_line"),
+            ("400/8605 a custom model", f"{_TRANSCRIPTION}test_bad_arguments_and_models_of_the_app"),
+            ("400/8523 no locale", f"{_TRANSCRIPTION}test_a_model_of_the_apps_own_with_the_call"),
+            ("400/8500 it runs", f"{_TRANSCRIPTION}test_requests_that_do_not_fit_the_state"),
+            ("405/8522 no options", f"{_TRANSCRIPTION}test_a_transcription_that_was_not_configured"),
+            ("404/8522, 400/8501", f"{_TRANSCRIPTION}test_before_the_call_is_up_and_after_its_end"),
+        ),
+    ),
+    "StopTranscription": Note(
+        "Ends it and closes the socket; the call goes on, and it can be started again.",
+        "",
+        (
+            ("success", f"{_TRANSCRIPTION}test_started_stopped_and_started_again"),
+            ("400/8500 it does not run", f"{_TRANSCRIPTION}test_requests_that_do_not_fit_the_state"),
+            ("405/8522 no options", f"{_TRANSCRIPTION}test_a_transcription_that_was_not_configured"),
+            ("404/8522, 400/8501", f"{_TRANSCRIPTION}test_before_the_call_is_up_and_after_its_end"),
+        ),
+    ),
+    "UpdateTranscription": Note(
+        "Another language, from the utterance that is being said on.",
+        "also in calls made by Connect",
+        (
+            ("success", f"{_TRANSCRIPTION}test_another_locale"),
+            ("TranscriptionFailed 400/8565", f"{_TRANSCRIPTION}test_another_locale"),
+            ("400/8523 no locale", f"{_TRANSCRIPTION}test_bad_arguments_and_models_of_the_app"),
+            ("400/8605 a custom model", f"{_TRANSCRIPTION}test_bad_arguments_and_models_of_the_app"),
+            ("400/8500 it does not run", f"{_TRANSCRIPTION}test_requests_that_do_not_fit_the_state"),
+            ("405/8522 no options", f"{_TRANSCRIPTION}test_a_transcription_that_was_not_configured"),
+            ("404/8522, 400/8501", f"{_TRANSCRIPTION}test_before_the_call_is_up_and_after_its_end"),
         ),
     ),
 }  # fmt: skip

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import unquote
 
-from offhook.service import media, participants
+from offhook.service import media, participants, transcription
 from offhook.service.participants import AskCall
 from offhook.wire.connecting import ConnectRequest
 from offhook.wire.fields import WireStruct
@@ -40,6 +40,11 @@ from offhook.wire.tones import (
     SendDtmfTonesRequest,
     StartContinuousDtmfRequest,
     StopContinuousDtmfRequest,
+)
+from offhook.wire.transcription import (
+    StartTranscriptionRequest,
+    StopTranscriptionRequest,
+    UpdateTranscriptionRequest,
 )
 from offhook.wire.transfer import (
     MoveParticipantsRequest,
@@ -226,11 +231,14 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         "MediaStreamingStopped, MediaStreamingFailed", StopMediaStreamingRequest,
         _with(StopMediaStreamingRequest, media.stop_streaming),
     ),
-    Operation("Media", "StartTranscription", "POST", _I + ":startTranscription", 202,
-              events="TranscriptionStarted, TranscriptionFailed"),
-    Operation("Media", "StopTranscription", "POST", _I + ":stopTranscription", 202, events="TranscriptionStopped"),
-    Operation("Media", "UpdateTranscription", "POST", _I + ":updateTranscription", 202,
-              events="TranscriptionUpdated, TranscriptionFailed"),
+    Operation("Media", "StartTranscription", "POST", _I + ":startTranscription", 202, False,
+              "TranscriptionStarted, TranscriptionFailed", StartTranscriptionRequest,
+              _with(StartTranscriptionRequest, transcription.transcribe), "no custom speech models"),
+    Operation("Media", "StopTranscription", "POST", _I + ":stopTranscription", 202, False, "TranscriptionStopped",
+              StopTranscriptionRequest, _with(StopTranscriptionRequest, transcription.transcribe)),
+    Operation("Media", "UpdateTranscription", "POST", _I + ":updateTranscription", 202, False,
+              "TranscriptionUpdated, TranscriptionFailed", UpdateTranscriptionRequest,
+              _with(UpdateTranscriptionRequest, transcription.transcribe), "no custom speech models"),
     Operation("Recording", "StartRecording", "POST", _R, 200, True, "RecordingStateChanged, StartRecordingFailed"),
     Operation("Recording", "GetRecordingProperties", "GET", _R + "/{recordingId}", 200),
     Operation("Recording", "StopRecording", "DELETE", _R + "/{recordingId}", 204, events="RecordingStateChanged"),

@@ -46,16 +46,20 @@ def _coverage() -> Iterator[str]:
     yield "| Group | Operation | Request | Success | Repeatable | Built |"
     yield "|---|---|---|---|---|---|"
     for operation in OPERATIONS:
-        yield "| " + " | ".join(
-            (
-                operation.group,
-                f"[{operation.name}](#{operation.name.lower()})" if operation.run else operation.name,
-                f"`{operation.method} {operation.path}`",
-                str(operation.success),
-                "yes" if operation.repeatable else "no",
-                ("in part" if operation.limits else "yes") if operation.run else "501, not built yet",
+        yield (
+            "| "
+            + " | ".join(
+                (
+                    operation.group,
+                    f"[{operation.name}](#{operation.name.lower()})" if operation.run else operation.name,
+                    f"`{operation.method} {operation.path}`",
+                    str(operation.success),
+                    "yes" if operation.repeatable else "no",
+                    ("in part" if operation.limits else "yes") if operation.run else "501, not built yet",
+                )
             )
-        ) + " |"
+            + " |"
+        )
 
 
 def _section(operation: Operation, note: Note) -> Iterator[str]:

@@ -20,7 +20,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from offhook import __version__
-from offhook.calls.actions import OpenStream
+from offhook.calls.actions import OpenStream, OpenTranscription
 from offhook.errors import ConfigError
 from offhook.service.api import Api
 from offhook.service.app_phones import AppPhones
@@ -44,6 +44,7 @@ from offhook.service.sounds import Sounds
 from offhook.service.speech_choice import chosen_speech
 from offhook.service.stream_port import StreamPort
 from offhook.service.streaming import MediaStream
+from offhook.service.transcription import Transcript, TranscriptStream
 from offhook.service.users import Users
 from offhook.wire.events import grid_time, subscription_validation
 from offhook.wire.signing import TokenIssuer
@@ -150,7 +151,7 @@ class LiveNode:
 
     async def stop(self) -> None:
         """End every call, post what is left to tell, close every socket; bounded in time whatever apps do."""
-        streams = [s for live in self.node.calls.values() for s in live.streams.values()]
+        streams = [s for live in self.node.calls.values() for s in (*live.streams.values(), *live.transcripts.streams)]
         self.node.shut_down()
         if self._subscriptions is not None:
             await self._subscriptions.close()
@@ -221,26 +222,44 @@ class LiveNode:
 
     def stream(self, live: LiveCall, action: OpenStream, port: StreamPort) -> MediaStream:
         """See `Outside`."""
-        url = action.options.transport_url or ""
-        headers = {
-            "x-ms-call-connection-id": action.connection_id,
-            "x-ms-call-correlation-id": live.call.correlation_id,
-            **self._origins.headers(url),
-        }
         return MediaStream(
             action.connection_id,
             action.subscription_id,
-            self._origins.dial(url),
+            self._origins.dial(action.options.transport_url or ""),
             port,
-            headers=lambda: {"Authorization": f"Bearer {self._stream_token()}", **headers},
-            tls=self._tls,
-            targets=self.plan.targets,
-            clock=self.clock,
             owner=live,
             dtmf_tones=action.options.dtmf_tones,
+            **self._dialling(live, action),
+        )
+
+    def transcript(self, live: LiveCall, action: OpenTranscription, owner: Transcript) -> TranscriptStream:
+        """See `Outside`."""
+        return TranscriptStream(
+            action.connection_id,
+            action.subscription_id,
+            self._origins.dial(action.options.transport_url or ""),
+            locale=action.locale,
+            correlation_id=live.call.correlation_id,
+            owner=owner,
+            batch=self.node.batch,
+            **self._dialling(live, action),
         )
 
     # inside -----------------------------------------------------------------------------------------------------
+
+    def _dialling(self, live: LiveCall, action: OpenStream | OpenTranscription) -> dict[str, Any]:
+        """What the sockets to apps have in common (protocol.md §2.2)."""
+        headers = {
+            "x-ms-call-connection-id": action.connection_id,
+            "x-ms-call-correlation-id": live.call.correlation_id,
+            **self._origins.headers(action.options.transport_url or ""),
+        }
+        return {
+            "headers": lambda: {"Authorization": f"Bearer {self._stream_token()}", **headers},
+            "tls": self._tls,
+            "targets": self.plan.targets,
+            "clock": self.clock,
+        }
 
     def _identified(self, watcher: Watcher) -> Watcher:
         """With identifiers where its filters have names of SIP: as who is called, and as who calls with its number."""

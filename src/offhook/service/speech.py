@@ -57,6 +57,8 @@ class Speech:
     def __init__(self, provider: Provider | None = None, why_none: str = NOT_SET_UP) -> None:
         self._provider = provider
         self._why_none = why_none
+        self.understood: set[str] = set()
+        """Languages that were recognised before."""
 
     def speak(self, words: Words, rate: int, piece: PieceTaken, done: SpokenDone) -> Callable[[], None]:
         """Speak words: `piece` is given mono PCM16 at `rate` as it is made, then `done` is called, once.

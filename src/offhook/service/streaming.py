@@ -1,4 +1,7 @@
-"""MediaStream: dials the app's WebSocket, keeps it, re-dials it and closes it (protocol.md §§2.1-2.10, §9 row 20)."""
+"""AppStream: dials an app's WebSocket, keeps it, re-dials it and closes it; MediaStream: the one that carries audio.
+
+protocol.md §§2.1-2.10, §9 row 20.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from socket import gaierror
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from picows import (
@@ -28,7 +31,7 @@ from offhook.audio.buffers import SAMPLE_BYTES, Cut, PlayedMark
 from offhook.audio.pcm import FRAMES_PER_SECOND, samples_per_frame
 from offhook.errors import StreamError, WireError
 from offhook.service.clock import Clock
-from offhook.service.stream_port import Push, StreamPort
+from offhook.service.stream_port import Batch, Push, StreamPort
 from offhook.service.targets import Targets
 from offhook.wire.streaming import AppAudio, audio_metadata, dtmf_data, mark_data, parse_app_message
 
@@ -50,50 +53,61 @@ NORMAL_CLOSES = (WSCloseCode.OK, WSCloseCode.GOING_AWAY, WSCloseCode.NO_INFO)
 FRAME_HEAD = 8  # bytes that a WebSocket frame of ours has round its message
 
 
-class StreamOwner(Protocol):
+Of = TypeVar("Of", contravariant=True)
+
+
+class StreamOwner(Protocol[Of]):
     """Who is told what became of a stream; each is called on the loop, outside ticks."""
 
-    def stream_opened(self, stream: MediaStream) -> None:
+    def stream_opened(self, stream: Of) -> None:
         """The first connection is up and its metadata is sent."""
 
-    def stream_reestablished(self, stream: MediaStream) -> None:
+    def stream_reestablished(self, stream: Of) -> None:
         """A dropped connection is up again."""
 
-    def stream_failed(self, stream: MediaStream, outcome: str, detail: str) -> None:
+    def stream_failed(self, stream: Of, outcome: str, detail: str) -> None:
         """It never opened, or is lost for good; `outcome` names a row of the results table."""
 
-    def stream_closed_by_app(self, stream: MediaStream) -> None:
+    def stream_closed_by_app(self, stream: Of) -> None:
         """The app closed it in the ordinary way."""
+
+    def stream_note(self, stream: Of, name: str, detail: dict[str, object]) -> None:
+        """Something for the trace."""
+
+
+class MediaOwner(StreamOwner["MediaStream"], Protocol):
+    """Who is told of an audio stream."""
 
     def stream_cut(self, stream: MediaStream, cut: Cut) -> None:
         """The app sent StopAudio."""
 
-    def stream_note(self, stream: MediaStream, name: str, detail: dict[str, object]) -> None:
-        """Something for the trace."""
 
+class AppStream:
+    """The socket of one subscription of an app. `url` is what is dialled, byte for byte.
 
-class MediaStream:
-    """One app's stream: a `StreamPort` and the socket behind it. `url` is what is dialled, byte for byte."""
+    What it carries is its subclass's: the first message, what to do when the socket is up, down or behind, and with
+    what comes. `backlog`: bytes that may wait for a slow app; `batch`: where its messages wait for the next tick.
+    """
 
     def __init__(
         self,
         connection_id: str,
         subscription_id: str,
         url: str,
-        port: StreamPort,
         *,
         headers: Callable[[], dict[str, str]],
         tls: ssl.SSLContext,
         targets: Targets,
         clock: Clock,
-        owner: StreamOwner,
-        dtmf_tones: bool,
+        owner: StreamOwner[Any],
+        batch: Batch,
+        backlog: int,
     ) -> None:
         self.connection_id = connection_id
         self.subscription_id = subscription_id
         self.url = url
-        self.port = port
-        self.dtmf_tones = dtmf_tones
+        self.batch = batch
+        self.backlog = backlog
         self._headers = headers
         self._tls = tls
         self._targets = targets
@@ -104,9 +118,26 @@ class MediaStream:
         self._closing = False
         self._stop = asyncio.Event()
         self._seen_problems: set[str] = set()
-        port.playout.on_refused = self._full
-        # Bytes of a 20 ms frame at the rate that this stream does not have.
-        self._other_rate_frame = samples_per_frame(24000 if port.rate == 16000 else 16000) * SAMPLE_BYTES
+
+    # what it carries --------------------------------------------------------------------------------------------
+
+    def greeting(self) -> bytes:
+        """The first message of every connection."""
+        raise NotImplementedError
+
+    def up(self, socket: _Socket) -> None:
+        """A connection is open and greeted."""
+
+    def down(self) -> None:
+        """There is no connection to send to."""
+
+    def behind(self, has_room: Callable[[int], bool] | None) -> None:
+        """The app reads too slowly: ask `has_room` before each message of so many bytes; None: it has caught up."""
+
+    def receive(self, data: bytes) -> None:
+        """One whole message of the app."""
+
+    # life -------------------------------------------------------------------------------------------------------
 
     def open(self) -> None:
         """Begin to dial; the owner hears how it went."""
@@ -115,7 +146,7 @@ class MediaStream:
     def close(self) -> None:
         """End it in the ordinary way: close 1000, at most a second for the answer, nothing to wait for here."""
         self._closing = True
-        self.port.disconnect()
+        self.down()
         if self._socket is not None:
             self._socket.close()
         else:
@@ -126,11 +157,6 @@ class MediaStream:
         """Wait until nothing of the stream is left (for shutting down)."""
         if self._task is not None:
             await asyncio.wait([self._task], timeout=CLOSE_WAIT + 0.5)
-
-    def send_dtmf(self, tone: str, timestamp: bytes, participant: str | None) -> None:
-        """Tell the app of a key, when it asked for them."""
-        if self.dtmf_tones and self._socket is not None and self.port.connected:
-            self._socket.send(dtmf_data(tone, timestamp, participant))
 
     async def _run(self) -> None:
         waits = iter(FIRST_TRIES)
@@ -158,7 +184,7 @@ class MediaStream:
             opened += 1
             detail = await socket.over()
             self._socket = None
-            self.port.disconnect()
+            self.down()
             if self._closing or self._ended_by_app(socket, detail):
                 return
             at_once = at_once + 1 if self._clock.monotonic() - began < AT_ONCE else 0
@@ -199,11 +225,8 @@ class MediaStream:
 
     def _opened(self, socket: _Socket, *, again: bool) -> None:
         self._socket = socket
-        self.port.on_marks(socket.send_marks)
-        socket.send(audio_metadata(self.subscription_id, self.port.rate))
-        push = socket.push
-        if push is not None:
-            self.port.connect(push)
+        socket.send(self.greeting())
+        self.up(socket)
         if again:
             self._owner.stream_reestablished(self)
         else:
@@ -228,6 +251,73 @@ class MediaStream:
     def _note(self, name: str, detail: dict[str, object]) -> None:
         self._owner.stream_note(self, name, detail)
 
+    def _complain(self, problem: str) -> None:
+        if problem not in self._seen_problems and len(self._seen_problems) < 20:
+            self._seen_problems.add(problem)
+            log.warning("stream of %s: %s", self.connection_id, problem)
+            self._note("bad message", {"problem": problem})
+
+
+class MediaStream(AppStream):
+    """One app's audio: a `StreamPort` and the socket behind it."""
+
+    def __init__(
+        self,
+        connection_id: str,
+        subscription_id: str,
+        url: str,
+        port: StreamPort,
+        *,
+        headers: Callable[[], dict[str, str]],
+        tls: ssl.SSLContext,
+        targets: Targets,
+        clock: Clock,
+        owner: MediaOwner,
+        dtmf_tones: bool,
+    ) -> None:
+        super().__init__(
+            connection_id,
+            subscription_id,
+            url,
+            headers=headers,
+            tls=tls,
+            targets=targets,
+            clock=clock,
+            owner=owner,
+            batch=port.batch,
+            backlog=BEHIND_SECONDS * FRAMES_PER_SECOND * (samples_per_frame(port.rate) * 8 // 3 + 200),
+        )
+        self.port = port
+        self.dtmf_tones = dtmf_tones
+        self._cut = owner.stream_cut
+        port.playout.on_refused = self._full
+        # Bytes of a 20 ms frame at the rate that this stream does not have.
+        self._other_rate_frame = samples_per_frame(24000 if port.rate == 16000 else 16000) * SAMPLE_BYTES
+
+    def greeting(self) -> bytes:
+        """See `AppStream`."""
+        return audio_metadata(self.subscription_id, self.port.rate)
+
+    def up(self, socket: _Socket) -> None:
+        """See `AppStream`: frames go to it from the next tick on."""
+        self.port.on_marks(socket.send_marks)
+        push = socket.push
+        if push is not None:
+            self.port.connect(push)
+
+    def down(self) -> None:
+        """See `AppStream`."""
+        self.port.disconnect()
+
+    def behind(self, has_room: Callable[[int], bool] | None) -> None:
+        """See `AppStream`."""
+        self.port.has_room = has_room
+
+    def send_dtmf(self, tone: str, timestamp: bytes, participant: str | None) -> None:
+        """Tell the app of a key, when it asked for them."""
+        if self.dtmf_tones and self._socket is not None and self.port.connected:
+            self._socket.send(dtmf_data(tone, timestamp, participant))
+
     def receive(self, data: bytes) -> None:
         """One whole message of the app. Bad ones are counted, said once of each kind, and cost nothing else."""
         port = self.port
@@ -247,16 +337,10 @@ class MediaStream:
         elif message is None:
             port.counters.ignored_messages += 1
         else:
-            self._owner.stream_cut(self, port.stop())
+            self._cut(self, port.stop())
 
     def _full(self) -> None:
         self._complain("the playout buffer is full: the newest audio is refused")
-
-    def _complain(self, problem: str) -> None:
-        if problem not in self._seen_problems and len(self._seen_problems) < 20:
-            self._seen_problems.add(problem)
-            log.warning("stream of %s: %s", self.connection_id, problem)
-            self._note("bad message", {"problem": problem})
 
 
 _quiet = logging.getLogger("offhook.stream.socket")
@@ -266,13 +350,13 @@ _quiet.setLevel(logging.ERROR)
 class _Socket(WSListener):
     """The socket of one connection; `gone` is resolved with the reason when it is over."""
 
-    def __init__(self, stream: MediaStream) -> None:
+    def __init__(self, stream: AppStream) -> None:
         self._stream = stream
         self._receive = stream.receive
-        self._batch = stream.port.batch
+        self._batch = stream.batch
         self._transport: WSTransport | None = None
         self._parts: bytearray | None = None
-        self._limit = BEHIND_SECONDS * FRAMES_PER_SECOND * (samples_per_frame(stream.port.rate) * 8 // 3 + 200)
+        self._limit = stream.backlog
         self._stuck_since = 0.0
         self._offered = 0  # bytes given to the socket since it fell behind, with those that waited then
         self._accepted = 0  # of these, what the app has taken at least
@@ -313,11 +397,11 @@ class _Socket(WSListener):
         """The app is behind: from now on each tick looks at how far."""
         self._stuck_since = self._stream._clock.monotonic()
         self._offered, self._accepted = self._backlog(), 0
-        self._stream.port.has_room = self._has_room
+        self._stream.behind(self._has_room)
 
     def resume_writing(self) -> None:
         """The app has caught up."""
-        self._stream.port.has_room = None
+        self._stream.behind(None)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """A frame of the app; fragments are put together here."""
@@ -396,7 +480,7 @@ class _Socket(WSListener):
             self._accepted, self._stuck_since = accepted, now
         elif now - self._stuck_since > STUCK_SECONDS:
             self.stuck = True
-            self._stream.port.disconnect()
+            self._stream.down()
             asyncio.get_running_loop().call_soon(self._abort)
             return False
         room = backlog < self._limit

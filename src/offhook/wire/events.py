@@ -18,9 +18,8 @@ __all__ = [
     "CallDisconnected", "CallEvent", "CallParticipant", "CancelAddParticipantFailed", "CancelAddParticipantSucceeded",
     "CreateCallFailed", "MediaStreamingFailed", "MediaStreamingStarted", "MediaStreamingStopped",
     "MediaStreamingUpdate", "ParticipantsUpdated", "PlayCanceled", "PlayCompleted", "PlayFailed", "PlayStarted",
-    "RemoveParticipantFailed", "RemoveParticipantSucceeded", "ResultInformation", "TranscriptionFailed",
-    "TranscriptionUpdate", "encode_callback", "event_time", "grid_time", "incoming_call", "media_streaming_update",
-    "subscription_validation",
+    "RemoveParticipantFailed", "RemoveParticipantSucceeded", "ResultInformation", "encode_callback", "event_time",
+    "grid_time", "incoming_call", "media_streaming_update", "subscription_validation",
 ]  # fmt: skip
 
 _TYPE_PREFIX: Final = "Microsoft.Communication."
@@ -41,13 +40,6 @@ class MediaStreamingUpdate(WireStruct, frozen=True, kw_only=True):
     content_type: str = "Audio"
     media_streaming_status: str
     media_streaming_status_details: str
-
-
-class TranscriptionUpdate(WireStruct, frozen=True, kw_only=True):
-    """State of the transcription (protocol.md §5.6)."""
-
-    transcription_status: str
-    transcription_status_details: str
 
 
 class CallEvent(WireStruct, frozen=True, kw_only=True):
@@ -157,12 +149,6 @@ class MediaStreamingFailed(_StreamingEvent, frozen=True, kw_only=True):
     """The stream could not be opened or kept; the call lives on."""
 
 
-class TranscriptionFailed(CallEvent, frozen=True, kw_only=True):
-    """The transcription could not be started."""
-
-    transcription_update: TranscriptionUpdate
-
-
 EVENT_TYPES: Final[dict[str, type[CallEvent]]] = {
     _TYPE_PREFIX + event.__name__: event
     for event in (
@@ -178,7 +164,6 @@ EVENT_TYPES: Final[dict[str, type[CallEvent]]] = {
         MediaStreamingStarted,
         MediaStreamingStopped,
         MediaStreamingFailed,
-        TranscriptionFailed,
         AddParticipantSucceeded,
         AddParticipantFailed,
         RemoveParticipantSucceeded,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import re
 import uuid
 from typing import Final
@@ -33,6 +34,11 @@ def mint_id(node: int, random16: bytes) -> str:
     raw[6:8] = (0x8000 | node).to_bytes(2, "big")
     raw[8] = 0x80 | (raw[8] & 0x3F)
     return str(uuid.UUID(bytes=bytes(raw)))
+
+
+def sibling_id(id: str, name: str) -> str:
+    """Another id of the same node: an id of ours with other digits at its end, which follow from a name."""
+    return id[:-12] + hashlib.sha256(f"{id}/{name}".encode()).hexdigest()[:12]
 
 
 def node_of(id: str) -> int:

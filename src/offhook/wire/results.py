@@ -73,6 +73,10 @@ _REQUESTS: Final[tuple[tuple[str, int, int, int, str, str], ...]] = (
     ("transfer_conflict", 409, 409, 8607, "Another transfer of the same participant is under way.", "§3.7 names"),
     ("streaming_not_configured", 405, 405, 8522, "mediaStreamingOptions must be given when the call is created or"
      " answered.", "§2.1"),
+    ("transcription_not_configured", 405, 405, 8522, "transcriptionOptions must be given when the call is created or"
+     " answered.", "§5.8"),
+    ("speech_model_not_supported", 400, 400, 8605, "Action failed, custom speech models are not supported here; leave"
+     " speechModelEndpointId out.", "§5.8 (codes), ours (text)"),
     ("not_built", 501, 501, 8520, "This operation is not built yet.", "§3.7 names, ours"),
     ("unauthorized", 401, 401, 7509, "The request signature does not verify.", "§3.7, §4.1"),
     ("invalid_token", 401, 401, 7501, "The bearer token cannot be accepted.", "§3.7"),
@@ -135,8 +139,14 @@ _STREAMS: Final[tuple[tuple[str, int, int, str, str, str], ...]] = (
     ("stream_auth_refused", 400, 8581, _BAD_URL, "authenticationFailure", "§9 row 20"),
     ("stream_lost", 500, 8603, _NO_SOCKET, "streamConnectionInterrupted", "§9 row 20"),
     ("stream_unsuccessful", 500, 8603, _NO_SOCKET, "streamConnectionUnsuccessful", "recorded"),
-    ("transcription_not_built", 405, 8520, "Action failed, transcription is not built yet.", "unspecifiedError",
-     "§5.8, ours"),
+    ("transcription_updated", 200, 0, _COMPLETED, "transcriptionLocaleUpdated", "§5.6"),
+    ("transcription_url_invalid", 400, 8581, _BAD_URL, "streamConnectionUnsuccessful", "§5.6, §5.8"),
+    ("transcription_lost", 500, 8578, "Action failed, the transcription's websocket connection was lost.",
+     "streamConnectionInterrupted", "§5.8 (codes), ours (text)"),
+    ("transcription_canceled", 500, 8579, "Action failed, the transcription was stopped before it began.",
+     "subscriptionStopped", "§5.8 (codes), ours (text)"),
+    ("transcription_shut_down", 500, 8580, "Action failed due to transcription service shutdown.", "serviceShutdown",
+     "§5.8 (codes), ours (text)"),
 )  # fmt: skip
 
 # Plays: PlayCompleted is `success`.

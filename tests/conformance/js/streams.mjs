@@ -54,6 +54,8 @@ class Stream {
     this.kinds[kind] = (this.kinds[kind] ?? 0) + 1;
     if (this.order.at(-1) !== kind) this.order.push(kind);
     if (kind === "AudioMetadata") say("audioMetadata", { stream: this.id, connectionId: this.connectionId, parsed });
+    else if (kind.startsWith("Transcription"))
+      say("transcription", { stream: this.id, connectionId: this.connectionId, kind, parsed });
     else if (kind === "DtmfData") say("dtmf", { stream: this.id, connectionId: this.connectionId, parsed });
     else if (kind === "AudioData") this.hear(parsed);
   }

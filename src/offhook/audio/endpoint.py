@@ -1,0 +1,154 @@
+"""Endpoint: where in the sound of one speaker an utterance begins and ends, frame by frame (real-cases.md §5).
+
+No frame is lost and none is doubled: utterances are runs of whole frames that do not overlap, and what lies between
+them is not speech.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+import numpy as np
+
+from offhook.audio.pcm import FRAMES_PER_SECOND, Frame, level_dbfs
+
+RATE: Final = 16000
+"""Hz of the frames that are looked at."""
+GUARD: Final = (5, 10)
+"""Speech has begun when so many of the last so many frames are voiced: a click or a cough's end is not enough."""
+PRE_ROLL: Final = 20
+"""Frames before the moment of `GUARD` that belong to the utterance: the soft beginning of a word is not voiced."""
+TAIL: Final = 15
+"""Frames of the silence at the end that stay with the utterance; recognisers cut the last word off without."""
+LONGEST_SECONDS: Final = 25.0
+"""An utterance that is longer is cut there and goes on as the next one."""
+
+Detector = Callable[[Frame], bool]
+"""Whether 20 ms at 16 kHz are voiced. It may keep a state of its own."""
+Change = Literal["began", "ended", "cut"]
+
+_FLOOR_START, _FLOOR_LOWEST, _FLOOR_RISE = -60.0, -75.0, 0.05  # dBFS; dB a frame
+_OVER_FLOOR, _AUDIBLE = 12.0, -50.0
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """`pcm` at `RATE`; `start`: the number of its first frame since the beginning of listening.
+
+    `cut`: it was too long, and goes on as the next.
+    """
+
+    pcm: Frame
+    start: int
+    cut: bool = False
+
+    @property
+    def start_seconds(self) -> float:
+        """When it began, since the beginning of listening."""
+        return self.start / FRAMES_PER_SECOND
+
+    @property
+    def seconds(self) -> float:
+        """How long it is."""
+        return len(self.pcm) / RATE
+
+
+class Endpoint:
+    """Fed with every 20 ms of one speaker, also those in which nothing is said; says when an utterance changes.
+
+    `end_silence`: seconds without voice that end an utterance. A frame is kept as it is given: give a copy.
+    """
+
+    def __init__(self, voiced: Detector, *, end_silence: float, longest: float = LONGEST_SECONDS) -> None:
+        self._voiced = voiced
+        self._end_frames = max(1, round(end_silence * FRAMES_PER_SECOND))
+        self._longest = max(GUARD[1] + PRE_ROLL, round(longest * FRAMES_PER_SECOND))
+        self._recent: deque[bool] = deque(maxlen=GUARD[1])
+        self._before: deque[Frame] = deque(maxlen=PRE_ROLL)
+        self._frames: list[Frame] = []
+        self._silent = 0
+        self._seen = 0
+        self._done: Utterance | None = None
+        self.speaking = False
+        """Whether an utterance has begun and not ended."""
+
+    def feed(self, frame: Frame) -> Change | None:
+        """The next 20 ms. After "ended" and "cut" the utterance waits in `take`; after "cut" the next goes on."""
+        self._seen += 1
+        voiced = self._voiced(frame)
+        if not self.speaking:
+            self._before.append(frame)
+            self._recent.append(voiced)
+            if sum(self._recent) < GUARD[0]:
+                return None
+            self.speaking = True
+            self._frames, self._silent = list(self._before), 0
+            self._before.clear()
+            return "began"
+        self._frames.append(frame)
+        self._silent = 0 if voiced else self._silent + 1
+        if self._silent >= self._end_frames:
+            self._end()
+            return "ended"
+        if len(self._frames) >= self._longest:
+            self._done = replace(self.so_far(), cut=True)
+            self._frames = []
+            return "cut"
+        return None
+
+    def so_far(self) -> Utterance:
+        """What has been said of the utterance that goes on; empty when there is none."""
+        pcm = np.concatenate(self._frames) if self._frames else np.zeros(0, np.int16)
+        return Utterance(pcm, self._seen - len(self._frames))
+
+    def take(self) -> Utterance:
+        """The utterance that was just said to be over. LookupError when there is none."""
+        if self._done is None:
+            raise LookupError("no utterance has ended")
+        done, self._done = self._done, None
+        return done
+
+    def finish(self) -> Utterance | None:
+        """Nothing more will be said: the utterance that goes on, as far as it came."""
+        if not self.speaking or not self._frames:
+            self.speaking = False
+            return None
+        self._end()
+        return self.take()
+
+    def _end(self) -> None:
+        """Give up the silence at the end but for its beginning; what is given up may begin the next utterance."""
+        surplus = min(max(0, self._silent - TAIL), len(self._frames))
+        kept = len(self._frames) - surplus
+        left = self._frames[kept:]
+        self._frames = self._frames[:kept]
+        self._done = Utterance(self.so_far().pcm, self._seen - kept - surplus)
+        self._before.extend(left)
+        self._recent.clear()
+        self._frames, self.speaking, self._silent = [], False, 0
+
+
+def voice_detector() -> Detector:
+    """The best there is: webrtcvad (0.2 ms for a second of sound), without it the energy above the noise."""
+    try:
+        import webrtcvad
+    except ImportError:
+        return EnergyDetector()
+    is_speech = webrtcvad.Vad(2).is_speech
+    return lambda frame: bool(is_speech(frame.tobytes(), RATE))
+
+
+class EnergyDetector:
+    """Voiced is what is well above the noise floor, which falls at once and rises by 2.5 dB a second."""
+
+    def __init__(self) -> None:
+        self._floor = _FLOOR_START
+
+    def __call__(self, frame: Frame) -> bool:
+        """A `Detector`."""
+        level = level_dbfs(frame)
+        self._floor = max(_FLOOR_LOWEST, min(level, self._floor + _FLOOR_RISE))
+        return level > max(_AUDIBLE, self._floor + _OVER_FLOOR)

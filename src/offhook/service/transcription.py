@@ -1,0 +1,286 @@
+"""Transcriptions of one call: for each app its socket, and a hearing of every participant (protocol.md §2.11)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from offhook.audio.bridge import Member
+from offhook.audio.pcm import FRAMES_PER_SECOND
+from offhook.calls.actions import OpenTranscription, UpdateTranscription
+from offhook.calls.transcribing import Fact
+from offhook.errors import SpeechError
+from offhook.service.clock import Clock
+from offhook.service.hearings import Heard, Hearings, try_language
+from offhook.service.speech import Speech
+from offhook.service.streaming import TEXT, AppStream
+from offhook.wire.transcription import TranscriptionRequest, transcription_data, transcription_metadata
+
+if TYPE_CHECKING:
+    from offhook.service.operations import Asked, CallControl
+
+END_SILENCE: Final = 0.7
+"""Seconds without voice that end an utterance."""
+BACKLOG: Final = 1024 * 1024
+"""Bytes that wait for an app that reads too slowly; the newest message is dropped beyond."""
+MOST_FAILURES: Final = 3
+"""Utterances one after another that cannot be recognised, after which the transcription has failed."""
+_FOR_GOOD: Final = frozenset({"speech_not_set_up", "speech_language"})
+
+
+def transcribe(control: CallControl, asked: Asked, body: TranscriptionRequest) -> None:
+    """Start, stop or update the transcription of a call."""
+    control.ask(asked.connection, lambda call, now: call.transcribe(asked.connection, body, now))
+
+
+class TranscriptStream(AppStream):
+    """The socket that carries recognised text to one app; what the app sends is ignored."""
+
+    def __init__(self, *where: str, locale: str, correlation_id: str, **dialling: Any) -> None:
+        super().__init__(*where, backlog=BACKLOG, **dialling)
+        self.locale = locale
+        self.sent = 0
+        self.dropped = 0
+        self._correlation_id = correlation_id
+        self._has_room: Callable[[int], bool] | None = None
+
+    def greeting(self) -> bytes:
+        """See `AppStream`."""
+        return transcription_metadata(self.subscription_id, self.locale, self.connection_id, self._correlation_id)
+
+    def down(self) -> None:
+        """See `AppStream`."""
+        self._has_room = None
+
+    def behind(self, has_room: Callable[[int], bool] | None) -> None:
+        """See `AppStream`."""
+        self._has_room = has_room
+
+    def send(self, message: bytes) -> None:
+        """One message, if there is a socket that has room for it; it is counted either way."""
+        push = None if self._socket is None else self._socket.push
+        if push is None or (self._has_room is not None and not self._has_room(len(message))):
+            self.dropped += 1
+            return
+        push(TEXT, message)
+        self.sent += 1
+
+
+class Scene(Protocol):
+    """The call in which somebody is heard."""
+
+    rate: int
+
+    def transcription(self, connection_id: str, fact: Fact, outcome: str = "", detail: str = "") -> None:
+        """What became of a transcription, for the machine."""
+
+    def dial_transcript(self, action: OpenTranscription, owner: Transcript) -> TranscriptStream:
+        """The socket to the app, not dialled yet."""
+
+    def note(self, kind: str, name: str, **detail: Any) -> None:
+        """Something for the trace."""
+
+
+class Transcript:
+    """The transcription of one app: it has started when its socket is open and the recogniser knows the language."""
+
+    def __init__(
+        self, scene: Scene, action: OpenTranscription, hearings: Hearings, seats: Mapping[str, Member],
+        clock: Clock, speech: Callable[[], Speech], over: Callable[[str], None],
+    ) -> None:  # fmt: skip
+        self.connection_id = action.connection_id
+        self._scene = scene
+        self._partials = action.options.intermediate_results
+        self._hearings = hearings
+        self._seats = seats
+        self._clock = clock
+        self._speech = speech
+        self._over = over
+        self._people: dict[str, tuple[str, float]] = {}  # hearing id: raw id, seconds from the start to its beginning
+        self._began = 0.0
+        self._open = self._tried = self._started = False
+        self._failures = 0
+        self.stream = scene.dial_transcript(action, self)
+        self._trial: Callable[[], None] | None = try_language(speech(), action.locale, self._ready)
+        self.stream.open()
+
+    def update(self, locale: str) -> None:
+        """Another language, if the recogniser knows it."""
+        if self._trial is not None:
+            self._trial()
+        self._trial = try_language(self._speech(), locale, partial(self._changed, locale))
+
+    def reseat(self) -> None:
+        """Somebody came or left."""
+        if not self._started:
+            return
+        known = {leg_id: hearing_id for hearing_id, leg_id in self._legs().items()}
+        for leg_id, seat in self._seats.items():
+            if leg_id not in known and seat.label is not None:
+                self._hear(leg_id, seat.label)
+        for leg_id, hearing_id in known.items():
+            if leg_id not in self._seats:
+                self._hearings.finish(hearing_id)
+
+    def close(self) -> None:
+        """Nothing more is said to the app."""
+        if self._trial is not None:
+            self._trial()
+            self._trial = None
+        for hearing_id in self._people:
+            self._hearings.stop(hearing_id)
+        self._people.clear()
+        self.stream.close()
+        self._scene.note("transcription", "closed", sent=self.stream.sent, dropped=self.stream.dropped)
+
+    # stream owner -----------------------------------------------------------------------------------------------
+
+    def stream_opened(self, stream: TranscriptStream) -> None:
+        """See `StreamOwner`."""
+        self._scene.note("transcription", "opened", url=stream.url)
+        self._open = True
+        self._begin()
+
+    def stream_reestablished(self, stream: TranscriptStream) -> None:
+        """See `StreamOwner`."""
+        self._scene.note("transcription", "reestablished", url=stream.url)
+        self._tell("reestablished")
+
+    def stream_failed(self, stream: TranscriptStream, outcome: str, detail: str) -> None:
+        """See `StreamOwner`."""
+        self._fail(outcome, detail)
+
+    def stream_closed_by_app(self, stream: TranscriptStream) -> None:
+        """See `StreamOwner`."""
+        self._scene.note("transcription", "closed by the app", url=stream.url)
+        self._tell("closed_by_app")
+
+    def stream_note(self, stream: TranscriptStream, name: str, detail: dict[str, object]) -> None:
+        """See `StreamOwner`."""
+        self._scene.note("transcription", name, **detail)
+
+    # listener ---------------------------------------------------------------------------------------------------
+
+    def began(self, hearing_id: str) -> None:
+        """See `Listener`; apps are not told."""
+
+    def partly(self, hearing_id: str, heard: Heard) -> None:
+        """See `Listener`."""
+        self._write(hearing_id, heard, final=False)
+
+    def heard(self, hearing_id: str, heard: Heard) -> None:
+        """See `Listener`."""
+        self._failures = 0
+        self._write(hearing_id, heard, final=True)
+
+    def failed(self, hearing_id: str, error: SpeechError) -> None:
+        """See `Listener`: one utterance is left out; a recogniser that goes on failing ends the transcription."""
+        self._failures += 1
+        self._scene.note("transcription", "not recognised", reason=str(error))
+        if self._failures >= MOST_FAILURES or error.outcome in _FOR_GOOD:
+            self._fail(error.outcome, error.detail)
+
+    # inside -----------------------------------------------------------------------------------------------------
+
+    def _ready(self, error: SpeechError | None) -> None:
+        self._trial = None
+        if error is not None:
+            self._fail(error.outcome, error.detail)
+            return
+        self._tried = True
+        self._begin()
+
+    def _changed(self, locale: str, error: SpeechError | None) -> None:
+        self._trial = None
+        if error is not None:
+            self._tell("update_failed", error.outcome, error.detail)
+            return
+        self.stream.locale = locale
+        for hearing_id in self._people:
+            self._hearings.change_language(hearing_id, locale)
+        self._tell("updated")
+
+    def _begin(self) -> None:
+        if not (self._open and self._tried) or self._started:
+            return
+        self._started = True
+        self._began = self._clock.monotonic()
+        self.reseat()
+        self._tell("opened")
+
+    def _legs(self) -> dict[str, str]:
+        return {hearing_id: hearing_id.rpartition("/")[2] for hearing_id in self._people}
+
+    def _hear(self, leg_id: str, raw_id: str) -> None:
+        hearing_id = f"{self.connection_id}/{leg_id}"
+        frames = round((self._clock.monotonic() - self._began) * FRAMES_PER_SECOND)
+        self._people[hearing_id] = (raw_id, frames / FRAMES_PER_SECOND)
+        self._hearings.start(
+            hearing_id,
+            leg_id,
+            self._scene.rate,
+            self,
+            language=self.stream.locale,
+            end_silence=END_SILENCE,
+            partials=self._partials,
+        )
+
+    def _write(self, hearing_id: str, heard: Heard, *, final: bool) -> None:
+        recognised, (raw_id, since) = heard.recognised, self._people[hearing_id]
+        if not recognised.text:
+            return
+        start = since + heard.start
+        words = [(word.text, start + word.start_ms / 1000, word.duration_ms / 1000) for word in recognised.words]
+        self.stream.send(
+            transcription_data(recognised.text, recognised.confidence, start, heard.seconds, words, raw_id, final=final)
+        )
+
+    def _fail(self, outcome: str, detail: str) -> None:
+        self._scene.note("transcription", "failed", outcome=outcome, reason=detail)
+        self._tell("failed", outcome, detail)
+
+    def _tell(self, fact: Fact, outcome: str = "", detail: str = "") -> None:
+        if fact in ("failed", "closed_by_app"):
+            self._over(self.connection_id)
+        self._scene.transcription(self.connection_id, fact, outcome, detail)
+
+
+class Transcriptions:
+    """The transcriptions of one call, by connection."""
+
+    def __init__(
+        self, scene: Scene, hearings: Hearings, seats: Mapping[str, Member], clock: Clock, speech: Callable[[], Speech]
+    ) -> None:
+        self._scene = scene
+        self._shared = (hearings, seats, clock, speech, self.close)
+        self._transcripts: dict[str, Transcript] = {}
+
+    @property
+    def streams(self) -> list[TranscriptStream]:
+        """The sockets that are open or being dialled."""
+        return [transcript.stream for transcript in self._transcripts.values()]
+
+    def open(self, action: OpenTranscription) -> None:
+        """Begin one."""
+        self._transcripts[action.connection_id] = Transcript(self._scene, action, *self._shared)
+
+    def update(self, action: UpdateTranscription) -> None:
+        """Change the language of one."""
+        self._transcripts[action.connection_id].update(action.locale)
+
+    def close(self, connection_id: str) -> None:
+        """End one, if it runs."""
+        transcript = self._transcripts.pop(connection_id, None)
+        if transcript is not None:
+            transcript.close()
+
+    def reseat(self) -> None:
+        """Somebody came or left."""
+        for transcript in self._transcripts.values():
+            transcript.reseat()
+
+    def close_all(self) -> None:
+        """The call is over."""
+        for connection_id in list(self._transcripts):
+            self.close(connection_id)

@@ -1,0 +1,275 @@
+"""Transcription in whole calls, on a manual clock, with a recogniser that understands levels: who said what, when."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.scenarios.recogniser import Recogniser, loud_is_voiced
+from tests.scenarios.stage import CALLBACK, CALLER, OTHER, VERSION, Party, Stage, asked
+from tests.scenarios.test_participants import add, mute, remove
+
+from offhook.legs.leg import RateChanged
+from offhook.legs.simulated import Script
+from offhook.service.hearings import MOST_WAITING
+from offhook.service.speech import Speech
+from offhook.service.transcription import transcribe
+from offhook.wire.models import AnswerCallRequest, MediaStreamingOptions, TranscriptionOptions
+from offhook.wire.transcription import (
+    StartTranscriptionRequest,
+    StopTranscriptionRequest,
+    UpdateTranscriptionRequest,
+)
+
+__all__ = ["loud_is_voiced"]
+pytestmark = pytest.mark.usefixtures("loud_is_voiced")
+
+SOCKET = "ws://app.test/transcripts"
+
+
+def staged(delay: float = 0.2) -> tuple[Stage, Recogniser]:
+    stage = Stage()
+    recogniser = stage.node.speech = Recogniser(stage.clock, delay)
+    return stage, recogniser
+
+
+def answered(stage: Stage, *, start: bool = True, partly: bool = False, rate: int = 16000) -> str:
+    """The app answers the newest call with transcription; its call connection id."""
+    request = AnswerCallRequest(
+        incoming_call_context=stage.context,
+        callback_uri=CALLBACK,
+        operation_context="ctx",
+        media_streaming_options=MediaStreamingOptions(
+            audio_channel_type="mixed", transport_url="ws://app.test/ws", sample_rate=rate
+        ),
+        transcription_options=TranscriptionOptions(
+            locale="en-US", transport_url=SOCKET, start=start, intermediate_results=partly
+        ),
+    )
+    return str(stage.node.answer(request, VERSION).call_connection_id)
+
+
+def say(party: Party, level: int, seconds: float, rate: int = 16000) -> None:
+    party.leg.say(np.full(round(seconds * rate), level, "<i2").tobytes())
+
+
+def texts(stage: Stage, status: str = "Final") -> list[tuple[str, str]]:
+    """Who said what, so far."""
+    messages = [message for socket in stage.transcripts for message in socket.messages]
+    return [(one["participantRawID"], one["text"]) for one in messages if one["resultStatus"] == status]
+
+
+def ask(stage: Stage, connection: str, request: Any) -> None:
+    transcribe(stage.node, asked(connection), request)
+    stage.run(1)
+
+
+@pytest.mark.parametrize("rate", [16000, 24000])
+def test_an_utterance_and_its_place_in_time(rate: int) -> None:
+    stage, recogniser = staged()
+    caller = stage.call()
+    answered(stage, rate=rate)
+    stage.run(1)
+    assert stage.events == ["CallConnected", "ParticipantsUpdated", "TranscriptionStarted"]
+    say(caller, 1000, 1.0, rate)
+    stage.run(3)
+    (message,) = stage.transcripts[0].messages
+    assert message["text"].startswith("said 1") and message["participantRawID"] == CALLER.raw_id
+    assert message["confidence"] == 0.5 and message["resultStatus"] == "Final"
+    # Started 0.2 s after the answer, said from 1 s on with 0.3 s of what was before; the words are 0.1 s in it.
+    assert 0.4 <= message["offset"] / 1e7 <= 0.8 and message["offset"] % 200_000 == 0
+    assert message["duration"] == pytest.approx(1.6e7, abs=0.1e7)
+    assert message["words"][0]["offset"] == message["offset"] + 1_000_000
+    (one,) = recogniser.said
+    assert one.language == "en-US" and round(one.seconds * 1e7) == message["duration"]
+
+
+def test_partial_results_come_in_time_and_never_two_at_once() -> None:
+    stage, recogniser = staged(delay=0.5)
+    caller = stage.call()
+    answered(stage, partly=True)
+    stage.run(1)
+    say(caller, 1000, 6.0)
+    stage.run(8)
+    assert texts(stage) == [(CALLER.raw_id, "said 1000")]
+    partly = texts(stage, "Intermediate")
+    assert 5 <= len(partly) <= 7 and set(partly) == {(CALLER.raw_id, "said 1000")}
+    starts = [one.at for one in recogniser.said]
+    assert min(np.diff(starts[:-1])) >= 0.7, "at most every 0.7 s"
+    assert recogniser.most_at_once == 1
+    lengths = [one.seconds for one in recogniser.said if not one.canceled]
+    assert lengths == sorted(lengths)
+
+
+def test_a_slow_recogniser_has_partial_results_half_of_the_time_at_most() -> None:
+    stage, recogniser = staged(delay=2.0)
+    caller = stage.call()
+    answered(stage, partly=True)
+    stage.run(3)
+    say(caller, 1000, 10.0)
+    stage.run(14)
+    starts = [one.at for one in recogniser.said[:-1]]
+    assert min(np.diff(starts)) >= 3.9
+    assert texts(stage) == [(CALLER.raw_id, "said 1000")]
+
+
+def test_several_people_who_come_fall_silent_and_go() -> None:
+    stage, _ = staged()
+    caller = stage.call()
+    app = answered(stage)
+    other = stage.phone(OTHER, answers=0.1, script=Script(lead=0.0))
+    stage.run(1)
+    add(stage, app, OTHER)
+    stage.run(1)
+    say(caller, 1000, 0.5)
+    say(other.parties[0], 2000, 0.7)
+    stage.run(2)
+    assert sorted(texts(stage)) == [(CALLER.raw_id, "said 1000"), (OTHER.raw_id, "said 2000")]
+    mute(stage, app, OTHER)
+    say(other.parties[0], 3000, 0.5)
+    stage.run(2)
+    assert len(texts(stage)) == 2, "a muted one is not heard"
+    say(caller, 4000, 0.5)
+    stage.run(0.4)
+    remove(stage, app, OTHER)
+    stage.run(2)
+    assert texts(stage)[2:] == [(CALLER.raw_id, "said 4000")]
+    caller.leg.leave()
+    stage.run(1)
+    assert stage.transcripts[0].ended and stage.empty()
+
+
+def test_what_somebody_said_who_leaves_is_still_told() -> None:
+    stage, _ = staged()
+    caller = stage.call()
+    app = answered(stage)
+    other = stage.phone(OTHER, answers=0.1, script=Script(lead=0.0))
+    stage.run(1)
+    add(stage, app, OTHER)
+    stage.run(1)
+    say(other.parties[0], 2000, 1.0)
+    stage.run(0.6)
+    other.parties[0].leg.leave()
+    stage.run(0.5)
+    assert texts(stage) == [(OTHER.raw_id, "said 2000")]
+    say(caller, 1000, 0.5)
+    stage.run(2)
+    assert texts(stage)[1:] == [(CALLER.raw_id, "said 1000")]
+
+
+def test_a_phone_that_changes_its_codec_is_heard_on() -> None:
+    stage, _ = staged()
+    caller = stage.call()
+    answered(stage)
+    stage.run(1)
+    say(caller, 1000, 1.0)
+    stage.run(0.4)
+    caller.live.leg_event(caller.leg.leg_id, RateChanged())
+    stage.run(2)
+    assert texts(stage) == [(CALLER.raw_id, "said 1000")]
+
+
+def test_a_stop_ends_it_at_once_and_a_start_begins_anew() -> None:
+    stage, recogniser = staged(delay=0.5)
+    caller = stage.call()
+    app = answered(stage)
+    stage.run(1)
+    say(caller, 1000, 1.0)
+    stage.run(1.9)
+    ask(stage, app, StopTranscriptionRequest(operation_context="stop"))
+    assert stage.event("TranscriptionStopped")["operationContext"] == "stop"
+    assert texts(stage) == [] and recogniser.said[-1].canceled and stage.transcripts[0].ended
+    live = next(iter(stage.node.calls.values()))
+    assert live.tick == live.bridge.tick, "nobody is heard: the tick is as before"
+    ask(stage, app, StartTranscriptionRequest(locale="en-GB"))
+    say(caller, 2000, 0.5)
+    stage.run(3)
+    assert texts(stage) == [(CALLER.raw_id, "said 2000")] and recogniser.said[-1].language == "en-GB"
+
+
+def test_another_language_counts_for_what_is_being_said() -> None:
+    stage, recogniser = staged()
+    caller = stage.call()
+    app = answered(stage)
+    stage.run(1)
+    say(caller, 1000, 2.0)
+    stage.run(0.5)
+    ask(stage, app, UpdateTranscriptionRequest(locale="en-GB"))
+    assert stage.events[-1] == "TranscriptionUpdated"
+    ask(stage, app, UpdateTranscriptionRequest(locale="tlh"))
+    assert stage.result("TranscriptionFailed") == (400, 8565)
+    stage.run(2)
+    assert texts(stage) == [(CALLER.raw_id, "said 1000")] and recogniser.said[-1].language == "en-GB"
+
+
+def test_without_a_recogniser_it_fails_and_nothing_is_left_of_it() -> None:
+    class Nothing(Speech):
+        def recognise(self, pcm: Any, language: str, phrases: Any, done: Any) -> Any:
+            from offhook.errors import SpeechError
+
+            stage.clock.call_at(stage.clock.monotonic(), lambda: done(SpeechError("speech_not_set_up", "pip install")))
+            return lambda: None
+
+    stage = Stage()
+    stage.node.speech = Nothing()
+    stage.call()
+    app = answered(stage)
+    stage.run(1)
+    assert stage.result("TranscriptionFailed") == (400, 8565)
+    assert "pip install" in stage.event("TranscriptionFailed")["resultInformation"]["message"]
+    assert stage.transcripts[0].ended and "TranscriptionStarted" not in stage.events
+    subscription = stage.node.properties(app).transcription_subscription
+    assert subscription is not None and subscription.state == "inactive"
+
+
+@pytest.mark.parametrize("outcome", ["stream_url_invalid", "stream_auth_refused"])
+def test_an_app_that_cannot_be_dialled(outcome: str) -> None:
+    stage, recogniser = staged()
+    stage.refuse_sockets = outcome
+    caller = stage.call()
+    answered(stage)
+    stage.run(1)
+    assert stage.result("TranscriptionFailed") == (400, 8581)
+    say(caller, 1000, 1.0)
+    stage.run(2)
+    assert recogniser.said == [] and "TranscriptionStarted" not in stage.events
+
+
+def test_utterances_that_fail_are_left_out_and_three_in_a_row_end_it() -> None:
+    stage, recogniser = staged()
+    caller = stage.call()
+    answered(stage)
+    stage.run(1)
+    for broken in (True, True, False, True, True, True):
+        recogniser.broken = int(broken)
+        say(caller, 1000, 0.5)
+        stage.run(2)
+    assert texts(stage) == [(CALLER.raw_id, "said 1000")]
+    assert stage.events.count("TranscriptionFailed") == 1 and stage.result("TranscriptionFailed") == (400, 8565)
+    assert "it broke" in stage.event("TranscriptionFailed")["resultInformation"]["message"]
+    assert stage.transcripts[0].ended
+
+
+def test_utterances_wait_for_a_slow_recogniser_and_too_many_are_left_out() -> None:
+    stage, recogniser = staged(delay=30.0)
+    caller = stage.call()
+    answered(stage)
+    stage.run(31)
+    for level in range(1000, 1000 + (MOST_WAITING + 2) * 100, 100):
+        say(caller, level, 0.3)
+        stage.run(1.5)
+    recogniser.delay = 0.1
+    stage.run(40)
+    assert [text for _, text in texts(stage)] == ["said 1000", "said 1200", "said 1300", "said 1400", "said 1500"]
+    assert recogniser.most_at_once == 1
+
+
+def test_a_node_that_stops_tells_it() -> None:
+    stage, _ = staged()
+    stage.call()
+    answered(stage)
+    stage.run(1)
+    stage.node.shut_down()
+    assert stage.events[-2:] == ["TranscriptionFailed", "CallDisconnected"]
+    assert stage.result("TranscriptionFailed") == (500, 8580) and stage.transcripts[0].ended
