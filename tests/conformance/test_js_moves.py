@@ -4,15 +4,12 @@ them, and who hears whom (protocol.md §§3.2, 5.5)."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
-from tests.conformance.test_js_sdk import unused_port
 from tests.conformance.test_python_participants import hears
 from tests.console_leg import caller, phone
-from tests.js_app import JsApp, running_app
-from tests.live import CALLEE, CALLER, LiveNode, dev_node, until
+from tests.js_app import JsApp
+from tests.live import CALLEE, CALLER, LiveNode
 
 pytestmark = [pytest.mark.js, pytest.mark.asyncio(loop_scope="module")]
 
@@ -20,20 +17,8 @@ OTHER, THIRD = "+15550300001", "+15550300002"
 GROUP = "5f41b2a8-6a6b-4f86-8bd2-3f55a1f0a3c1"
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def pair(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[LiveNode, JsApp]]:
-    """A node and its app in Node.js."""
-    port = unused_port()
-    async with (
-        dev_node(tmp_path_factory.mktemp("state"), "--incoming", f"http://127.0.0.1:{port}/events") as node,
-        running_app(node, port, tmp_path_factory.mktemp("app")) as app,
-    ):
-        await until(lambda: node.named("subscription"), "the subscription's validation")
-        yield node, app
-
-
-async def test_a_call_is_joined_its_caller_moved_and_transferred(pair: tuple[LiveNode, JsApp]) -> None:
-    node, app = pair
+async def test_a_call_is_joined_its_caller_moved_and_transferred(js_pair: tuple[LiveNode, JsApp]) -> None:
+    node, app = js_pair
     async with (
         caller(node, tone=440) as leg,
         phone(node, OTHER, tone=700) as other,

@@ -124,9 +124,7 @@ FIELDS: dict[str, dict[str, str]] = {
     "ContinuousDtmfRecognitionRequest": {"targetParticipant": "whose", **_COMMON},
     "SendDtmfTonesRequest": {"tones": "which", "targetParticipant": "to whom", **_COMMON},
     "HoldRequest": {"targetParticipant": "who", "playSourceInfo": "what they hear", **_COMMON},
-    "UnholdRequest": {
-        "targetParticipant": "who", **dict.fromkeys(_COMMON, "without a meaning: ParticipantsUpdated alone follows"),
-    },
+    "UnholdRequest": {"targetParticipant": "who", **dict.fromkeys(_COMMON, "without a meaning: it has no event")},
     "StartMediaStreamingRequest": _COMMON,
     "StopMediaStreamingRequest": _COMMON,
     "AddParticipantRequest": {

@@ -389,6 +389,7 @@ NOTES: Final[dict[str, Note]] = {
 MEANINGLESS: Final[dict[str, str]] = {
     "callIntelligenceOptions.cognitiveServicesEndpoint": "speech is the node's own, so no Azure AI resource is asked",
     "text.voiceKind, text.voiceName": "there is one voice; the locale that a name begins with counts",
-    "operationContext, operationCallbackUri of Unhold": "ParticipantsUpdated alone tells of it",
+    "UnholdRequest.operationContext": "ParticipantsUpdated alone tells of it, which has none",
+    "UnholdRequest.operationCallbackUri": "ParticipantsUpdated alone tells of it, at the callback of each app",
 }
 """Fields that are read, and that can mean nothing here; why."""
