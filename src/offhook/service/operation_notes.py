@@ -31,8 +31,8 @@ _PYTHON_MOVES: Final = "conformance/test_python_moves.py::"
 _PYTHON_OUTBOUND: Final = "conformance/test_python_outbound.py::"
 _PYTHON_PARTICIPANTS: Final = "conformance/test_python_participants.py::"
 _PYTHON_PLAY: Final = "conformance/test_python_play.py::"
-_PYTHON_RECOGNIZE: Final = "conformance/test_python_recognize.py::"
 _PYTHON_PROMPT_FOLDER: Final = "conformance/test_python_prompt_folder.py::"
+_PYTHON_RECOGNIZE: Final = "conformance/test_python_recognize.py::"
 _PYTHON_SPEECH: Final = "conformance/test_python_speech.py::"
 _PYTHON_TONES: Final = "conformance/test_python_tones.py::"
 _PYTHON_TRANSFER: Final = "conformance/test_python_transfer.py::"
@@ -388,6 +388,8 @@ NOTES: Final[dict[str, Note]] = {
 
 MEANINGLESS: Final[dict[str, str]] = {
     "callIntelligenceOptions.cognitiveServicesEndpoint": "speech is the node's own, so no Azure AI resource is asked",
-    "operationContext, operationCallbackUri of Unhold": "ParticipantsUpdated alone tells of it",
+    "text.voiceKind, text.voiceName": "there is one voice; the locale that a name begins with counts",
+    "UnholdRequest.operationContext": "ParticipantsUpdated alone tells of it, which has none",
+    "UnholdRequest.operationCallbackUri": "ParticipantsUpdated alone tells of it, at the callback of each app",
 }
 """Fields that are read, and that can mean nothing here; why."""
