@@ -9,10 +9,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from tests.conformance.test_js_sdk import unused_port
 from tests.conformance.test_python_recording import fetch
 from tests.console_leg import caller
-from tests.js_app import JsApp, JsError, running_app
+from tests.js_app import JsApp, JsError, running_app, unused_port
 from tests.live import CALLEE, CALLER, LiveNode, dev_node, until
 
 pytestmark = [pytest.mark.js, pytest.mark.asyncio(loop_scope="module")]
