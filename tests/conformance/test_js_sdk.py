@@ -13,7 +13,6 @@ from base64 import b64encode
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import jiwer
 import numpy as np
@@ -471,40 +470,6 @@ async def test_keys_are_sent_heard_and_collected(node: LiveNode, app: JsApp, num
         assert sent["operationContext"] == "send"
         assert (await app.event(connection, "SendDtmfTonesCompleted"))["operationContext"] == "send"
         assert [said["tone"] for said in leg.said if said["kind"] == "key"] == ["1", "D"]
-
-
-async def test_an_app_joins_and_people_are_moved_and_transferred(node: LiveNode, app: JsApp, number: str) -> None:
-    """Connect by server call id and to a group, transfer with a transferee, and who hears whom after each."""
-    target = f"{number}9"
-    async with talking(node, app, number, {}) as (leg, connection), phone(node, target, tone=700) as other:
-        known = {"kind": "serverCallLocator", "id": connection["serverCallId"]}
-        options = {"operationContext": "join", "mediaStreamingOptions": streaming(app.socket, "pcm24KMono")}
-        joined = await app.ask("connectCall", locator=known, callback=app.callback, options=options)
-        assert joined["serverCallId"] == connection["serverCallId"] and joined["callConnectionState"] == "connecting"
-        assert (await app.event(joined, "CallConnected"))["operationContext"] == "join"
-        await app.ask("hangUp", connectionId=joined["callConnectionId"], forEveryone=False)
-        await app.event(joined, "CallDisconnected")
-        group = {"kind": "groupCallLocator", "id": str(uuid4())}
-        meeting = await app.ask("connectCall", locator=group, callback=app.callback)
-        here = {"connectionId": meeting["callConnectionId"]}
-        of = connection["callConnectionId"]
-        moved = await app.ask("moveParticipants", **here, participants=[{"phoneNumber": CALLER}], fromCall=of)
-        assert moved["fromCall"] == of and len(moved["participants"]) == 1
-        told = await app.event(meeting, "MoveParticipantSucceeded")
-        assert told["participant"]["phoneNumber"] == CALLER and told["fromCall"] == of
-        await app.event(connection, "CallDisconnected")
-        context = {"operationContext": "transfer", "sourceCallIdNumber": {"phoneNumber": APP_CALLS_FROM}}
-        sent = await app.ask("transferCall", **here, target={"phoneNumber": target}, options=context)
-        assert sent["operationContext"] == "transfer"
-        accepted = await app.event(meeting, "CallTransferAccepted")
-        assert (accepted["operationContext"], accepted["resultInformation"]["subCode"]) == ("transfer", 7015)
-        people = [accepted[who]["phoneNumber"]["value"] for who in ("transferee", "transferTarget")]
-        assert people == [CALLER, target], "the SDK hands these two on as they come"
-        heard = await other.heard_frames(60)
-        assert purity(heard, 16000, seconds=0.5) > 0.9, "the caller's voice, in the call of the two"
-        await app.ask("hangUp", **here, forEveryone=False)
-        await leg.hang_up()
-        await other.told("ended")
 
 
 # errors -------------------------------------------------------------------------------------------------------------
