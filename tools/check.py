@@ -46,6 +46,7 @@ class Beside:
 _PROCESSOR = ("tests/wire", "tests/audio", "tests/sip", "tests/calls", "tests/scenarios")
 BESIDE = (
     Beside("processor", _PROCESSOR, nice=True),
+    Beside("conformance", ("tests/conformance",), nice=False),
     Beside("long-runs", ("tests/soak",), nice=False),
     Beside("own-network", ("tests/interop/test_linphone.py",), nice=False),
 )

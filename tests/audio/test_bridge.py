@@ -142,3 +142,25 @@ def test_a_port_that_raises_is_taken_off_and_the_call_goes_on() -> None:
     call.tick()
     assert (a.heard, b.heard) == ([7, 7], [5, 5])
     assert [port for port, _ in failures] == [broken]
+
+
+def test_held_hears_only_who_names_it_and_stays_a_silent_source_for_the_others() -> None:
+    call, _ = bridge()
+    heard: list[list[tuple[str | None, int | None]]] = []
+
+    class Listener(Constant):
+        def write(self, mix: Frame | None, members: Sequence[Member]) -> None:
+            super().write(mix, members)
+            heard.append([(m.label, None if m.frame is None else int(m.frame[0])) for m in members])
+
+    held, talker, app = Constant(5), Constant(7), Listener(None)
+    seat = call.add(held, "held")
+    call.add(talker, "talker")
+    call.add(app)
+    named, all_ = Constant(100), Constant(1000)
+    call.hold(seat, True)
+    call.set_audience(call.add(named), frozenset({seat}))
+    call.set_audience(call.add(all_), frozenset(m for m in call.members if m.label == "talker"))
+    call.tick()
+    assert (held.heard, talker.heard, app.heard) == ([100], [1000], [7])
+    assert heard == [[("held", None), ("talker", 7)]]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from offhook.audio.pcm import Frame
 from offhook.audio.prompt import PromptPort
+from offhook.audio.sound import Sound
 
 SIZE = 320
 
@@ -18,9 +19,10 @@ def ramp(length: int) -> Frame:
 
 
 class Bench:
-    def __init__(self, sound: Frame, *, loop: bool = False) -> None:
+    def __init__(self, sound: Frame | Sound, *, loop: bool = False) -> None:
         self.ended = 0
-        self.port = PromptPort(sound, 16000, loop=loop, ended=self.count)
+        whole = sound if isinstance(sound, Sound) else Sound.of(sound)
+        self.port = PromptPort(whole, 16000, loop=loop, ended=self.count)
 
     def count(self) -> None:
         self.ended += 1
@@ -72,3 +74,91 @@ def test_a_cut_after_the_end_changes_nothing() -> None:
     bench.frames(1)
     bench.port.stop()
     assert bench.port.read() is None and bench.ended == 1
+
+
+@given(st.lists(st.integers(0, 700), max_size=8), st.integers(1, 4))
+def test_parts_are_heard_as_one(sizes: list[int], turns: int) -> None:
+    """In a row and in loops, wherever the parts meet."""
+    sound, whole, start = Sound(), ramp(sum(sizes)), 0
+    for size in sizes:
+        sound.append(whole[start : start + size])
+        start += size
+    sound.finish()
+    once = Bench(sound)
+    frames = -(-len(whole) // SIZE)
+    if frames:
+        heard = once.frames(frames)
+        assert np.array_equal(heard[: len(whole)], whole) and not heard[len(whole) :].any()
+        assert np.array_equal(Bench(sound, loop=True).frames(turns * 7), np.resize(whole, turns * 7 * SIZE))
+    else:
+        assert once.port.read() is None
+    assert once.ended == 1
+
+
+@given(st.lists(st.one_of(st.just(0), st.integers(1, 900)), max_size=12))
+def test_what_grows_while_it_is_heard_is_heard_whole(grows: list[int]) -> None:
+    """A piece or none comes before each tick: every sample once and in order, silent while there is not enough."""
+    sound, samples = Sound(), (np.arange(sum(grows)) % 90 + 1000).astype(np.int16)
+    bench, heard, there = Bench(sound), list[Frame](), 0
+    for size in grows:
+        sound.append(samples[there : there + size])
+        there += size
+        frame = bench.port.read()
+        assert (frame is not None) == (there - SIZE * len(heard) >= SIZE)
+        if frame is not None:
+            heard.append(frame)
+        assert bench.ended == 0
+    sound.finish()
+    while (frame := bench.port.read()) is not None:
+        heard.append(frame)
+    assert bench.ended == 1
+    got = np.concatenate(heard)[: len(samples)] if heard else np.zeros(0, np.int16)
+    assert len(got) == len(samples)
+    changed = np.flatnonzero(got != samples) % SIZE
+    assert np.all((changed < 80) | (changed >= SIZE - 80)), "but for ramps of 5 ms at gaps"
+    assert np.all(got <= samples)
+
+
+def test_a_gap_is_between_two_ramps() -> None:
+    sound = Sound()
+    bench = Bench(sound)
+    sound.append(np.full(2 * SIZE, 1000, np.int16))
+    first, second = bench.frames(1), bench.frames(1)
+    assert np.all(first == 1000)
+    assert np.all(second[: SIZE - 80] == 1000) and np.all(np.diff(second[-80:]) < 0) and second[-1] == 0
+    assert bench.port.read() is None and bench.port.read() is None
+    sound.append(np.full(2 * SIZE, 1000, np.int16))
+    sound.finish()
+    third, fourth = bench.frames(1), bench.frames(1)
+    assert third[0] < 50 and np.all(third[80:] == 1000) and np.all(fourth == 1000)
+    assert bench.ended == 1
+
+
+def test_what_ends_without_more_has_ended() -> None:
+    sound = Sound()
+    bench = Bench(sound)
+    sound.append(ramp(SIZE))
+    bench.frames(1)
+    assert bench.ended == 0
+    sound.finish()
+    assert bench.port.read() is None and bench.ended == 1
+
+
+def test_what_waits_is_cut_without_a_sound() -> None:
+    sound = Sound()
+    bench = Bench(sound)
+    sound.append(ramp(SIZE))
+    bench.frames(1)
+    bench.port.read()
+    bench.port.stop()
+    assert bench.port.read() is None and bench.ended == 1
+
+
+def test_a_loop_that_grows_begins_again_only_when_it_is_whole() -> None:
+    sound = Sound()
+    bench = Bench(sound, loop=True)
+    sound.append(ramp(SIZE + 7))
+    bench.frames(1)
+    assert bench.port.read() is None
+    sound.finish()
+    assert np.array_equal(bench.frames(1)[80:], np.resize(ramp(SIZE + 7), 2 * SIZE)[SIZE + 80 :])

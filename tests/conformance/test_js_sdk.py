@@ -496,7 +496,7 @@ async def test_errors_are_typed(node: LiveNode, app: JsApp, number: str) -> None
             (
                 "connectCall",
                 {"locator": {"kind": "roomCallLocator", "id": "r"}, "callback": "http://x/"},
-                (501, "8520"),
+                (405, "8520"),
             ),
             ("getCallConnectionProperties", {**one, "client": "stranger"}, (401, "7509")),
         ]

@@ -165,9 +165,13 @@ async def test_a_play_to_one_of_two(node: LiveNode, app: TestApp) -> None:
     [
         ("/page.wav", 400, 8535, "no WAV file"),
         ("/missing.wav", 400, 8536, "HTTP 404"),
-        ("text", 400, 8565, "no speech provider"),
-        ("ssml", 400, 8565, "no speech provider"),
+        ("locale", 400, 8565, "knows English only, not de-DE"),
+        ("voice", 400, 8565, "knows English only, not fr-FR"),
+        ("custom", 400, 8565, "no custom voices"),
+        ("ssml", 400, 8565, "line 1, column 19: mismatched tag"),
+        ("doctype", 400, 8565, "line 1, column 17: a document type cannot be used"),
         ("empty", 400, 8582, "is empty"),
+        ("nothing", 400, 8582, "is empty"),
     ],
 )
 async def test_a_source_that_cannot_be_played(
@@ -175,9 +179,13 @@ async def test_a_source_that_cannot_be_played(
 ) -> None:
     async with talking(node, app) as (client, connection, leg, files):
         spoken = {
-            "text": TextSource(text="Hello", voice_name="any"),
-            "ssml": SsmlSource(ssml_text="<speak/>"),
+            "locale": TextSource(text="Guten Tag", source_locale="de-DE", voice_kind="female"),
+            "voice": TextSource(text="Bonjour", voice_name="fr-FR-DeniseNeural"),
+            "custom": TextSource(text="Hello", voice_name="mine", custom_voice_endpoint_id="an-id"),
+            "ssml": SsmlSource(ssml_text="<speak>Hello <p></speak>"),
+            "doctype": SsmlSource(ssml_text="<!DOCTYPE speak [<!ENTITY a 'a'>]><speak>&a;</speak>"),
             "empty": TextSource(text="", voice_name="any"),
+            "nothing": SsmlSource(ssml_text="<speak/>"),
         }
         bad = spoken.get(path) or FileSource(files.url(path))
         await client(connection.play_media, [FileSource(files.url("/menu.wav")), bad], operation_context="both")
@@ -193,7 +201,7 @@ async def test_a_source_that_cannot_be_played(
 
 async def test_requests_that_are_refused(node: LiveNode, app: TestApp) -> None:
     async with talking(node, app) as (client, connection, _, _):
-        for url in ("", "file:///etc/passwd", "greeting.wav"):
+        for url in ("", "ftp://x/greeting.wav", "data:audio/wav,"):
             with pytest.raises(HttpResponseError) as refused:
                 await client(connection.play_media, FileSource(url=url))
             assert figures(refused.value) == (400, "8523")

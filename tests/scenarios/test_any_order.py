@@ -9,12 +9,16 @@ import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from tests.scenarios.meeting import GROUP, connect, move, server_id, transfer
 from tests.scenarios.shelf import Shelf
 from tests.scenarios.stage import CALLEE, CALLER, OTHER, Party, Stage, asked
 
 from offhook.calls.call import Call
 from offhook.errors import CallError, PromptError
+from offhook.legs.leg import Ended
 from offhook.service import media
+from offhook.wire.connecting import CallLocator
+from offhook.wire.holding import HoldRequest, UnholdRequest
 from offhook.wire.identifiers import Identifier
 from offhook.wire.models import StartMediaStreamingRequest, StopMediaStreamingRequest
 from offhook.wire.participants import (
@@ -24,6 +28,7 @@ from offhook.wire.participants import (
     RemoveParticipantRequest,
 )
 from offhook.wire.playing import PlayRequest, PlaySource
+from offhook.wire.recognizing import Choice, RecognizeRequest
 
 TARGETS = st.sampled_from([CALLEE, OTHER, CALLER])
 
@@ -103,6 +108,26 @@ class AnyOrder(RuleBasedStateMachine):
         }
         self.attempt(lambda: node.ask(app, acts[way]))
 
+    @rule(data=st.data(), group=st.booleans(), rate=st.sampled_from([0, 16000, 24000]))
+    def connect(self, data: st.DataObject, group: bool, rate: int) -> None:
+        locator = CallLocator("groupCallLocator", GROUP)
+        if not group and self.stage.node.calls:
+            locator = server_id(data.draw(st.sampled_from(list(self.stage.node.calls.values()))))
+        stage, connections = self.stage, self.connections
+        self.attempt(lambda: connections.append(connect(stage, locator, rate=rate or 16000, stream=bool(rate))))
+
+    @rule(data=st.data(), to=TARGETS, who=st.sampled_from([None, CALLEE, OTHER, CALLER]))
+    def transfer(self, data: st.DataObject, to: Identifier, who: Identifier | None) -> None:
+        if self.connections:
+            app = data.draw(st.sampled_from(self.connections))
+            self.attempt(lambda: transfer(self.stage, app, to, transferee=who))
+
+    @rule(data=st.data(), people=st.lists(TARGETS, min_size=1, max_size=2, unique=True))
+    def move(self, data: st.DataObject, people: list[Identifier]) -> None:
+        if self.connections:
+            to, of = (data.draw(st.sampled_from(self.connections)) for _ in range(2))
+            self.attempt(lambda: move(self.stage, to, of, *people))
+
     @rule(
         data=st.data(),
         name=st.sampled_from(["good", "bad"]),
@@ -116,6 +141,40 @@ class AnyOrder(RuleBasedStateMachine):
             request = PlayRequest(sources=sources, to=to, loop=loop, interrupt=interrupt)
             connection = data.draw(st.sampled_from(self.connections))
             self.attempt(lambda: media.play(self.stage.node, asked(connection), request))
+
+    @rule(
+        data=st.data(),
+        who=st.sampled_from([CALLER, OTHER]),
+        kind=st.sampled_from(["dtmf", "speech", "choices"]),
+        name=st.sampled_from(["", "good", "bad"]),
+        flags=st.tuples(st.booleans(), st.booleans()),
+    )
+    def recognize(
+        self, data: st.DataObject, who: Identifier, kind: str, name: str, flags: tuple[bool, bool]
+    ) -> None:
+        if self.connections:
+            request = RecognizeRequest(
+                target_participant=who,
+                input_type=kind,
+                prompt=(PlaySource(kind="file", uri=name),) if name else (),
+                interrupt=flags[0],
+                interrupt_prompt=flags[1],
+                initial_silence=1,
+                choices=(Choice(label="one", phrases=("one",), tone="1"),) if kind == "choices" else (),
+            )
+            connection = data.draw(st.sampled_from(self.connections))
+            self.attempt(lambda: media.recognize(self.stage.node, asked(connection), request))
+
+    @rule(data=st.data(), who=st.sampled_from([CALLER, OTHER]), name=st.sampled_from(["", "good", "bad", "off"]))
+    def hold(self, data: st.DataObject, who: Identifier, name: str) -> None:
+        if self.connections:
+            node, connection = self.stage.node, asked(data.draw(st.sampled_from(self.connections)))
+            if name == "off":
+                self.attempt(lambda: media.unhold(node, connection, UnholdRequest(target_participant=who)))
+                return
+            source = PlaySource(kind="file", uri=name) if name else None
+            request = HoldRequest(target_participant=who, source=source)
+            self.attempt(lambda: media.hold(node, connection, request))
 
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
@@ -159,6 +218,11 @@ class AnyOrder(RuleBasedStateMachine):
         assert all(live.call.call_id in node.calls for live in node._bridged)
 
     @invariant()
+    def who_has_moved_is_where_the_node_thinks(self) -> None:
+        for leg_id, live in self.stage.node.moved.items():
+            assert leg_id in live.legs and live.call.call_id in self.stage.node.calls
+
+    @invariant()
     def each_call_is_told_its_end_once_and_last(self) -> None:
         for connection in self.connections:
             mine = [event for event in self.stage.callbacks if event["data"]["callConnectionId"] == connection]
@@ -173,8 +237,11 @@ class AnyOrder(RuleBasedStateMachine):
             caller.leg.leave()
         for connection in self.connections:
             self.attempt(lambda connection=connection: self.stage.node.terminate(connection))  # type: ignore[misc]
-        self.stage.clock.advance(31.0)
-        assert self.stage.empty() and not self.shelf.waiting
+        self.stage.clock.advance(61.0)
+        for live in list(self.stage.node.calls.values()):
+            for leg_id in list(live.legs):  # people who talk without an app
+                self.stage.node.leg_event(live, leg_id, Ended())
+        assert self.stage.empty() and not self.shelf.waiting and not self.stage.node.moved
         assert all(caller.end is not None for caller in self.callers)
         assert all(stream.closed_at is not None or not stream.port.connected for stream in self.stage.streams)
 

@@ -10,6 +10,7 @@ from tests.scenarios.shelf import Shelf
 from tests.scenarios.stage import CALLEE, CALLER, OTHER, Party, Stage, asked
 
 from offhook.audio.pcm import Frame
+from offhook.audio.sound import Sound
 from offhook.errors import CallError, PromptError
 from offhook.service import media
 from offhook.service.clock import PTIME
@@ -194,6 +195,55 @@ def test_a_source_that_cannot_be_used(room: Room, outcome: str) -> None:
     failed = room.event("PlayFailed")
     assert failed["failedPlaySourceIndex"] == 1
     assert failed["resultInformation"]["message"].endswith("because")
+
+
+def test_a_sound_that_grows_is_heard_as_it_comes(room: Room) -> None:
+    """The first part at once, nothing while there is no more, then the rest; complete with the last frame."""
+    grows = room.shelf.growing["a"] = Sound()
+    party, connection = room.answered()
+    grows.append(np.full(5 * FRAME, 1000, np.int16))
+    room.play(connection, "a")
+    room.run(0.5)
+    assert room.events[-1] == "PlayStarted" and np.count_nonzero(party.pcm()) == 5 * FRAME - 1
+    grows.append(np.full(3 * FRAME, 2000, np.int16))
+    grows.finish()
+    room.run(0.2)
+    heard = party.pcm()
+    assert np.count_nonzero(heard == 2000) > 3 * FRAME - 100
+    assert room.events[-1] == "PlayCompleted" and room.shelf.let_go == ["a"]
+
+
+def test_a_sound_that_breaks_off_fails_its_play_and_the_next_one_plays(room: Room) -> None:
+    """In the middle of it; what is there already is cut like a canceled play."""
+    grows = room.shelf.growing["a"] = Sound()
+    room.shelf.sounds["b"] = sound(FRAME)
+    party, connection = room.answered()
+    grows.append(np.full(50 * FRAME, 1000, np.int16))
+    room.play(connection, "a")
+    room.play(connection, "b")
+    room.run(0.2)
+    grows.fail(PromptError("speech_failed", "it broke", 0))
+    room.run(0.2)
+    assert room.result("PlayFailed") == (400, 8565) and room.event("PlayFailed")["failedPlaySourceIndex"] == 0
+    assert room.events[-3:] == ["PlayFailed", "PlayStarted", "PlayCompleted"]
+    assert 3 * FRAME < np.count_nonzero(party.pcm() == 1000) < 8 * FRAME
+    assert room.shelf.let_go[0] == "a"
+
+
+@pytest.mark.parametrize("way", ["cancel", "leave"])
+def test_a_sound_that_nobody_hears_any_more_is_let_go(room: Room, way: str) -> None:
+    grows = room.shelf.growing["a"] = Sound()
+    party, connection = room.answered()
+    grows.append(np.full(50 * FRAME, 1000, np.int16))
+    room.play(connection, "a")
+    room.run(0.2)
+    assert not room.shelf.let_go
+    if way == "cancel":
+        media.cancel_all(room.node, asked(connection))
+    else:
+        party.leg.leave()
+    room.run(0.2)
+    assert room.shelf.let_go == ["a"]
 
 
 def test_a_port_that_fails_in_a_tick_fails_its_play_and_the_next_one_plays(room: Room) -> None:

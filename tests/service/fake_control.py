@@ -8,6 +8,7 @@ from typing import Any, cast
 from offhook.calls.call import Call
 from offhook.errors import CallError
 from offhook.service.participants import AskCall
+from offhook.wire.connecting import ConnectRequest
 from offhook.wire.identifiers import phone_number
 from offhook.wire.models import (
     AnswerCallRequest,
@@ -17,6 +18,7 @@ from offhook.wire.models import (
     RedirectCallRequest,
     RejectCallRequest,
 )
+from offhook.wire.transfer import MoveParticipantsRequest, MoveParticipantsResponse
 
 
 class _FakeCall:
@@ -63,6 +65,10 @@ class FakeNode:
         self._ask("answer", request, api_version)
         return self._new(request.callback_uri)
 
+    def connect(self, request: ConnectRequest, api_version: str) -> CallConnectionProperties:
+        self._ask("connect", request, api_version)
+        return self._new(request.callback_uri)
+
     def redirect(self, request: RedirectCallRequest) -> None:
         self._ask("redirect", request)
 
@@ -88,6 +94,10 @@ class FakeNode:
     def participant(self, connection_id: str, raw_id: str) -> CallParticipant:
         self._ask("participant", connection_id, raw_id)
         return CallParticipant(identifier=phone_number("+1"), is_muted=True)
+
+    def move(self, connection_id: str, request: MoveParticipantsRequest) -> MoveParticipantsResponse:
+        self._ask("move", connection_id, request)
+        return MoveParticipantsResponse(participants=(), from_call=request.from_call)
 
     def mint(self) -> str:
         return "minted"

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from offhook.errors import ConfigError
 from offhook.service.bearer import TokenRule
 from offhook.service.config import DevConfig
+
+
+def test_a_folder_of_prompts(tmp_path: Path) -> None:
+    assert DevConfig().plan().prompts is None
+    assert DevConfig(prompts=tmp_path).plan().prompts == tmp_path
+    with pytest.raises(ConfigError, match="--prompts .*none: there is no such folder"):
+        DevConfig(prompts=tmp_path / "none").plan()
 
 
 def test_bearer_tokens_of_dev() -> None:

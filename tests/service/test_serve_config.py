@@ -6,16 +6,21 @@ import re
 from pathlib import Path
 
 import pytest
-from tests.service.config_text import HEAD, KEY, OTHER_KEY, SIP, written
+from tests.service.config_text import HEAD, KEY, OTHER_KEY, SIP, one, written
 
 from offhook.assets import example_config
 from offhook.errors import ConfigError
 from offhook.service.bearer import TokenRule
 from offhook.service.certificates import State
 from offhook.service.serve_config import check, read
+from offhook.service.speech import SpeechPlan
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "serve.md"
-SECRETS = {"OFFHOOK_PHONE_ANNA": "correct horse", "OFFHOOK_CARRIER_PASSWORD": "battery staple"}
+SECRETS = {
+    "OFFHOOK_PHONE_ANNA": "correct horse",
+    "OFFHOOK_CARRIER_PASSWORD": "battery staple",
+    "OFFHOOK_SPEECH_KEY": "sk-1",
+}
 
 
 def example() -> str:
@@ -30,12 +35,14 @@ def test_the_example_is_good_as_it_is(tmp_path: Path) -> None:
 
 def test_the_example_is_good_with_every_setting_on(tmp_path: Path) -> None:
     text = re.sub(r"^#(?=[a-z\[])", "", example(), flags=re.MULTILINE)
+    (tmp_path / "prompts").mkdir()
     state = State.open(tmp_path / "made", names=["calls.example.com"])
     files = {"fullchain.pem": state.server_file, "privkey.pem": state.server_key_file, "company-ca.pem": state.ca_file}
     for name, made in files.items():
         text = text.replace(f"/etc/offhook/{name}", str(made))
     plan = read(written(tmp_path, text), SECRETS).plan()
     assert plan.sip is not None and plan.public_url == "https://calls.example.com"
+    assert plan.prompts == tmp_path / "prompts"
     (trunk,), (user,), (number,) = plan.sip.trunks, plan.sip.users, plan.sip.numbers
     assert (trunk.password, user.password) == ("battery staple", "correct horse")
     assert trunk.register and trunk.prefixes == ("+1*",) and number.webhooks == ("support",)
@@ -49,6 +56,8 @@ def test_the_example_is_good_with_every_setting_on(tmp_path: Path) -> None:
     [
         ('[[webhook]]\nurl = "https://x"\nto = ["abc"]\n', ["[[webhook]] 1 to", "'abc'"]),
         (SIP + '[[webhook]]\nurl = "https://x"\nfrom = ["+1 555"]\n', ["[[webhook]] 1 from", "'+1 555'"]),
+        ('[prompts]\nfolder = "sounds"\n', ["[prompts] folder", "/sounds is no folder", "make it"]),
+        ("[prompts]\n", ["[prompts]", "'folder' is missing"]),
         ("[sip]\n", ["advertise", "every address"]),
         ('[[user]]\nname = "anna"\npassword = "12345678"\n', ["[sip]", "missing"]),
         (SIP + 'codecs = ["G729"]\n', ["[sip] codecs", "'G729'", "PCMU"]),
@@ -72,6 +81,31 @@ def test_what_is_wrong_is_named_with_its_place_and_its_fix(tmp_path: Path, text:
     for word in [str(path), *words]:
         assert word in line
     assert KEY not in line
+
+
+def test_speech(tmp_path: Path) -> None:
+    assert read(written(tmp_path, HEAD), {}).plan().speech == SpeechPlan()
+    table = '[speech]\nprovider = "openai"\nbase_url = "https://ai/v1"\nkey_env = "K"\nvoice = "nova"\ntimeout = 5\n'
+    plan = read(written(tmp_path, HEAD + table), {"K": "sk-1"}).plan().speech
+    assert plan == SpeechPlan("openai", "https://ai/v1", "sk-1", "nova", timeout=5)
+    assert "sk-1" not in repr(plan)
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "fatal"),
+    [
+        ('provider = "azure"', ["[speech] provider", "'azure'", "local, openai or off"], True),
+        ('provider = "openai"', ["[speech] base_url", "https://"], True),
+        ('base_url = "https://ai/v1"', ["[speech] provider", "'local'", "openai"], True),
+        ('provider = "openai"\nbase_url = "https://ai/v1"\nkey_env = "NOT_SET"', ["[speech] key_env", "NOT_SET"], True),
+        ("timeout = 0", ["[speech] timeout", "1 to 120"], True),
+        ('provider = "openai"\nbase_url = "http://ai/v1"\nkey = "sk-1"', ["[speech] base_url", "read the key"], False),
+        ('provider = "openai"\nbase_url = "http://10.0.0.1/v1"', ["[speech] base_url", "allow_targets"], False),
+    ],
+)
+def test_speech_that_cannot_be_had(tmp_path: Path, text: str, words: list[str], fatal: bool) -> None:
+    told = one(tmp_path, f"{HEAD}[speech]\n{text}\n", fatal=fatal)
+    assert all(word in told for word in words) and "sk-1" not in told, told
 
 
 def test_bearer_tokens(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ async def load(sounds: Sounds, *sources: PlaySource, rate: int = 16000) -> Loade
 async def loaded(sounds: Sounds, *sources: PlaySource, rate: int = 16000) -> Frame:
     found = await load(sounds, *sources, rate=rate)
     assert not isinstance(found, PromptError), found
-    return found
+    return found.samples()
 
 
 async def failed(sounds: Sounds, *sources: PlaySource) -> PromptError:

@@ -16,8 +16,8 @@ from tests.live import until
 
 from offhook.audio.pcm import Frame
 from offhook.errors import SpeechError
-from offhook.service.speech import Speech
-from offhook.service.speech_process import MOST_WAITING, SpeechProcess
+from offhook.service.speech import MOST_WAITING, Speech
+from offhook.service.speech_process import SpeechProcess
 from offhook.speech.provider import Recognised, Words
 
 

@@ -8,7 +8,7 @@ from tests.sip.link import ANSWER, OFFER, Link, Over
 from offhook.sip.dialog import DialogId
 from offhook.sip.events import Incoming, TransferAsked, Transferred
 from offhook.sip.grammar import Address, Uri, parse_uri
-from offhook.sip.message import Response
+from offhook.sip.message import Request, Response
 
 CAROL = parse_uri("sip:carol@127.0.0.3")
 
@@ -48,6 +48,7 @@ def test_a_refused_transfer_leaves_the_call(status: int) -> None:
     theirs.transfer.decide(status, link.now)
     link.run(1)
     assert told(link) == [(status, True)] and session.state == "up"
+    assert [e.refused for e in link.us.events if isinstance(e, Transferred)] == [True] and not session.transfer.taken
     assert session.refer(CAROL, link.now), "another try is possible"
 
 
@@ -60,6 +61,18 @@ def test_a_new_call_that_fails_is_told() -> None:
     theirs.transfer.report(486, link.now)
     link.run(1)
     assert told(link)[-1] == (486, True) and session.state == "up"
+
+
+def test_on_whose_behalf_and_what_goes_along() -> None:
+    link = Link()
+    session, _ = link.up()
+    dave = Address(parse_uri("sip:+15550100077@127.0.0.1"))
+    target = Uri("sip", "carol", "127.0.0.3", headers={"User-To-User": "a b"})
+    session.refer(target, link.now, referrer=dave)
+    link.run(0.1)
+    (refer,) = [message for _, _, message in link.log if isinstance(message, Request) and message.method == "REFER"]
+    assert refer.headers.get_first("referred-by") == str(dave)
+    assert refer.headers.get_first("refer-to") == "<sip:carol@127.0.0.3?User-To-User=a%20b>"
 
 
 def test_a_bye_before_the_outcome_is_told_too() -> None:

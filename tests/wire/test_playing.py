@@ -48,7 +48,7 @@ def test_everything_at_once() -> None:
     assert request == PlayRequest(
         sources=(
             PlaySource(kind="file", uri="https://files.test/a%20b.wav?sig=x", cache_id="greeting"),
-            PlaySource(kind="text", words="Hello"),
+            PlaySource(kind="text", words="Hello", voice="x"),
             PlaySource(kind="ssml", words="<speak/>"),
         ),
         to=(phone_number("+15550001"),),
@@ -65,6 +65,13 @@ def test_what_is_left_out_is_plain() -> None:
     assert read(playSources=[{"kind": "text", "text": {"text": ""}}]).sources[0].words == ""
 
 
+@pytest.mark.parametrize("uri", ["file:///a.wav", "FILE:///a.wav", "de/a b.wav", "http://x/a.wav", "../x"])
+def test_a_file_may_be_one_of_the_node(uri: str) -> None:
+    """Which of them may be read is decided where they are read."""
+    body = json.dumps({"playSources": [{"kind": "file", "file": {"uri": uri}}]}).encode()
+    assert decode_request(PlayRequest, body).sources[0].uri == uri
+
+
 @pytest.mark.parametrize(
     ("body", "field"),
     [
@@ -76,7 +83,7 @@ def test_what_is_left_out_is_plain() -> None:
         ({"playSources": [{"kind": "video"}]}, "playSources[0].kind"),
         ({"playSources": [{"kind": "file"}]}, "playSources[0].file"),
         ({"playSources": [{"kind": "file", "file": {}}]}, "playSources[0].file.uri"),
-        ({"playSources": [{"kind": "file", "file": {"uri": "file:///etc/passwd"}}]}, "playSources[0].file.uri"),
+        ({"playSources": [{"kind": "file", "file": {"uri": "ftp://x/a.wav"}}]}, "playSources[0].file.uri"),
         ({"playSources": [{"kind": "text", "ssml": {"ssmlText": "x"}}]}, "playSources[0].text"),
         ({"playSources": [{"kind": "text", "text": {"text": 1}}]}, "playSources[0].text.text"),
         ({"playSources": [FILE], "playTo": [{}]}, "playTo[0]"),

@@ -55,7 +55,7 @@ class HangUpLeg:
 class DialLeg:
     """Ring `target`; `source` is the caller that it is shown, None if the app named none.
 
-    `sip_headers`: User-To-User and X-MS-Custom-… that go along.
+    `sip_headers`: User-To-User and X-MS-Custom-… that go along; `voip_headers`: what goes along to an app alone.
     """
 
     leg_id: str
@@ -63,6 +63,7 @@ class DialLeg:
     source: Identifier | None
     display_name: str
     sip_headers: tuple[tuple[str, str], ...] = ()
+    voip_headers: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +167,32 @@ class MuteLeg:
 
 
 @dataclass(frozen=True, slots=True)
+class MoveLeg:
+    """A leg goes on in the call `call_id` of the node. It is gone for this one."""
+
+    leg_id: str
+    call_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReferLeg:
+    """Ask the endpoint of a leg to call `target` itself, on behalf of `source`; the node reports `leg_referred`."""
+
+    leg_id: str
+    target: Identifier
+    source: Identifier | None
+    sip_headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SplitCall:
+    """Two legs, one called by the other as it were, go on in a call of their own. They are gone for this one."""
+
+    caller_id: str
+    callee_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class SendKey:
     """Play a key to the endpoint; the node reports `key_sent` when it has been played."""
 
@@ -226,6 +253,9 @@ Action = (
     | LegJoined
     | LegLeft
     | MuteLeg
+    | MoveLeg
+    | ReferLeg
+    | SplitCall
     | SendKey
     | DropKeys
     | StartHearing

@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 from offhook.calls.connection import CallIds, Connection
-from offhook.calls.conversation import MAX_HOPS, RING_TIMEOUT, CallLeg, Conversation, shown_to
+from offhook.calls.conversation import EMPTY_LIMIT, MAX_HOPS, RING_TIMEOUT, CallLeg, Conversation, shown_to
 from offhook.calls.subscription import Operation, Subscription
 from offhook.calls.transcribing import Fact
 from offhook.calls.transitions import TONE_REQUESTS, announce, observe, perform
 from offhook.errors import CallError
+from offhook.wire.connecting import ConnectRequest
 from offhook.wire.holding import HoldRequest, UnholdRequest
 from offhook.wire.identifiers import Identifier
 from offhook.wire.models import AnswerCallRequest, CreateCallRequest
@@ -28,6 +29,7 @@ from offhook.wire.playing import PlayRequest
 from offhook.wire.recognizing import RecognizeRequest
 from offhook.wire.tones import ToneRequest
 from offhook.wire.transcription import TranscriptionRequest
+from offhook.wire.transfer import TransferRequest
 
 
 class Call(Conversation):
@@ -86,7 +88,7 @@ class Call(Conversation):
         )
         for leg_id, target in zip(leg_ids, targets, strict=True):
             source = shown_to(target, request.source_caller_id_number, identity)
-            call.dial(leg_id, target, source, request.sip_headers)
+            call.dial(leg_id, target, source, request.sip_headers, voip_headers=request.voip_headers)
         return call
 
     # an app decides about an incoming call ----------------------------------------------------------------------
@@ -110,6 +112,38 @@ class Call(Conversation):
     def reannounce(self, callee: Identifier, now: float) -> None:
         """Ring the apps that watch `callee` instead. CallError as `answer`; `conflict` after too many times."""
         perform(self, "reannounce", callee, now)
+
+    @classmethod
+    def group(cls, *, call_id: str, server_call_id: str, correlation_id: str, now: float) -> Self:
+        """A call that apps meet in by an id that they agree on: nobody is in it until one is added."""
+        call = cls(CallIds(call_id, server_call_id, correlation_id), "connected", RING_TIMEOUT)
+        call.is_group, call.deadline = True, now + EMPTY_LIMIT
+        return call
+
+    @classmethod
+    def split(
+        cls,
+        *,
+        call_id: str,
+        server_call_id: str,
+        correlation_id: str,
+        caller: tuple[str, Identifier],
+        callee: tuple[str, Identifier],
+    ) -> Self:
+        """Two people who have left another call to talk to each other; each is the id of a leg that is up, and who."""
+        call = cls(CallIds(call_id, server_call_id, correlation_id), "bridged", RING_TIMEOUT)
+        call.caller, call.callee = caller[1], callee[1]
+        for leg_id, identifier in (caller, callee):
+            leg = call.legs[leg_id] = CallLeg(leg_id, identifier, "waiting")
+            call.join(leg)
+        return call
+
+    def connect(
+        self, connection_id: str, subscription_id: str, request: ConnectRequest, api_version: str, now: float
+    ) -> None:
+        """One more app takes part. CallError `call_not_established` while no app has decided, `call_not_found`."""
+        connection = Connection(self.ids, connection_id, subscription_id, request, api_version, None, self.outbox)
+        perform(self, "connect", connection, now)
 
     # an app that holds the call ---------------------------------------------------------------------------------
 
@@ -141,6 +175,14 @@ class Call(Conversation):
     def mute_participants(self, connection_id: str, request: MuteParticipantsRequest, now: float) -> None:
         """Mute people; ParticipantsUpdated follows. CallError also `participant_not_found`."""
         perform(self, "mute_participants", self.connection(connection_id), request, now)
+
+    def transfer(self, connection_id: str, leg_id: str, request: TransferRequest, now: float) -> None:
+        """Have somebody talk to another one instead, who is rung as `leg_id` if need be.
+
+        CallTransferAccepted or -Failed follows. CallError `call_not_found`, `call_not_established`, and those of
+        `Transfers.ask`.
+        """
+        perform(self, "transfer", self.connection(connection_id), leg_id, request, now)
 
     def play(self, connection_id: str, prompt_id: str, request: PlayRequest, now: float) -> None:
         """Play the sources when their turn has come.
@@ -222,6 +264,10 @@ class Call(Conversation):
     def leg_ended(self, leg_id: str, outcome: str, now: float) -> None:
         """The endpoint left; an empty `outcome` is an ordinary hang-up."""
         self._leg_fact("leg_lost", leg_id, outcome, "", now)
+
+    def leg_referred(self, leg_id: str, outcome: str, refused: bool, detail: str, now: float) -> None:
+        """What became of a ReferLeg: an empty `outcome` is success; `refused`: the endpoint called nobody."""
+        self._leg_fact("leg_referred", leg_id, outcome, refused, detail, now)
 
     def leg_dtmf(self, leg_id: str, tone: str, now: float) -> None:
         """A key was pressed. Apps hear of it on their stream; CallError `participant_not_found` off the bridge."""

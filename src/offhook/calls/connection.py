@@ -1,7 +1,7 @@
 """One app's hold on a call: callback address, contexts, the events it is told, its stream (protocol.md §5).
 
-A connection ends its attempt in exactly one of CallConnected, CreateCallFailed and AnswerFailed (§5.5), and says
-nothing after CallDisconnected (§5.1).
+A connection ends its attempt in exactly one of CallConnected, CreateCallFailed, AnswerFailed and ConnectFailed
+(§5.5), and says nothing after CallDisconnected (§5.1).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from offhook.calls.actions import CloseStream, Notify, OpenStream, Output
 from offhook.calls.subscription import Operation, StreamNews, Subscription
 from offhook.calls.transcribing import Transcribing
 from offhook.errors import CallError
+from offhook.wire.connecting import ConnectFailed, ConnectRequest
 from offhook.wire.events import (
     AnswerFailed,
     CallConnected,
@@ -28,6 +29,13 @@ from offhook.wire.identifiers import Identifier
 from offhook.wire.ids import sibling_id
 from offhook.wire.models import AnswerCallRequest, CallConnectionProperties, CreateCallRequest
 from offhook.wire.results import RESULTS, Result
+
+# How an attempt that does not end in CallConnected ends (§5.5).
+_FAILED: Final[dict[type, type[CallEvent]]] = {
+    CreateCallRequest: CreateCallFailed,
+    AnswerCallRequest: AnswerFailed,
+    ConnectRequest: ConnectFailed,
+}
 
 # Attempts that end with CallDisconnected too. A rejected call was recorded from the real service with both events
 # (200/5002, §9 row 21); an app that hangs up, and a node that stops, owe CallDisconnected to every connection. Busy,
@@ -58,7 +66,7 @@ class Connection:
         ids: CallIds,
         connection_id: str,
         subscription_id: str,
-        request: CreateCallRequest | AnswerCallRequest,
+        request: CreateCallRequest | AnswerCallRequest | ConnectRequest,
         api_version: str,
         identity: Identifier | None,
         outbox: list[Output],
@@ -117,8 +125,7 @@ class Connection:
         if self.stream is not None and self.stream.abandon():
             self._outbox.append(CloseStream(self.connection_id))
         if not self.established:
-            failed = CreateCallFailed if isinstance(self._request, CreateCallRequest) else AnswerFailed
-            self._tell(failed, row_of(outcome), detail)
+            self._tell(_FAILED[type(self._request)], row_of(outcome), detail)
         if self.established or outcome in _ALSO_DISCONNECTED:
             self._tell(CallDisconnected, row_of(outcome), detail)
 
@@ -202,14 +209,15 @@ class Connection:
                 "source_caller_id_number": request.source_caller_id_number,
                 "source_display_name": request.source_display_name,
             }
-        return {
+        sides = {
             "targets": () if callee is None else (callee,),
             "source": caller,
             "source_caller_id_number": _number(caller),
             "source_display_name": display_name or None,
-            "answered_by": request.answered_by,
-            "answered_for": _number(callee),
         }
+        if isinstance(request, AnswerCallRequest):
+            sides |= {"answered_by": request.answered_by, "answered_for": _number(callee)}
+        return sides
 
     # events -----------------------------------------------------------------------------------------------------
 

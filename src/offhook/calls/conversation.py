@@ -8,11 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from msgspec.structs import replace
+
 from offhook.calls.actions import AnswerLeg, CallEnded, DialLeg, HangUpLeg, LegJoined, LegLeft, Output, RejectLeg
 from offhook.calls.connection import CallIds, Connection
 from offhook.calls.keys import Keys
 from offhook.calls.media import Media
 from offhook.calls.subscription import Operation
+from offhook.calls.transfer import Transfers
 from offhook.errors import CallError
 from offhook.wire.events import CallParticipant
 from offhook.wire.identifiers import PHONE_NUMBER, Identifier
@@ -31,6 +34,7 @@ State = Literal[
 ]
 
 RING_TIMEOUT: Final = 30.0  # seconds; protocol.md §7, §9 row 13
+EMPTY_LIMIT: Final = 3600.0  # seconds that a group call has nobody in it; protocol.md §9 row 39
 MAX_HOPS: Final = 10  # how often a call may be announced anew
 
 _FAR_END: Final = frozenset({"", "ended_normally", "far_end_left", "far_end_hung_up_pstn"})
@@ -64,6 +68,10 @@ class CallLeg:
     @property
     def joined(self) -> bool:
         return self.phase == "joined"
+
+    def invited_by(self, connection: Connection) -> bool:
+        """Whether it rings because this app asked for it."""
+        return self.invitation is not None and self.invitation.connection_id == connection.connection_id
 
 
 def far_end(leg: CallLeg, outcome: str) -> str:
@@ -104,6 +112,8 @@ class Conversation:
         self.outbox: list[Output] = []
         self.keys = Keys()
         self.media = Media(self.outbox, self.tell_roster)
+        self.transfers = Transfers(self)
+        self.is_group = False
 
     # what can be read -------------------------------------------------------------------------------------------
 
@@ -148,7 +158,10 @@ class Conversation:
 
     def properties(self, connection_id: str) -> CallConnectionProperties:
         """The connection as of now (protocol.md §3.4). CallError `call_not_found`."""
-        return self.connection(connection_id).properties(self.caller, self.callee, self.display_name)
+        properties = self.connection(connection_id).properties(self.caller, self.callee, self.display_name)
+        if self.transfers.by(connection_id):
+            return replace(properties, call_connection_state="transferring")
+        return properties
 
     def participants(self, connection_id: str) -> tuple[CallParticipant, ...]:
         """Who is in the call. CallError `call_not_found`; `call_not_established` before it is connected (§3.7)."""
@@ -202,11 +215,12 @@ class Conversation:
         source: Identifier | None,
         sip_headers: tuple[tuple[str, str], ...] = (),
         display_name: str | None = None,
+        voip_headers: tuple[tuple[str, str], ...] = (),
     ) -> CallLeg:
         """Ring somebody; without a `display_name` they see that of the call."""
         shown = self.display_name if display_name is None else display_name
         leg = self.legs[leg_id] = CallLeg(leg_id, target, "dialled")
-        self.outbox.append(DialLeg(leg_id, target, source, shown, sip_headers))
+        self.outbox.append(DialLeg(leg_id, target, source, shown, sip_headers, voip_headers))
         return leg
 
     def take(self, leg: CallLeg) -> None:
@@ -222,6 +236,7 @@ class Conversation:
     def forget(self, leg: CallLeg) -> None:
         """The leg is gone by itself."""
         del self.legs[leg.leg_id]
+        self.transfers.left(leg)
         if leg.joined:
             self.media.left(leg.leg_id, self.present())
             self.keys.left(leg.leg_id, alone=not self.joined())
@@ -249,15 +264,31 @@ class Conversation:
 
     def drop(self, connection: Connection, outcome: str, detail: str = "") -> None:
         """One app's hold is over."""
+        self.transfers.dropped(connection)
         del self.connections[connection.connection_id]
         self.media.dropped(connection)
         self.keys.dropped(connection)
         connection.end(outcome, detail)
 
+    def deserted(self, outcome: str, now: float, detail: str = "") -> bool:
+        """End the call if nobody but apps is left; a group call waits for others `EMPTY_LIMIT` (§9 row 39).
+
+        Whether it has ended.
+        """
+        if self.legs:
+            return False
+        if self.is_group:
+            self.deadline = now + EMPTY_LIMIT
+        else:
+            self.finish(outcome, detail)
+        return not self.is_group
+
     def finish(self, outcome: str, detail: str = "") -> None:
         """Everything ends: legs, streams, apps, in this order."""
         self.state, self.deadline = "ended", None
         self.media.close(outcome)
+        for connection in self.connections.values():
+            self.transfers.dropped(connection)
         for leg in list(self.legs.values()):
             self.release(leg, outcome)
         for connection in list(self.connections.values()):

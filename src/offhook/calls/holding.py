@@ -9,13 +9,13 @@ from __future__ import annotations
 from offhook.calls.actions import HoldLeg
 from offhook.calls.connection import Connection
 from offhook.calls.conversation import CallLeg, Conversation
-from offhook.calls.media import Action
+from offhook.calls.media import MediaAction
 from offhook.calls.subscription import Operation
 from offhook.errors import CallError
 from offhook.wire.holding import HoldFailed, HoldRequest, UnholdRequest
 
 
-class Hold(Action):
+class Hold(MediaAction):
     """One participant on hold; the prompt is played again and again."""
 
     cancelable = False
@@ -35,28 +35,28 @@ class Hold(Action):
 
     @property
     def on_hold(self) -> frozenset[str]:
-        """See `Action`."""
+        """See `MediaAction`."""
         return self.to or frozenset()
 
     def accept(self) -> None:
-        """See `Action`: they are on hold while the prompt is still loading, too."""
+        """See `MediaAction`: they are on hold while the prompt is still loading, too."""
         self.outbox.append(HoldLeg(self._leg_id, True))
 
     def left(self, leg_id: str, present: frozenset[str]) -> str:
-        """See `Action`."""
+        """See `MediaAction`."""
         self._there = leg_id != self._leg_id
         return "" if self._there else "participant_left"
 
     def stop(self) -> None:
-        """See `Action`."""
+        """See `MediaAction`."""
         if self._there:
             self.outbox.append(HoldLeg(self._leg_id, False))
 
     def tell(self, outcome: str, detail: str = "") -> None:
-        """See `Action`; there is no event for this."""
+        """See `MediaAction`; there is no event for this."""
 
     def tell_unplayable(self, outcome: str, detail: str, index: int | None) -> None:
-        """See `Action`."""
+        """See `MediaAction`."""
         self.connection.tell(HoldFailed, outcome, self.operation, detail)
 
 

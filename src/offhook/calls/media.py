@@ -26,7 +26,7 @@ NOT_BEGUN: Final = float("-inf")
 NOBODY: Final = "Nobody who was to hear it is in the call any more."
 
 
-class Action:
+class MediaAction:
     """What an app has asked for and is told the end of, once, by `tell`.
 
     The methods that take a fact give back the outcome that it brings about, a row of the results table, or nothing.
@@ -143,7 +143,7 @@ class Media:
         """`changed` is called when `on_hold` has changed, but not because somebody left."""
         self._outbox = outbox
         self._changed = changed
-        self._actions: list[Action] = []
+        self._actions: list[MediaAction] = []
         self._on_hold: frozenset[str] = frozenset()
 
     @property
@@ -151,7 +151,7 @@ class Media:
         """Raw ids of who is shown on hold."""
         return self._on_hold
 
-    def of(self, place: str) -> list[Action]:
+    def of(self, place: str) -> list[MediaAction]:
         """The actions in one place; the first has its turn."""
         return [action for action in self._actions if action.place == place]
 
@@ -161,7 +161,7 @@ class Media:
 
     # requests ---------------------------------------------------------------------------------------------------
 
-    def ask(self, action: Action, now: float, *, interrupt: bool = False) -> None:
+    def ask(self, action: MediaAction, now: float, *, interrupt: bool = False) -> None:
         """Let it wait for its turn. An interrupting one cancels what runs and waits in its place, of all apps.
 
         CallError `media_busy` on a sub leg that is taken; `media_state` when too many of this app wait.
@@ -188,7 +188,7 @@ class Media:
         self._end_all(self._cancelable(connection), "media_canceled")
         self._go_on(now)
 
-    def end(self, action: Action, outcome: str, now: float | None) -> None:
+    def end(self, action: MediaAction, outcome: str, now: float | None) -> None:
         """End one."""
         self._end_all([action], outcome)
         self._go_on(now)
@@ -227,7 +227,7 @@ class Media:
         """A leg has played a key."""
         self._outcomes(self._in_turn(), lambda each: each.key_sent(leg_id, now), now)
 
-    def speech(self, action_id: str, fact: Callable[[Action], str], now: float) -> None:
+    def speech(self, action_id: str, fact: Callable[[MediaAction], str], now: float) -> None:
         """Something was heard, or cannot be."""
         action = self._find(action_id)
         if action is not None and action in self._in_turn():
@@ -258,23 +258,23 @@ class Media:
 
     # inside -----------------------------------------------------------------------------------------------------
 
-    def _find(self, action_id: str) -> Action | None:
+    def _find(self, action_id: str) -> MediaAction | None:
         return next((action for action in self._actions if action.action_id == action_id), None)
 
-    def _cancelable(self, connection: Connection) -> list[Action]:
+    def _cancelable(self, connection: Connection) -> list[MediaAction]:
         return [action for action in self._actions if action.connection is connection and action.cancelable]
 
-    def _in_turn(self) -> list[Action]:
+    def _in_turn(self) -> list[MediaAction]:
         return [action for action in self._actions if action.phase in ("prompting", "running")]
 
-    def _outcomes(self, actions: Iterable[Action], fact: Callable[[Action], str], now: float) -> None:
+    def _outcomes(self, actions: Iterable[MediaAction], fact: Callable[[MediaAction], str], now: float) -> None:
         """Tell them of a fact, end those that it ends, and let the next ones have their turn."""
         for action in list(actions):
             if outcome := fact(action):
                 self._end_all([action], outcome)
         self._go_on(now)
 
-    def _end_all(self, actions: Iterable[Action], outcome: str, detail: str = "") -> None:
+    def _end_all(self, actions: Iterable[MediaAction], outcome: str, detail: str = "") -> None:
         for action in list(actions):
             self._actions.remove(action)
             action.drop_prompt()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from offhook.calls.connection import Connection
-from offhook.calls.media import MAIN, SUB, Action
+from offhook.calls.media import MAIN, SUB, MediaAction
 from offhook.calls.subscription import Operation
 from offhook.errors import CallError
 from offhook.wire.events import CallEvent, PlayCanceled, PlayCompleted, PlayFailed, PlayStarted
@@ -19,7 +19,7 @@ _EVENTS: Final[dict[str, type[CallEvent]]] = {"success": PlayCompleted, "media_c
 """Event of each outcome; PlayFailed for all others."""
 
 
-class Play(Action):
+class Play(MediaAction):
     """One request. CallError `participant_not_found` for a hearer who is not among `present`, raw ids."""
 
     def __init__(self, prompt_id: str, connection: Connection, request: PlayRequest, present: frozenset[str]) -> None:
@@ -37,7 +37,7 @@ class Play(Action):
         )
 
     def begin(self, now: float | None) -> None:
-        """See `Action`."""
+        """See `MediaAction`."""
         if known_to("PlayStarted", self.connection.api_version):
             self.connection.tell(PlayStarted, "success", self.operation)
 
@@ -46,9 +46,9 @@ class Play(Action):
         return "media_canceled" if self.to is not None and self.to.isdisjoint(present) else ""
 
     def tell(self, outcome: str, detail: str = "") -> None:
-        """See `Action`."""
+        """See `MediaAction`."""
         self.connection.tell(_EVENTS.get(outcome, PlayFailed), outcome, self.operation, detail)
 
     def tell_unplayable(self, outcome: str, detail: str, index: int | None) -> None:
-        """See `Action`."""
+        """See `MediaAction`."""
         self.connection.tell(PlayFailed, outcome, self.operation, detail, failed_play_source_index=index)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from offhook.calls.actions import StartHearing, StopHearing
 from offhook.calls.connection import Connection, row_of
-from offhook.calls.media import MAIN, NOT_BEGUN, SUB, Action
+from offhook.calls.media import MAIN, NOT_BEGUN, SUB, MediaAction
 from offhook.calls.phrases import best_match
 from offhook.calls.subscription import Operation
 from offhook.wire.events import CallEvent
@@ -43,7 +43,7 @@ _EVENTS: Final[dict[str, type[CallEvent]]] = {
 """Event of each outcome; RecognizeFailed for all others."""
 
 
-class Recognition(Action):
+class Recognition(MediaAction):
     """One request, of the participant with the leg `leg_id`; in a `group` it is on the sub leg.
 
     A stop tone ends it and is not one of the tones collected. The inter-tone time-out fails it, unless the app gave no
@@ -78,7 +78,7 @@ class Recognition(Action):
     # its turn ---------------------------------------------------------------------------------------------------
 
     def begin(self, now: float | None) -> None:
-        """See `Action`."""
+        """See `MediaAction`."""
         prompting = self.phase == "prompting"
         if not prompting:
             self.deadline = NOT_BEGUN if now is None else now + self._request.initial_silence
@@ -86,14 +86,14 @@ class Recognition(Action):
             self._listen()
 
     def prompt_ended(self, now: float) -> str:
-        """See `Action`."""
+        """See `MediaAction`."""
         self.deadline = now + self._request.initial_silence
         if not self._listens:
             self._listen()
         return ""
 
     def time_out(self, now: float) -> str:
-        """See `Action`."""
+        """See `MediaAction`."""
         if self.deadline == NOT_BEGUN:
             self.deadline = now + self._request.initial_silence
             return ""
@@ -102,11 +102,11 @@ class Recognition(Action):
         return "speech_not_recognized" if self._speaks else "initial_silence"
 
     def left(self, leg_id: str, present: frozenset[str]) -> str:
-        """See `Action`."""
+        """See `MediaAction`."""
         return "participant_left" if leg_id == self.leg_id else ""
 
     def stop(self) -> None:
-        """See `Action`."""
+        """See `MediaAction`."""
         if self._hears:
             self._hears = False
             self.outbox.append(StopHearing(self.action_id))
@@ -123,7 +123,7 @@ class Recognition(Action):
     # keys -------------------------------------------------------------------------------------------------------
 
     def pressed(self, leg_id: str, key: str, now: float) -> str:
-        """See `Action`."""
+        """See `MediaAction`."""
         request = self._request
         if leg_id != self.leg_id or not self._listens or request.input_type == "speech":
             return ""
@@ -143,14 +143,14 @@ class Recognition(Action):
     # speech -----------------------------------------------------------------------------------------------------
 
     def speech_began(self, now: float) -> str:
-        """See `Action`."""
+        """See `MediaAction`."""
         if self._hears:
             self.drop_prompt()
             self._speaks, self.deadline = True, now + LONGEST_SPEECH
         return ""
 
     def speech_heard(self, text: str, confidence: float | None, now: float) -> str:
-        """See `Action`."""
+        """See `MediaAction`."""
         if not self._hears:
             return ""
         if not text.strip():
@@ -167,7 +167,7 @@ class Recognition(Action):
         return "phrase_matched"
 
     def speech_failed(self, outcome: str, detail: str, now: float) -> str:
-        """See `Action`. Where each choice has a tone, keys will do, and the app hears of it if none is pressed."""
+        """See `MediaAction`. Where each choice has a tone, keys will do, and the app hears of it if none is pressed."""
         if not self._hears:
             return ""
         self._hears = False
@@ -184,12 +184,12 @@ class Recognition(Action):
     # the end ----------------------------------------------------------------------------------------------------
 
     def tell_unplayable(self, outcome: str, detail: str, index: int | None) -> None:
-        """See `Action`; the message has the reason, which would be that of a PlayFailed."""
+        """See `MediaAction`; the message has the reason, which would be that of a PlayFailed."""
         reason = row_of(outcome).text(detail)
         self.connection.tell(RecognizeFailed, "prompt_failed", self.operation, reason, failed_play_source_index=index)
 
     def tell(self, outcome: str, detail: str = "") -> None:
-        """See `Action`."""
+        """See `MediaAction`."""
         event = _EVENTS.get(outcome, RecognizeFailed)
         if outcome == "inter_tone_timeout" and self._request.dtmf.most is None:
             event = RecognizeCompleted

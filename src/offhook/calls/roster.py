@@ -50,7 +50,8 @@ def add(
     if len(call.legs) >= MOST_PARTICIPANTS:
         raise CallError("invalid_argument", f"A call holds at most {MOST_PARTICIPANTS} participants.")
     source = shown_to(target, request.source_caller_id_number, connection.identity)
-    leg = call.dial(leg_id, target, source, request.sip_headers, request.source_display_name or "")
+    shown = request.source_display_name or ""
+    leg = call.dial(leg_id, target, source, request.sip_headers, shown, request.voip_headers)
     operation = Operation(request.operation_context, request.operation_callback_uri)
     leg.invitation = Invitation(invitation_id, connection.connection_id, operation)
     leg.deadline = now + (request.invitation_timeout or INVITATION_TIMEOUT)
@@ -66,6 +67,7 @@ def added(call: Conversation, leg: CallLeg) -> None:
 
 def not_added(call: Conversation, leg: CallLeg, outcome: str, detail: str = "") -> None:
     """Who was invited did not come; `outcome` says why (§5.8)."""
+    call.transfers.lost(leg, outcome, detail)
     invitation, leg.invitation = leg.invitation, None
     asker = None if invitation is None else call.connections.get(invitation.connection_id)
     if invitation is not None and asker is not None:
@@ -80,7 +82,7 @@ def cancel_add(call: Conversation, connection: Connection, request: CancelAddPar
         if leg.invitation is not None and leg.invitation.invitation_id == wanted:
             call.release(leg, "ended_by_app")
             connection.report(CancelAddParticipantSucceeded, "success", operation, invitation_id=wanted)
-            _alone(call)
+            call.deserted("far_end_left", now)
             return
     connection.report(CancelAddParticipantFailed, "invitation_not_found", operation, invitation_id=wanted)
 
@@ -99,7 +101,7 @@ def remove(call: Conversation, connection: Connection, request: RemoveParticipan
         return
     call.release(leg, "removed")
     connection.report(RemoveParticipantSucceeded, "success", operation, participant=leg.identifier)
-    if not _alone(call):
+    if not call.deserted("far_end_left", now):
         call.tell_roster()
 
 
@@ -122,10 +124,3 @@ def _leg_of(call: Conversation, person: Identifier, *, joined: bool = False) -> 
     if any(app.identity == person for app in call.connections.values()):
         raise CallError("invalid_argument", f"{person.raw_id} is the app itself; to leave the call, hang up.")
     raise CallError("participant_not_found", f"Nobody with the raw id {person.raw_id} is in the call.")
-
-
-def _alone(call: Conversation) -> bool:
-    """Whether nobody but the app was left, in which case the call is over now (§5.8)."""
-    if not call.legs:
-        call.finish("far_end_left")
-    return not call.legs

@@ -9,7 +9,7 @@ from typing import Final
 
 from offhook.calls.actions import DropKeys, SendKey
 from offhook.calls.connection import Connection
-from offhook.calls.media import SUB, Action
+from offhook.calls.media import SUB, MediaAction
 from offhook.calls.subscription import Operation
 from offhook.wire.tones import SendDtmfTonesCompleted, SendDtmfTonesFailed, SendDtmfTonesRequest
 
@@ -17,7 +17,7 @@ KEY_TIMEOUT: Final = 10.0
 """Seconds for one key to be played; a phone on hold takes none."""
 
 
-class Sending(Action):
+class Sending(MediaAction):
     """One request. It ends with the leg's last key, or when a key takes longer than `KEY_TIMEOUT`."""
 
     cancelable = False
@@ -36,7 +36,7 @@ class Sending(Action):
         self.outbox.append(SendKey(self._leg_id, self._waiting.pop(0)))
 
     def key_sent(self, leg_id: str, now: float) -> str:
-        """See `Action`."""
+        """See `MediaAction`."""
         if leg_id != self._leg_id:
             return ""
         self._under_way = False
@@ -46,23 +46,23 @@ class Sending(Action):
         return ""
 
     def time_out(self, now: float) -> str:
-        """See `Action`."""
+        """See `MediaAction`."""
         return "tones_not_sent"
 
     def left(self, leg_id: str, present: frozenset[str]) -> str:
-        """See `Action`."""
+        """See `MediaAction`."""
         if leg_id != self._leg_id:
             return ""
         self._under_way = False
         return "participant_left"
 
     def stop(self) -> None:
-        """See `Action`."""
+        """See `MediaAction`."""
         if self._under_way:
             self.outbox.append(DropKeys(self._leg_id))
 
     def tell(self, outcome: str, detail: str = "") -> None:
-        """See `Action`."""
+        """See `MediaAction`."""
         # A call that ends with the node cancels the tones, as the end of an app's hold does.
         outcome = "media_canceled" if outcome == "play_shut_down" else outcome
         event = SendDtmfTonesCompleted if outcome == "success" else SendDtmfTonesFailed

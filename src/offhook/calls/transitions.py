@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from offhook.calls import holding, roster
+from offhook.calls import holding, moving, roster
 from offhook.calls.actions import AnnounceCall
 from offhook.calls.connection import Connection
 from offhook.calls.conversation import CallLeg, Conversation, State, far_end, known
@@ -29,6 +29,7 @@ from offhook.wire.tones import (
     ToneRequest,
 )
 from offhook.wire.transcription import TranscriptionRequest
+from offhook.wire.transfer import TransferRequest
 
 Step = Callable[..., None]
 
@@ -100,10 +101,21 @@ def announce(call: Conversation, callee: Identifier, now: float) -> None:
 
 
 def hang_up(call: Conversation, connection: Connection, now: float) -> None:
-    """With one other person the call ends; in a group the app alone leaves, and the others talk on (§5.7)."""
+    """With one other person the call ends; in a group the app alone leaves, and the others talk on (§5.7).
+
+    So it does while other apps are in the call; who rings because it asked for them is rung no more.
+    """
+    if len(call.connections) > 1:
+        for leg in [leg for leg in call.legs.values() if leg.invited_by(connection)]:
+            call.release(leg, "ended_by_app")
+        call.drop(connection, "ended_by_app")
+        if connection.identity is not None and call.state == "connected":
+            call.tell_roster()
+        return
     if len(call.joined()) < 2:
         call.finish("ended_by_app")
         return
+    call.transfers.dropped(connection)
     call.release_pending("ended_by_app")
     call.drop(connection, "ended_by_app")
     call.state = "bridged"
@@ -122,6 +134,11 @@ def play(call: Conversation, connection: Connection, prompt_id: str, request: Pl
 def cancel_media(call: Conversation, connection: Connection, now: float) -> None:
     """Everything that this app plays and recognises ends, running and queued (§3.9)."""
     call.media.cancel(connection, now)
+
+
+def transfer(call: Conversation, connection: Connection, leg_id: str, request: TransferRequest, now: float) -> None:
+    """Somebody leaves this call to talk to somebody else (§9 row 40)."""
+    call.transfers.ask(connection, leg_id, request)
 
 
 def start_streaming(call: Conversation, connection: Connection, operation: Operation, now: float) -> None:
@@ -189,7 +206,7 @@ def connect(call: Conversation, leg: CallLeg, now: float) -> None:
 
 def join_in(call: Conversation, leg: CallLeg, now: float) -> None:
     """A further target of a group call answered, or somebody who was invited."""
-    if leg.phase != "dialled":
+    if leg.phase != "dialled" or call.transfers.answered(leg, now):
         return
     call.join(leg)
     roster.added(call, leg)
@@ -241,10 +258,13 @@ def member_lost(call: Conversation, leg: CallLeg, outcome: str, detail: str, now
     call.forget(leg)
     why = far_end(leg, outcome) if leg.joined else known(outcome, "unreachable")
     roster.not_added(call, leg, why, detail)
-    if not call.legs:
-        call.finish(why, detail)
-    elif leg.joined:
+    if not call.deserted(why, now, detail) and leg.joined:
         call.tell_roster()
+
+
+def leg_referred(call: Conversation, leg: CallLeg, outcome: str, refused: bool, detail: str, now: float) -> None:
+    """What became of asking an endpoint to call somebody else itself."""
+    call.transfers.referred(leg, outcome and known(outcome), refused, detail, now)
 
 
 def peer_lost(call: Conversation, leg: CallLeg, outcome: str, detail: str, now: float) -> None:
@@ -268,12 +288,17 @@ def not_set_up(call: Conversation, now: float) -> None:
 
 
 def pending_not_answered(call: Conversation, now: float) -> None:
-    """Who was rung while others talk, and rang too long, is given up; the others talk on."""
+    """Who was rung while others talk, and rang too long, is given up; the others talk on.
+
+    Without any, it is a group call that has been empty for too long.
+    """
+    if not call.legs:
+        call.finish("far_end_left")
+        return
     for leg in [leg for leg in call.legs.values() if leg.deadline is not None and now >= leg.deadline]:
         call.release(leg, "not_answered")
         roster.not_added(call, leg, "not_answered")
-    if not call.legs:
-        call.finish("not_answered")
+    call.deserted("not_answered", now)
 
 
 # the tables ---------------------------------------------------------------------------------------------------------
@@ -308,12 +333,23 @@ REQUESTS: Final[Mapping[str, Mapping[State, Step | str]]] = {
     "reject": {**_SPENT, "ringing": reject},
     "redirect": {**_SPENT, "ringing": redirect},
     "reannounce": {**_SPENT, "ringing": reannounce},
+    "connect": {
+        "ringing": "call_not_established",
+        "answering": moving.join,
+        "redirecting": "call_not_established",
+        "bridging": "call_not_established",
+        "dialing": moving.join,
+        "connected": moving.join,
+        "bridged": moving.join,
+        "ended": "call_not_found",
+    },
     "hang_up": {**_NO_APP, "answering": hang_up, "dialing": hang_up, "connected": hang_up},
     "terminate": {**_NO_APP, "answering": terminate, "dialing": terminate, "connected": terminate},
     "add_participant": {**_NOT_YET, "connected": roster.add},
     "cancel_add_participant": {**_NOT_YET, "connected": roster.cancel_add},
     "remove_participant": {**_NOT_YET, "connected": roster.remove},
     "mute_participants": {**_NOT_YET, "connected": roster.mute},
+    "transfer": {**_NOT_YET, "connected": transfer},
     "play": {**_NOT_YET, "connected": play},
     "cancel_media": {**_NOT_YET, "connected": cancel_media},
     "start_streaming": {**_NOT_YET, "connected": start_streaming},
@@ -342,6 +378,7 @@ FACTS: Final[Mapping[str, Mapping[State, Step]]] = {
         "redirecting": target_answers,
         "bridging": bridge,
     },
+    "leg_referred": {"connected": leg_referred},
     "leg_lost": {
         "ringing": caller_lost,
         "answering": caller_lost,

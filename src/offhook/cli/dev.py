@@ -36,11 +36,17 @@ def dev(
     restart_ms: int = typer.Option(
         40, "--restart-ms", min=0, max=200, help="Audio of the app that must wait before playing starts again."
     ),
+    prompts: Path | None = typer.Option(
+        None, "--prompts", metavar="DIR", help="Sound files that apps may play by name: file:///name.wav."
+    ),
     issuer: str | None = typer.Option(None, "--issuer", help="Issuer of our tokens.  [default: that of ACS]"),
     token_issuer: str = typer.Option(
         "", "--token-issuer", metavar="ISSUER", help="Take bearer tokens of this issuer (iss) too; with --token-keys."
     ),
     token_keys: str = typer.Option("", "--token-keys", metavar="URL", help="That issuer's page of keys (JWKS)."),
+    speech_url: str = typer.Option(
+        "", "--speech-url", metavar="URL", help="Speak by this service (OpenAI audio API); key: $OFFHOOK_SPEECH_KEY."
+    ),
     as_json: bool = typer.Option(False, "--json", help="One object with all addresses first, then events, as lines."),
 ) -> None:
     """Run a local node that speaks the Call Automation API.
@@ -54,6 +60,8 @@ def dev(
       offhook dev --sip-port 5060 --incoming http://localhost:8000/api/incomingCall
       offhook dev --map https://my.host=http://127.0.0.1:8000 --incoming https://my.host/api/incomingCall
     """
+    import os
+
     from offhook.service.config import DevConfig
     from offhook.service.process import run
 
@@ -65,8 +73,11 @@ def dev(
         trust=list(trust),
         map=list(mapped),
         issuer=issuer,
+        prompts=prompts,
         token_issuer=token_issuer,
         token_keys=token_keys,
+        speech_url=speech_url,
+        speech_key=os.environ.get("OFFHOOK_SPEECH_KEY", ""),
         json=as_json,
         sip_port=sip_port,
         restart_ms=restart_ms,

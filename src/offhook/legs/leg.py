@@ -56,7 +56,19 @@ class RateChanged:
     """The endpoint's audio has another rate from now on: it has agreed on another codec."""
 
 
-LegEvent = Ringing | Answered | Refused | Ended | Dtmf | KeySent | RateChanged
+@dataclass(frozen=True, slots=True)
+class Referred:
+    """What became of asking the endpoint to call somebody else; it stays until it is hung up.
+
+    An empty `outcome`: they talk. Else it names a row of the results table; `refused`: the endpoint has called nobody.
+    """
+
+    outcome: str = ""
+    refused: bool = False
+    detail: str = ""
+
+
+LegEvent = Ringing | Answered | Refused | Ended | Dtmf | KeySent | RateChanged | Referred
 
 
 @dataclass(frozen=True, slots=True)

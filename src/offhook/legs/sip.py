@@ -9,7 +9,7 @@ from typing import Protocol
 from offhook.audio.codecs import codec, is_there
 from offhook.audio.wideband import OPUS_RATE
 from offhook.errors import AudioError, LegError, SipError
-from offhook.legs.leg import Answered, Dtmf, Ended, KeySent, LegEnd, LegEvent, RateChanged, Refused, Ringing
+from offhook.legs.leg import Answered, Dtmf, Ended, KeySent, LegEnd, LegEvent, RateChanged, Referred, Refused, Ringing
 from offhook.legs.rtp import RtpFormat, RtpPort
 from offhook.legs.rtp_sockets import RtpSocket
 from offhook.legs.srtp import Srtp
@@ -159,6 +159,17 @@ class SipLeg:
         """See `Leg`."""
         self.port.drop_keys()
 
+    def refer(self, target: Uri, referrer: Address | None) -> bool:
+        """Ask the endpoint to call `target` itself (RFC 3515); `Referred` follows. False when it does not do that."""
+        current = self.session
+        if current is None or current.dialog is None or not self._up or self._over:
+            return False
+        if current.dialog.allowed and "refer" not in current.dialog.allowed:
+            return False
+        asked = current.refer(target, self._signaller.now(), referrer=referrer)
+        self._signaller.pump()
+        return asked
+
     def hang_up(self, end: LegEnd) -> None:
         """Leave: refuse, cancel or BYE."""
         if self._over:
@@ -270,11 +281,21 @@ class SipLeg:
                     self._answered(body)
             case events.Told(_, kind, body):
                 self._told(kind, body)
+            case events.Transferred():
+                self._transferred(event)
             case events.TransferAsked(session):
                 # Who takes part in a call is the app's to say (docs/phones.md).
                 session.transfer.decide(603, self._signaller.now())
             case events.Over():
                 self._ended(event, detail)
+
+    def _transferred(self, event: events.Transferred) -> None:
+        """How our REFER went. Who has agreed to it and then leaves has done it: many say no more of it than that."""
+        if not event.final or (not event.status and not event.session.transfer.taken):
+            return
+        failed = event.status >= 300
+        outcome = OUTCOMES.get(event.status, "leg_failed") if failed else ""
+        self._event(self.leg_id, Referred(outcome, event.refused, event.reason if failed else ""))
 
     def _choose(self, session: Session) -> None:
         """One branch was answered: the others are hung up (RFC 3261 §16.7 step 10)."""

@@ -17,6 +17,8 @@ from offhook.wire.identifiers import COMMUNICATION_USER
 from offhook.wire.results import RESULTS
 
 _DECLINED = "declined"
+_IN_EVENTS = {"User-To-User": "userToUser"}
+"""How IncomingCall names SIP headers (protocol.md §6.3)."""
 _REFUSALS = {
     (RESULTS[name].code, RESULTS[name].sub_code): name
     for name in ("rejected", "busy", "refused", "not_answered", "unreachable", "service_stopping")
@@ -58,13 +60,14 @@ class _AppPhone:
 
         caller = action.source or WITHHELD
         try:
-            node.place(caller, action.target, action.display_name, called, dict(action.sip_headers))
+            sip = {_IN_EVENTS.get(name, name): value for name, value in action.sip_headers}
+            node.place(caller, action.target, action.display_name, called, sip, dict(action.voip_headers))
         except CallError as error:
             raise LegError("busy", f"the node takes no call for {action.target.raw_id}: {error.detail}") from None
         return calling
 
     def _heard(self, call_id: str, leg_id: str, event: LegEvent) -> None:
-        live = self._node.calls.get(call_id)
+        live = self._node.moved.get(leg_id) or self._node.calls.get(call_id)
         if live is not None:
             self._node.leg_event(live, leg_id, event)
 

@@ -12,6 +12,7 @@ from offhook.errors import ConfigError
 from offhook.service.bearer import TokenRule
 from offhook.service.eventgrid import Watcher
 from offhook.service.routing import SipPlan
+from offhook.service.speech import SpeechPlan
 from offhook.service.targets import Targets
 from offhook.wire.tokens import keys_may_come_from
 
@@ -45,8 +46,11 @@ class NodePlan:
     """Calls at once; 0: as many as the clock has room for."""
     targets: Targets = field(default_factory=lambda: Targets(private=True))
     sip: SipPlan | None = None
+    prompts: Path | None = None
+    """The folder of the sound files that apps may play by name."""
     tokens: TokenRule | None = None
     """Whose bearer tokens open the REST interface, beside the access keys."""
+    speech: SpeechPlan = field(default_factory=SpeechPlan)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -95,8 +99,11 @@ class DevConfig:
     json: bool = False
     restart_ms: int = 40
     sip_port: int | None = None
+    prompts: Path | None = None
     token_issuer: str = ""
     token_keys: str = ""
+    speech_url: str = ""
+    speech_key: str = field(default="", repr=False)
 
     def plan(self) -> NodePlan:
         """See `Planned`. Only this machine can reach a node on loopback; then the fixed local key serves."""
@@ -104,6 +111,10 @@ class DevConfig:
             raise ConfigError("--token-issuer and --token-keys belong together: give both, or neither")
         if self.token_keys and not keys_may_come_from(self.token_keys):
             raise ConfigError(f"--token-keys {self.token_keys}: give an https:// URL, or http:// of this machine")
+        if self.prompts is not None and not self.prompts.is_dir():
+            raise ConfigError(f"--prompts {self.prompts}: there is no such folder; make it, or name another")
+        if self.speech_url and not self.speech_url.lower().startswith(("http://", "https://")):
+            raise ConfigError(f"--speech-url {self.speech_url}: give an http:// or https:// URL, with /v1 at its end")
         return NodePlan(
             host=self.host,
             port=self.port,
@@ -114,7 +125,9 @@ class DevConfig:
             map=tuple(self.map),
             issuer=self.issuer or ACS_ISSUER,
             restart_ms=self.restart_ms,
+            prompts=self.prompts,
             tokens=TokenRule(self.token_issuer, self.token_keys) if self.token_issuer else None,
+            speech=SpeechPlan("openai", self.speech_url, self.speech_key) if self.speech_url else SpeechPlan(),
             sip=None if self.sip_port is None else SipPlan(host="127.0.0.1", port=self.sip_port),
         )
 

@@ -10,7 +10,9 @@ from offhook.service.config import NodePlan, is_loopback
 from offhook.service.config_file import File, Problem
 from offhook.service.config_values import plus
 from offhook.service.routing import SipPlan, covers
+from offhook.service.speech import SpeechPlan
 from offhook.service.targets import TargetRefused, Targets, is_public
+from offhook.wire.tokens import keys_may_come_from
 
 SHORTEST_NUMBER = 7
 """Characters of a whole number with its +, about: a shorter one was meant as a prefix, except 112 and its like."""
@@ -40,12 +42,19 @@ def together(file: File, plan: NodePlan) -> Iterator[Problem]:
     if plan.tokens is not None and not plan.tokens.clients:
         what = "is empty: every token of this issuer and audience opens the node"
         yield Problem("[tokens] clients", what, "name the applications that may (appid, oid, sub)", fatal=False)
+    yield from _speech(plan.speech)
     if plan.sip is not None:
         yield from _ports(plan, plan.sip)
         yield from _identities(file)
         yield from _codecs(plan.sip)
         yield from _calls_out(plan.sip)
         yield from _calls_in(plan.sip)
+
+
+def _speech(plan: SpeechPlan) -> Iterator[Problem]:
+    if plan.key and not keys_may_come_from(plan.base_url):
+        what = "is neither https nor of this machine: anybody on the way can read the key"
+        yield Problem("[speech] base_url", what, "give a URL that begins with https://", fatal=False)
 
 
 def _given_twice(file: File) -> Iterator[Problem]:
@@ -133,6 +142,8 @@ def _unreachable(file: File, targets: Targets) -> Iterator[Problem]:
     urls = [(f"[[webhook]] {n} url", webhook.url) for n, webhook in enumerate(file.webhook, 1)]
     if file.tokens is not None:
         urls.append(("[tokens] jwks_url", file.tokens.jwks_url))
+    if file.speech.provider == "openai":
+        urls.append(("[speech] base_url", file.speech.base_url))
     for where, url in urls:
         try:
             host = urlsplit(url).hostname or ""

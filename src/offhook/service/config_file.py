@@ -17,6 +17,7 @@ import msgspec
 from offhook.legs.sip import MediaRules
 from offhook.service.bearer import AUDIENCE
 from offhook.service.config import ACS_ISSUER
+from offhook.service.speech import SpeechPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,25 @@ class TokensSection(Section):
     clients: list[str] = []
 
 
+class PromptsSection(Section):
+    """`[prompts]`: sound files of the node that apps may play."""
+
+    folder: Annotated[str, Like(r"[^\x00]+", "give the folder that holds them")]
+
+
+class SpeechSection(Section):
+    """`[speech]`: who speaks texts and understands callers."""
+
+    provider: Annotated[str, Like("local|openai|off", "give local, openai or off")] = "local"
+    base_url: str = ""
+    key: str = ""
+    key_env: str = ""
+    voice: Name = SpeechPlan().voice
+    voice_model: Name = SpeechPlan().voice_model
+    recogniser_model: Name = SpeechPlan().recogniser_model
+    timeout: Annotated[float, Within(1, 120)] = SpeechPlan().timeout
+
+
 class WebhookSection(Section, rename={"from_": "from"}):
     """`[[webhook]]`: an Event Grid subscription to IncomingCall."""
 
@@ -181,6 +201,8 @@ class File(Section):
     resource: ResourceSection
     node: NodeSection = msgspec.field(default_factory=NodeSection)
     tokens: TokensSection | None = None
+    prompts: PromptsSection | None = None
+    speech: SpeechSection = msgspec.field(default_factory=SpeechSection)
     webhook: list[WebhookSection] = []
     sip: SipSection | None = None
     user: list[UserSection] = []

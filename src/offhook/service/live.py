@@ -6,6 +6,7 @@ It only dispatches: inputs go to the machine, the machine's drained actions are 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from offhook.audio.bridge import Bridge, Member, Port
@@ -26,12 +27,15 @@ from offhook.calls.actions import (
     LegJoined,
     LegLeft,
     LoadPrompt,
+    MoveLeg,
     MuteLeg,
     Notify,
     OpenStream,
     OpenTranscription,
+    ReferLeg,
     RejectLeg,
     SendKey,
+    SplitCall,
     StartHearing,
     StartPrompt,
     StopHearing,
@@ -41,7 +45,19 @@ from offhook.calls.call import Call
 from offhook.calls.holding import place_of
 from offhook.calls.transcribing import Fact
 from offhook.errors import CallError, LegError, PromptError
-from offhook.legs.leg import Answered, Dtmf, Ended, KeySent, Leg, LegEnd, LegEvent, RateChanged, Refused, Ringing
+from offhook.legs.leg import (
+    Answered,
+    Dtmf,
+    Ended,
+    KeySent,
+    Leg,
+    LegEnd,
+    LegEvent,
+    RateChanged,
+    Referred,
+    Refused,
+    Ringing,
+)
 from offhook.legs.rtp import RtpPort
 from offhook.service.clock import Clock
 from offhook.service.hearings import Hearings
@@ -82,6 +98,8 @@ class CallHost(Protocol):
     sounds: Loader
     speech: Speech
     traces: Traces
+    moved: dict[str, LiveCall]
+    refer: Callable[[Leg, ReferLeg], bool]
 
     def announce(self, live: LiveCall, action: AnnounceCall) -> None:
         """Tell the apps that watch the called number."""
@@ -91,6 +109,12 @@ class CallHost(Protocol):
 
     def dial(self, live: LiveCall, action: DialLeg) -> Leg:
         """Place an outbound leg; LegError when the target cannot be reached."""
+
+    def move_leg(self, live: LiveCall, leg_id: str, call_id: str) -> None:
+        """A leg goes on in another call."""
+
+    def split(self, live: LiveCall, action: SplitCall) -> None:
+        """Two legs go on in a call of their own."""
 
     def open_stream(self, live: LiveCall, action: OpenStream) -> MediaStream:
         """Build the stream to an app; the live call opens it."""
@@ -142,11 +166,21 @@ class LiveCall:
 
     # inputs -----------------------------------------------------------------------------------------------------
 
-    def add_leg(self, leg: Leg, identifier: Identifier) -> None:
-        """Know an inbound leg before the machine asks for it."""
+    def add_leg(self, leg: Leg, identifier: Identifier, inbound: bool = True) -> None:
+        """Know a leg that was not dialled from here before the machine asks for it."""
         self.legs[leg.leg_id] = leg
         self._names[leg.leg_id] = identifier
-        self._inbound.add(leg.leg_id)
+        if inbound:
+            self._inbound.add(leg.leg_id)
+
+    def name(self, leg_id: str) -> Identifier:
+        """Whom a leg reaches."""
+        return self._names[leg_id]
+
+    def give(self, leg_id: str) -> tuple[Leg, Identifier, bool]:
+        """Let go of a leg that lives on elsewhere: what `add_leg` wants there."""
+        self._part(leg_id)
+        return self.legs.pop(leg_id), self._names.pop(leg_id), leg_id in self._inbound
 
     def choose_rate(self, rate: int) -> None:
         """The bridge's rate, chosen when the call is answered; fixed once a port is on it."""
@@ -172,6 +206,8 @@ class LiveCall:
                 self._dtmf(leg_id, tone)
             case KeySent():
                 self.call.key_sent(leg_id, now)
+            case Referred(outcome, refused, detail):
+                self.call.leg_referred(leg_id, outcome, refused, detail, now)
             case RateChanged():
                 if leg_id in self._ports:
                     self._part(leg_id)
@@ -233,7 +269,8 @@ class LiveCall:
         scale = 1000 / stream.port.rate
         frames = round((self._host.clock.monotonic() - (self.trace.answered or 0.0)) * FRAMES_PER_SECOND)
         heard = self._frames_heard()
-        at = (frames if heard is None else heard) * self.rate // FRAMES_PER_SECOND + cut.ramp
+        ramp = cut.ramp * self.rate // stream.port.rate
+        at = (frames if heard is None else heard) * self.rate // FRAMES_PER_SECOND + ramp
         event = {
             "callConnectionId": stream.connection_id,
             "playedMs": round(cut.played * scale, 3),
@@ -322,6 +359,14 @@ class LiveCall:
             case LegLeft(leg_id):
                 self._part(leg_id)
                 self.transcripts.reseat()
+            case MoveLeg(leg_id, call_id):
+                host.move_leg(self, leg_id, call_id)
+            case ReferLeg(leg_id):
+                leg = self.legs.get(leg_id)
+                if leg is None or not host.refer(leg, action):
+                    self.call.leg_referred(leg_id, "", True, "", host.clock.monotonic())
+            case SplitCall():
+                host.split(self, action)
             case MuteLeg(leg_id, muted):
                 self._mute(leg_id, muted)
             case SendKey(leg_id, key):
@@ -394,6 +439,7 @@ class LiveCall:
         if leg_id in self._leaving:
             return
         leg = self.legs.pop(leg_id, None)
+        self._host.moved.pop(leg_id, None)
         self._names.pop(leg_id, None)
         self._part(leg_id)
         if leg is not None:
@@ -412,6 +458,7 @@ class LiveCall:
         """The endpoint left or refused: tell it how the call stands, with the figures of its CallDisconnected."""
         outcome = self._leaving.pop(leg_id, "") or "ended_normally"
         self.legs.pop(leg_id, None)
+        self._host.moved.pop(leg_id, None)
         self._names.pop(leg_id, None)
         self._part(leg_id)
         self._note_media(leg_id, leg)

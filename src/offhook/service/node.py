@@ -12,10 +12,11 @@ from picows import WSMsgType
 
 from offhook.audio.bridge import Port
 from offhook.audio.lanes import Lanes
-from offhook.calls.actions import AnnounceCall, DialLeg, Notify, OpenStream, OpenTranscription
+from offhook.calls.actions import AnnounceCall, DialLeg, Notify, OpenStream, OpenTranscription, ReferLeg
 from offhook.calls.call import Call
 from offhook.errors import CallError, LegError, SignatureError
 from offhook.legs.leg import Ended, Leg, LegEvent, Pace
+from offhook.service import connecting, moving
 from offhook.service.clock import Clock, Handle, MediaClock
 from offhook.service.directory import LocalDirectory
 from offhook.service.eventgrid import IncomingPost
@@ -140,12 +141,18 @@ class Node:
         """An app that takes the calls to a user whom nobody else can be rung as."""
         self.announces: Callable[[str], bool] = lambda raw_id: False
         """Whether a call that is redirected to an identifier is announced to apps, and nobody is rung."""
+        self.refer: Callable[[Leg, ReferLeg], bool] = lambda leg, action: False
+        """Asks an endpoint to call somebody itself; False when it cannot be asked."""
         self.sounds: Loader = Sounds()
         """Where prompts come from."""
         self.speech = Speech()
         self.networks: list[MediaNetwork] = []
         """Where legs' audio comes and goes, beside the legs of this process."""
         self.calls: dict[str, LiveCall] = {}
+        self.groups: dict[str, LiveCall] = {}
+        """Calls by the id of their group; some may be over."""
+        self.moved: dict[str, LiveCall] = {}
+        """Where legs are that are not in the call that they began in."""
         self.stopping = False
         self.draining = False
         """Whether live calls go on and new ones are refused."""
@@ -190,8 +197,8 @@ class Node:
         return self.media.running and self._tick_mean > FULL_TICK
 
     def leg_event(self, live: LiveCall, leg_id: str, event: LegEvent) -> None:
-        """What an endpoint did; acted on at once, or after the tick that is running."""
-        self._events.append((live, leg_id, event))
+        """What an endpoint did; acted on at once, or after the tick that is running. `live`: where its leg began."""
+        self._events.append((self.moved.get(leg_id, live), leg_id, event))
         if not self._busy:
             self._drain_events()
 
@@ -238,14 +245,15 @@ class Node:
         display_name: str,
         make_leg: Callable[[str, Callable[[str, LegEvent], None]], Leg],
         sip_headers: Mapping[str, str] | None = None,
+        voip_headers: Mapping[str, str] | None = None,
     ) -> LiveCall:
         """Take an inbound call: ring the app. CallError when the node is full or stopping.
 
-        `sip_headers` go to the app as the call's custom context.
+        `sip_headers` and `voip_headers` go to the app as the call's custom context.
 
         Whatever `make_leg` raises is raised, and nothing of the call is left.
         """
-        self._admit()
+        self.admit()
         call_id, leg_id, now = self.mint(), self.mint(), self.clock.monotonic()
         call = Call.incoming(
             call_id=call_id,
@@ -257,9 +265,9 @@ class Node:
             display_name=display_name,
             now=now,
         )
-        live = self._begin(call_id, call)
-        if sip_headers:
-            live.custom_context = {"sipHeaders": dict(sip_headers), "voipHeaders": {}}
+        live = self.begin(call_id, call)
+        if sip_headers or voip_headers:
+            live.custom_context = {"sipHeaders": dict(sip_headers or {}), "voipHeaders": dict(voip_headers or {})}
         try:
             leg = make_leg(leg_id, lambda leg, event: self.leg_event(live, leg, event))
         except Exception:
@@ -272,14 +280,16 @@ class Node:
         live.settle()
         return live
 
-    def _begin(self, call_id: str, call: Call, rate: int = DEFAULT_RATE) -> LiveCall:
+    def begin(self, call_id: str, call: Call, rate: int = DEFAULT_RATE) -> LiveCall:
+        """Let a call live."""
         live = LiveCall(call, self, rate, self.traces.begin(call_id))
         self.calls[call_id] = live
         self.calls_taken += 1
         self._keep_watch()
         return live
 
-    def _admit(self) -> None:
+    def admit(self) -> None:
+        """Refuse a new call where there is no room for it. CallError `throttled`, `service_unavailable`."""
         if self.stopping or self.draining:
             raise CallError("service_unavailable")
         if self._most_calls and len(self.calls) >= self._most_calls:
@@ -359,16 +369,18 @@ class Node:
             )
         if live.custom_context is not None and live.call.state == "redirecting":
             # What the caller sent along goes on with the call that is redirected.
-            action = replace(action, sip_headers=tuple(live.custom_context["sipHeaders"].items()))
+            sip, voip = (tuple(live.custom_context[kind].items()) for kind in ("sipHeaders", "voipHeaders"))
+            action = replace(action, sip_headers=sip, voip_headers=voip)
         leg = phone.ring(action, live.call.call_id)
         live.note("leg", "dialled", leg=action.leg_id, target=action.target.raw_id)
         return leg
 
     def open_stream(self, live: LiveCall, action: OpenStream) -> MediaStream:
-        """The app's port at the bridge's rate, and the stream behind it."""
+        """The app's port, and the stream behind it."""
         options = action.options
         port = StreamPort(
-            live.rate,
+            options.sample_rate,
+            bridge_rate=live.rate,
             mixed=options.audio_channel_type == "mixed",
             bidirectional=options.bidirectional,
             batch=self.batch,
@@ -407,7 +419,7 @@ class Node:
 
     def create(self, request: CreateCallRequest, api_version: str) -> CallConnectionProperties:
         """Place an outbound call to each target."""
-        self._admit()
+        self.admit()
         call_id, connection_id = self.mint(), self.mint()
         call = Call.create(
             call_id=call_id,
@@ -420,8 +432,8 @@ class Node:
             api_version=api_version,
             now=self.clock.monotonic(),
         )
-        live = self._begin(call_id, call, _rate_of(request.media_streaming_options))
-        self._connect(live, connection_id)
+        live = self.begin(call_id, call, _rate_of(request.media_streaming_options))
+        self.claim(live, connection_id)
         properties = call.properties(connection_id)
         live.settle()
         return properties
@@ -432,7 +444,7 @@ class Node:
         live.choose_rate(_rate_of(request.media_streaming_options))
         connection_id = self.mint()
         live.call.answer(connection_id, self.mint(), request, api_version, self.clock.monotonic())
-        self._connect(live, connection_id)
+        self.claim(live, connection_id)
         properties = live.call.properties(connection_id)
         live.settle()
         return properties
@@ -455,33 +467,36 @@ class Node:
             live.call.reannounce(request.target, now)
         live.settle()
 
+    connect = connecting.connect
+    move, move_leg, split = moving.move, moving.move_leg, moving.split
+
     def properties(self, connection_id: str) -> CallConnectionProperties:
         """The connection as of now."""
-        return self._find(connection_id).call.properties(connection_id)
+        return self.find(connection_id).call.properties(connection_id)
 
     def participants(self, connection_id: str) -> list[CallParticipant]:
         """The roster."""
-        return list(self._find(connection_id).call.participants(connection_id))
+        return list(self.find(connection_id).call.participants(connection_id))
 
     def participant(self, connection_id: str, raw_id: str) -> CallParticipant:
         """One of the roster."""
-        return self._find(connection_id).call.participant(connection_id, raw_id)
+        return self.find(connection_id).call.participant(connection_id, raw_id)
 
     def hang_up(self, connection_id: str) -> None:
         """The app leaves; a call of two ends."""
-        live = self._find(connection_id)
+        live = self.find(connection_id)
         live.call.hang_up(connection_id, self.clock.monotonic())
         live.settle()
 
     def terminate(self, connection_id: str) -> None:
         """End the call for all."""
-        live = self._find(connection_id)
+        live = self.find(connection_id)
         live.call.terminate(connection_id, self.clock.monotonic())
         live.settle()
 
     def ask(self, connection_id: str, request: AskCall) -> None:
         """Give a request to the call of a connection, and carry out what follows from it."""
-        live = self._find(connection_id)
+        live = self.find(connection_id)
         request(live.call, self.clock.monotonic())
         live.settle()
 
@@ -526,12 +541,18 @@ class Node:
 
     # inside -----------------------------------------------------------------------------------------------------
 
-    def _connect(self, live: LiveCall, connection_id: str) -> None:
+    def claim(self, live: LiveCall, connection_id: str) -> None:
+        """A connection is a hold on this call."""
         self._connections.claim(connection_id, live)
         self.traces.connect(live.trace, connection_id)
 
-    def _find(self, connection_id: str) -> LiveCall:
-        live = self._connections.find(connection_id)
+    def known(self, connection_id: str) -> LiveCall | None:
+        """The call that a connection is or was a hold on."""
+        return self._connections.find(connection_id)
+
+    def find(self, connection_id: str) -> LiveCall:
+        """The same. CallError `call_not_found` for none."""
+        live = self.known(connection_id)
         if live is None:
             raise CallError("call_not_found")
         return live

@@ -24,14 +24,21 @@ _FAULTS: Final = "scenarios/test_faults.py::"
 _INBOUND: Final = "scenarios/test_inbound.py::"
 _JS_SDK: Final = "conformance/test_js_sdk.py::"
 _PYTHON_CALLS: Final = "conformance/test_python_calls.py::"
+_PYTHON_CONNECT: Final = "conformance/test_python_connect.py::"
 _PYTHON_ERRORS: Final = "conformance/test_python_errors.py::"
 _PYTHON_HOLD: Final = "conformance/test_python_hold.py::"
+_PYTHON_MOVES: Final = "conformance/test_python_moves.py::"
 _PYTHON_OUTBOUND: Final = "conformance/test_python_outbound.py::"
 _PYTHON_PARTICIPANTS: Final = "conformance/test_python_participants.py::"
 _PYTHON_PLAY: Final = "conformance/test_python_play.py::"
 _PYTHON_RECOGNIZE: Final = "conformance/test_python_recognize.py::"
+_PYTHON_PROMPT_FOLDER: Final = "conformance/test_python_prompt_folder.py::"
+_PYTHON_SPEECH: Final = "conformance/test_python_speech.py::"
 _PYTHON_TONES: Final = "conformance/test_python_tones.py::"
 _TRANSCRIPTION: Final = "conformance/test_python_transcription.py::"
+_PYTHON_TRANSFER: Final = "conformance/test_python_transfer.py::"
+_SEVERAL_APPS: Final = "scenarios/test_several_apps.py::"
+_SPOKEN_ANSWERS: Final = "conformance/test_python_spoken_answers.py::"
 _STREAM_FAILURES: Final = "conformance/test_stream_failures.py::"
 _UNANSWERED: Final = "conformance/test_unanswered.py::"
 
@@ -93,6 +100,20 @@ NOTES: Final[dict[str, Note]] = {
             ("409/8519 spent", f"{_PYTHON_ERRORS}test_the_loser_of_a_second_answer"),
         ),
     ),
+    "Connect": Note(
+        "Lets one more app take part in a call, or makes the call of a group id: with callbacks, contexts and a stream"
+        " of its own.",
+        "An app that has joined is not in the roster. A group call lives while an app is in it, at most an hour without"
+        " people.",
+        (
+            ("success", f"{_PYTHON_CONNECT}test_a_second_app_joins_with_a_stream_of_its_own"),
+            ("success, a group", f"{_PYTHON_CONNECT}test_apps_meet_in_a_group_and_add_people"),
+            ("ConnectFailed", f"{_PYTHON_CONNECT}test_who_joins_too_early_hears_that_the_call_never_was"),
+            ("404/8522, 400/8501, 405/8520 rooms", f"{_PYTHON_CONNECT}test_what_cannot_be_joined"),
+            ("400/8523 too many apps", f"{_SEVERAL_APPS}test_a_call_has_so_many_apps_at_most"),
+            _INVALID,
+        ),
+    ),
     "GetCall": Note(
         "The connection as it is now.",
         "",
@@ -107,6 +128,24 @@ NOTES: Final[dict[str, Note]] = {
         "Ends the call for everybody.",
         "",
         (("success", f"{_JS_SDK}test_bursts_play_whole_and_stop_audio_cuts"), _UNKNOWN),
+    ),
+    "TransferToParticipant": Note(
+        "Rings the target; when it answers, the transferee leaves for a call with it. A trunk that knows REFER is asked"
+        " to do it.",
+        "The transferee goes on as before until then. `sourceCallerIdNumber` is shown to phones; without it they see"
+        " the transferee.",
+        (
+            ("success, one person", f"{_PYTHON_TRANSFER}test_a_call_of_one_is_transferred"),
+            ("success, of a group", f"{_PYTHON_TRANSFER}test_one_of_a_group_is_transferred_and_the_others_stay"),
+            ("success, to an app", f"{_PYTHON_TRANSFER}test_to_a_user_whom_an_app_watches"),
+            ("success, by REFER", "service/test_refer.py::test_a_trunk_that_knows_refer_transfers_by_itself"),
+            ("CallTransferFailed", f"{_PYTHON_TRANSFER}test_a_transfer_that_fails_keeps_the_call"),
+            ("400/8558 the transferee left", f"{_PYTHON_TRANSFER}test_the_call_goes_on_while_the_target_rings"),
+            ("409/8607, 400/8523", f"{_PYTHON_TRANSFER}test_a_transfer_under_way_is_not_begun_again"),
+            ("405/8520 teamsPhoneCallDetails", f"{_PYTHON_TRANSFER}test_details_for_teams_are_refused_by_name"),
+            *_BODY,
+            _TEAMS,
+        ),
     ),
     "GetParticipants": Note(
         "Everybody who is in the call, in pages of 100.",
@@ -166,13 +205,29 @@ NOTES: Final[dict[str, Note]] = {
             *_BODY,
         ),
     ),
+    "MoveParticipants": Note(
+        "Takes people out of another call of the node into this one; their phones notice nothing.",
+        "Who was muted or on hold there is neither here.",
+        (
+            ("success", f"{_PYTHON_MOVES}test_somebody_is_moved_here_and_hears_who_is_here"),
+            ("MoveParticipantFailed, 404/8522, 400/8523 the same call", f"{_PYTHON_MOVES}test_who_cannot_be_moved"),
+            *_BODY,
+            _TEAMS,
+        ),
+    ),
     "Play": Note(
         "Plays sources in a row to all or to some, once or in a loop; people hear them, streams of apps do not.",
         "Any PCM or float WAV, not just mono of 16 kHz; also of the node's prompt folder, by `file:///name.wav` or a"
-        " path in it.",
+        " path in it. Text and SSML need no AI resource and have one English voice ([speech](speech.md)).",
         (
             ("success", f"{_PYTHON_PLAY}test_sources_in_sequence"),
-            ("PlayFailed 400/8535, 400/8536", f"{_PYTHON_PLAY}test_a_source_that_cannot_be_played"),
+            (
+                "success, files of the node",
+                f"{_PYTHON_PROMPT_FOLDER}test_a_file_by_name_is_heard_and_no_other_can_be_named",
+            ),
+            ("text", f"{_PYTHON_SPEECH}test_digits_and_ten_phrases_are_understood_over_g711"),
+            ("SSML", f"{_PYTHON_SPEECH}test_ssml_is_spoken_with_its_pauses"),
+            ("PlayFailed 400/8535, 8536, 8565, 8582", f"{_PYTHON_PLAY}test_a_source_that_cannot_be_played"),
             ("412/8583, 400/8500", f"{_PYTHON_PLAY}test_requests_that_are_refused"),
             ("400/8501", f"{_PYTHON_PLAY}test_before_the_call_is_up_it_is_refused"),
             _UNKNOWN,
@@ -203,6 +258,12 @@ NOTES: Final[dict[str, Note]] = {
                 "success, in a prompt",
                 f"{_PYTHON_RECOGNIZE}test_the_first_key_cuts_a_prompt_that_may_be_interrupted",
             ),
+            ("success, spoken choices 200/8545", f"{_SPOKEN_ANSWERS}test_yes_or_no"),
+            ("success, speech 200/8569", f"{_SPOKEN_ANSWERS}test_free_speech"),
+            ("success, speech or keys", f"{_SPOKEN_ANSWERS}test_speech_or_keys_whichever_comes_first"),
+            ("success, spoken over a prompt", f"{_SPOKEN_ANSWERS}test_speech_cuts_a_prompt_that_may_be_interrupted"),
+            ("RecognizeFailed 400/8547", f"{_SPOKEN_ANSWERS}test_another_answer_than_the_choices"),
+            ("RecognizeFailed 400/8565", f"{_SPOKEN_ANSWERS}test_nobody_says_anything_and_nobody_understands"),
             ("success, choices 200/8533, 400/8534", f"{_PYTHON_RECOGNIZE}test_a_choice_by_its_key"),
             ("RecognizeFailed 500/8511", f"{_PYTHON_RECOGNIZE}test_a_prompt_that_cannot_be_played"),
             ("412/8583", f"{_PYTHON_RECOGNIZE}test_in_a_group_one_alone_is_asked_on_the_sub_leg"),

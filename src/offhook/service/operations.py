@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 from offhook.service import media, participants, transcription
 from offhook.service.participants import AskCall
+from offhook.wire.connecting import ConnectRequest
 from offhook.wire.fields import WireStruct
 from offhook.wire.holding import HoldRequest, UnholdRequest
 from offhook.wire.models import (
@@ -45,6 +46,12 @@ from offhook.wire.transcription import (
     StopTranscriptionRequest,
     UpdateTranscriptionRequest,
 )
+from offhook.wire.transfer import (
+    MoveParticipantsRequest,
+    MoveParticipantsResponse,
+    TransferCallResponse,
+    TransferRequest,
+)
 
 R = TypeVar("R", bound=Request)
 
@@ -54,6 +61,7 @@ class CallControl(Protocol):
 
     def create(self, request: CreateCallRequest, api_version: str) -> CallConnectionProperties: ...
     def answer(self, request: AnswerCallRequest, api_version: str) -> CallConnectionProperties: ...
+    def connect(self, request: ConnectRequest, api_version: str) -> CallConnectionProperties: ...
     def redirect(self, request: RedirectCallRequest) -> None: ...
     def reject(self, request: RejectCallRequest) -> None: ...
     def properties(self, connection_id: str) -> CallConnectionProperties: ...
@@ -61,6 +69,7 @@ class CallControl(Protocol):
     def terminate(self, connection_id: str) -> None: ...
     def participants(self, connection_id: str) -> list[CallParticipant]: ...
     def participant(self, connection_id: str, raw_id: str) -> CallParticipant: ...
+    def move(self, connection_id: str, request: MoveParticipantsRequest) -> MoveParticipantsResponse: ...
     def mint(self) -> str:
         """A fresh id."""
         ...
@@ -126,6 +135,12 @@ def _with(request: type[R], act: Callable[[CallControl, Asked, R], WireStruct | 
     return run
 
 
+def _transfer(control: CallControl, asked: Asked, body: TransferRequest) -> TransferCallResponse:
+    leg_id = control.mint()
+    control.ask(asked.connection, lambda call, now: call.transfer(asked.connection, leg_id, body, now))
+    return TransferCallResponse(operation_context=body.operation_context)
+
+
 _C: Final = "/calling/callConnections"
 _I: Final = "/calling/callConnections/{callConnectionId}"
 _P: Final = _I + "/participants"
@@ -148,14 +163,17 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         "Calls", "RejectCall", "POST", _C + ":reject", 204, True, "",
         RejectCallRequest, _with(RejectCallRequest, lambda c, asked, body: c.reject(body)),
     ),
-    Operation("Calls", "Connect", "POST", _C + ":connect", 200, True, "CallConnected; ConnectFailed"),
+    Operation(
+        "Calls", "Connect", "POST", _C + ":connect", 200, True, "CallConnected, ParticipantsUpdated; ConnectFailed",
+        ConnectRequest, _with(ConnectRequest, lambda c, asked, body: c.connect(body, asked.api_version)),
+    ),
     Operation("Calls", "GetCall", "GET", _I, 200, run=lambda c, asked: c.properties(asked.connection)),
     Operation("Calls", "HangupCall", "DELETE", _I, 204, events="CallDisconnected",
               run=lambda c, asked: c.hang_up(asked.connection)),
     Operation("Calls", "TerminateCall", "POST", _I + ":terminate", 204, True, "CallDisconnected",
               run=lambda c, asked: c.terminate(asked.connection)),
     Operation("Calls", "TransferToParticipant", "POST", _I + ":transferToParticipant", 202, True,
-              "CallTransferAccepted, CallTransferFailed"),
+              "CallTransferAccepted, CallTransferFailed", TransferRequest, _with(TransferRequest, _transfer)),
     Operation("Participants", "GetParticipants", "GET", _P, 200, run=participants.page),
     Operation("Participants", "GetParticipant", "GET", _P + "/{participantRawId}", 200,
               run=lambda c, asked: c.participant(asked.connection, asked.ids["participantRawId"])),
@@ -171,7 +189,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
               "CancelAddParticipantSucceeded, CancelAddParticipantFailed",
               CancelAddParticipantRequest, _with(CancelAddParticipantRequest, participants.cancel_add)),
     Operation("Participants", "MoveParticipants", "POST", _P + ":moveHere", 202, True,
-              "MoveParticipantSucceeded, MoveParticipantFailed"),
+              "MoveParticipantSucceeded, MoveParticipantFailed; ParticipantsUpdated", MoveParticipantsRequest,
+              _with(MoveParticipantsRequest, lambda c, asked, body: c.move(asked.connection, body))),
     Operation(
         "Media", "Play", "POST", _I + ":play", 202, False, "PlayStarted; PlayCompleted, PlayFailed, PlayCanceled",
         PlayRequest, _with(PlayRequest, media.play),

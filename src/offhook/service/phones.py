@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from offhook.calls.actions import DialLeg
+from offhook.calls.actions import DialLeg, ReferLeg
 from offhook.errors import CallError, LegError, SipError
 from offhook.legs.leg import Leg, LegEvent
 from offhook.legs.resolver import DEFAULT_PORTS
@@ -30,7 +30,7 @@ from offhook.service.routing import SipPlan, Sources, Table, TrunkRule, User
 from offhook.sip.auth import Challenger
 from offhook.sip.endpoint import Settings, SipEndpoint, Verdict
 from offhook.sip.events import Over
-from offhook.sip.grammar import Uri, parse_uri
+from offhook.sip.grammar import Address, Uri, parse_uri
 from offhook.sip.identity import caller_of, custom_headers, identity_headers, write_custom
 from offhook.sip.message import Request, Response, response
 from offhook.sip.registrar import Binding, Registrar, user_of
@@ -98,6 +98,7 @@ class Phones:
         await self.trunk.start(self._plan.host, self._plan.port, tls)
         self._node.networks.append(self.trunk.sockets)
         self._node.find_phone, self._node.announces = self.find, self.announces
+        self._node.refer = self.refer
         self.gateways.start()
 
     async def close(self) -> None:
@@ -336,6 +337,28 @@ class Phones:
                 error = reason
         raise error
 
+    def refer(self, leg: Leg, action: ReferLeg) -> bool:
+        """See `Node.refer`: a trunk is asked to connect its call to a number that it carries; a user's phone never is,
+        for what it calls comes back here as a call to an app."""
+        known = leg.session.context if isinstance(leg, SipLeg) and leg.session is not None else None
+        if not isinstance(known, Known) or self._node.phones.get(action.target.raw_id) is not None:
+            return False
+        rule = known.gateway.rule if known.gateway is not None else known.trunk
+        phone = self.find(action.target.raw_id)
+        if rule is None or not isinstance(phone, TrunkNumber):
+            return False
+        gateway = next((one for one in self.gateways.of(phone.number) if one.rule is rule and one.peers), None)
+        if gateway is None:
+            return False
+        target, _ = gateway.target(phone.number, self.trunk.now())
+        number, host = number_of(action.source), rule.from_domain or self._plan.advertise or self._plan.host
+        try:
+            headers = dict(_custom(action))
+        except LegError:
+            return False  # they are in the way of a call from here too, which says so
+        assert isinstance(leg, SipLeg)
+        return leg.refer(replace(target, headers=headers), Address(Uri("sip", number, host)) if number else None)
+
     def live(self, call_id: str) -> LiveCall:
         """The call of an id."""
         live = self._node.calls.get(call_id)
@@ -402,7 +425,7 @@ def _way_to(binding: Binding) -> tuple[Uri, Peer]:
     return target, Peer("udp", target.host, target.port or DEFAULT_PORTS["udp"])
 
 
-def _custom(action: DialLeg) -> list[tuple[str, str]]:
+def _custom(action: DialLeg | ReferLeg) -> list[tuple[str, str]]:
     try:
         return write_custom(dict(action.sip_headers))
     except SipError as error:

@@ -41,8 +41,7 @@ from offhook.service.posting import DeliveryReport, Poster
 from offhook.service.revocations import Revocations
 from offhook.service.routing import is_name
 from offhook.service.sounds import Sounds
-from offhook.service.speech import Speech
-from offhook.service.speech_process import SpeechProcess
+from offhook.service.speech_choice import chosen_speech
 from offhook.service.stream_port import StreamPort
 from offhook.service.streaming import MediaStream
 from offhook.service.transcription import Transcript, TranscriptStream
@@ -76,8 +75,10 @@ class LiveNode:
             NODE_NUMBER, hashlib.sha256(b"context" + self.state.token_key_pem).digest(), self.state.resource_id
         )
         self.node = Node(self.clock, identity, self, tell=tell, restart_ms=plan.restart_ms, most_calls=plan.most_calls)
-        self._sounds = self.node.sounds = Sounds(self._tls, self._origins, plan.targets)
-        self._speech = self.node.speech = Speech(SpeechProcess())
+        self._speech = self.node.speech = chosen_speech(plan.speech, plan.targets, self._tls)
+        self._sounds = self.node.sounds = Sounds(
+            self._tls, self._origins, plan.targets, self._speech, folder=plan.prompts
+        )
         self._issuer = TokenIssuer(self.state.token_key, plan.issuer, self.state.resource_id, self.state.token_key_id)
         self._poster = Poster(self._tls, self._origins, targets=plan.targets)
         self._delivery = Delivery(self._poster, self._callback_token, self._report)

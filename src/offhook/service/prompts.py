@@ -11,8 +11,8 @@ from functools import partial
 from typing import Protocol
 
 from offhook.audio.bridge import Bridge, Member, Port
-from offhook.audio.pcm import Frame
 from offhook.audio.prompt import PromptPort
+from offhook.audio.sound import Sound
 from offhook.calls.actions import DropPrompt, LoadPrompt, StartPrompt
 from offhook.errors import PromptError
 from offhook.service.clock import Clock
@@ -48,20 +48,23 @@ class Prompts:
         self._clock = clock
         self._owner = owner
         self._loads: dict[str, Callable[[], None]] = {}
-        self._loaded: dict[str, Frame] = {}
+        """What lets go of each, from its load to its end."""
+        self._loaded: dict[str, Sound] = {}
         self._playing: dict[str, _Playing] = {}
 
     def load(self, action: LoadPrompt, loader: Loader) -> None:
-        """Fetch and decode at the bridge's rate; the owner hears how it went."""
+        """Fetch, decode and speak at the bridge's rate; the owner hears how it went, and if it breaks off later."""
         connection_id, prompt_id = action.connection_id, action.prompt_id
 
         def done(loaded: Loaded) -> None:
-            if self._loads.pop(prompt_id, None) is None:
+            if prompt_id not in self._loads:
                 return
             if isinstance(loaded, PromptError):
+                self._let_go(prompt_id)
                 self._owner.prompt_failed(connection_id, prompt_id, loaded)
             else:
                 self._loaded[prompt_id] = loaded
+                loaded.listen(partial(self._grown, connection_id, prompt_id, loaded))
                 self._owner.prompt_ready(connection_id, prompt_id)
 
         self._loads[prompt_id] = loader.load(action.sources, self._bridge.rate, done)
@@ -81,10 +84,7 @@ class Prompts:
 
     def drop(self, action: DropPrompt) -> None:
         """Cut it: a ramp in the next frame at most, or nothing where it was not heard yet."""
-        cancel = self._loads.pop(action.prompt_id, None)
-        if cancel is not None:
-            cancel()
-        self._loaded.pop(action.prompt_id, None)
+        self._let_go(action.prompt_id)
         playing = self._playing.get(action.prompt_id)
         if playing is not None:
             playing.port.stop()
@@ -99,6 +99,7 @@ class Prompts:
         for prompt_id, playing in list(self._playing.items()):
             if playing.port is port:
                 del self._playing[prompt_id]
+                self._let_go(prompt_id)
                 told = PromptError("play_failed", f"{type(error).__name__}: {error}")
                 self._after_tick(partial(self._owner.prompt_failed, playing.connection_id, prompt_id, told))
                 return True
@@ -107,6 +108,8 @@ class Prompts:
     def close(self) -> None:
         """The call is over, and has dropped its prompts: let go of those that were not read to their end."""
         self._playing.clear()
+        for prompt_id in list(self._loads):
+            self._let_go(prompt_id)
 
     # inside -----------------------------------------------------------------------------------------------------
 
@@ -115,11 +118,25 @@ class Prompts:
         people = [member for member in self._bridge.members if member.label is not None]
         return frozenset(m for m in people if (not m.held if to is None else m.label in to))
 
+    def _let_go(self, prompt_id: str) -> None:
+        """Nobody will hear more of it than its port has: what makes it may stop."""
+        self._loaded.pop(prompt_id, None)
+        let_go = self._loads.pop(prompt_id, None)
+        if let_go is not None:
+            let_go()
+
+    def _grown(self, connection_id: str, prompt_id: str, sound: Sound) -> None:
+        """More of a sound is there, or no more will come: if it broke off, so does the play."""
+        if isinstance(sound.error, PromptError) and prompt_id in self._loads:
+            self.drop(DropPrompt(prompt_id))
+            self._owner.prompt_failed(connection_id, prompt_id, sound.error)
+
     def _after_tick(self, act: Callable[[], None]) -> None:
         self._clock.call_at(self._clock.monotonic(), act)
 
     def _over(self, prompt_id: str) -> None:
         playing = self._playing.pop(prompt_id, None)
         if playing is not None:
+            self._let_go(prompt_id)
             self._bridge.remove(playing.port)
             self._owner.prompt_ended(playing.connection_id, prompt_id)

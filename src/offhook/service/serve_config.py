@@ -24,6 +24,7 @@ from offhook.service.config_values import Values, plus
 from offhook.service.eventgrid import Watcher
 from offhook.service.pem import CHAIN_FIX, chain_hints, chain_problem
 from offhook.service.routing import NumberRule, SipPlan, TrunkRule, User, is_name, is_pattern
+from offhook.service.speech import SpeechPlan
 from offhook.service.targets import Targets
 from offhook.wire.tokens import keys_may_come_from
 
@@ -34,9 +35,11 @@ OPTIONS = {
     "--trust": "[node] trust",
     "--sip-port": "[sip] port",
     "--issuer": "[node] issuer",
+    "--prompts": "[prompts] folder",
     "--token-issuer": "[tokens] issuer",
     "--token-keys": "[tokens] jwks_url",
     "--incoming": "[[webhook]] url",
+    "--speech-url": "[speech] base_url",
 }
 """What the options of `offhook dev` are called in the file."""
 
@@ -116,8 +119,38 @@ class _Reader:
             most_calls=node.most_calls,
             targets=targets,
             sip=self._sip(),
+            prompts=self._prompts(),
             tokens=self._tokens(),
+            speech=self._speech(),
         )
+
+    def _speech(self) -> SpeechPlan:
+        speech, where = self._file.speech, "[speech] base_url"
+        key = self._values.secret("[speech] key", speech.key, speech.key_env)
+        if speech.provider == "openai":
+            self._values.url(where, speech.base_url)
+        elif speech.base_url or key:
+            self._wrong("[speech] provider", f"is {speech.provider!r}, which has no URL and no key", 'give "openai"')
+        return SpeechPlan(
+            speech.provider,
+            speech.base_url,
+            key,
+            speech.voice,
+            speech.voice_model,
+            speech.recogniser_model,
+            speech.timeout,
+        )
+
+    def _prompts(self) -> Path | None:
+        prompts, where = self._file.prompts, "[prompts] folder"
+        if prompts is None:
+            return None
+        path = self._values.path(prompts.folder)
+        if not os.path.isdir(path):
+            self._wrong(where, f"{path} is no folder", "make it, or name the one that holds the sound files")
+        elif not os.access(path, os.R_OK | os.X_OK):
+            self._wrong(where, f"{path} cannot be read by this user", "let the node's user read it")
+        return path
 
     def _tokens(self) -> TokenRule | None:
         tokens, where = self._file.tokens, "[tokens] jwks_url"

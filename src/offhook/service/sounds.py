@@ -1,4 +1,4 @@
-"""Sounds: play sources fetched over http and https, decoded beside the loop, kept for a while (protocol.md §3.9, §5.8).
+"""Sounds: play sources fetched and decoded beside the loop, or spoken, kept for a while (protocol.md §3.9, §5.8).
 
 An app must not make the node reach what only the node can reach: every connection, each redirect's too, is opened
 under the rule of `Targets`.
@@ -8,24 +8,29 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import ssl
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Protocol
 from urllib.parse import urljoin, urlsplit
 
 import aiohttp
-import numpy as np
 
 from offhook.audio.pcm import Frame
 from offhook.audio.resample import resample
+from offhook.audio.sound import Sound
 from offhook.audio.wav import read_wav
 from offhook.errors import AudioError, PromptError
 from offhook.service.origins import Origins
 from offhook.service.posting import describe, request_url, shown
+from offhook.service.prompt_folder import PromptFolder, is_local
+from offhook.service.speech import Speech
+from offhook.service.spoken import SpokenSource, joined
 from offhook.service.targets import Targets
 from offhook.wire.playing import PlaySource
 
@@ -38,26 +43,37 @@ MOST_REDIRECTS: Final = 5
 FETCHES: Final = 64  # at once; further ones wait, within their time
 FETCHES_OF_HOST: Final = 8  # so that a slow one holds up nobody but itself
 KEPT_BYTES: Final = 64 * 1024 * 1024  # of decoded sound that nobody need be playing
-KEPT_BY_URL: Final = 10.0  # seconds; a file may change
+KEPT_BY_URL: Final = 10.0  # seconds, or by its text; a file may change
 KEPT_BY_ID: Final = 3600.0  # seconds; the app says by playSourceCacheId that it does not
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
 
-Loaded = Frame | PromptError
+Loaded = Sound | PromptError
 
 
 class Loader(Protocol):
     """Where prompts come from."""
 
     def load(self, sources: tuple[PlaySource, ...], rate: int, done: Callable[[Loaded], None]) -> Callable[[], None]:
-        """Load all sources as one sound at `rate`; `done` is called later, on the loop. Gives back what cancels it."""
+        """Load all sources as one sound at `rate`; `done` is called later, on the loop, with one that may grow yet.
+
+        Gives back what says that nobody waits for it or hears it any more; then it is not loaded on, nor spoken on.
+        """
+
+
+_Key = tuple[str, str, str, str, int]
 
 
 @dataclass(slots=True, eq=False)
 class _Kept:
-    task: asyncio.Task[Frame]
+    """A source on its way, or there: for `life` seconds from the end of its making, `until` then."""
+
+    key: _Key
+    task: asyncio.Task[Sound]
     life: float
-    until: float = 0.0
+    spoken: SpokenSource | None
+    until: float = math.inf
     size: int = 0
+    users: int = 0
 
 
 class Sounds:
@@ -68,36 +84,44 @@ class Sounds:
         tls: ssl.SSLContext | None = None,
         origins: Origins | None = None,
         targets: Targets | None = None,
+        speech: Speech | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
         fetch_timeout: float = FETCH_TIMEOUT,
+        folder: Path | None = None,
     ) -> None:
+        """`folder`: of the files that may be played by name."""
+        self._folder = PromptFolder(folder, MOST_BYTES)
         self._tls = tls
         self._origins = origins or Origins()
         self._targets = targets or Targets()
+        self._speech = speech or Speech()
         self._clock = clock
         self._fetch_timeout = fetch_timeout
         self._session: aiohttp.ClientSession | None = None
         # One thread: decoding must not take the processor from the media clock twice over.
         self._pool = ThreadPoolExecutor(1, "sounds")
-        self._tasks: set[asyncio.Task[Frame]] = set()
-        self._kept: OrderedDict[tuple[str, str, int], _Kept] = OrderedDict()
+        self._tasks: set[asyncio.Task[Sound]] = set()
+        self._kept: OrderedDict[_Key, _Kept] = OrderedDict()
         self._kept_bytes = 0
 
     def load(self, sources: tuple[PlaySource, ...], rate: int, done: Callable[[Loaded], None]) -> Callable[[], None]:
         """See `Loader`. PromptError names the first source that cannot be used."""
-        task = self._spawn(self._load(sources, rate))
+        used: list[_Kept] = []
+        task = self._spawn(self._load(sources, rate, used))
 
-        def finished(task: asyncio.Task[Frame]) -> None:
+        def finished(task: asyncio.Task[Sound]) -> None:
             if not task.cancelled():
                 error = task.exception()
                 done(task.result() if error is None else _told(error))
 
-        def cancel() -> None:
+        def let_go() -> None:
             task.cancel()
+            while used:
+                self._leave(used.pop())
 
         task.add_done_callback(finished)
-        return cancel
+        return let_go
 
     async def close(self) -> None:
         """Give up what is under way, and close the connections."""
@@ -111,57 +135,79 @@ class Sounds:
 
     # one play ---------------------------------------------------------------------------------------------------
 
-    async def _load(self, sources: tuple[PlaySource, ...], rate: int) -> Frame:
-        under_way = [self._begin(source, rate) if source.kind == "file" else None for source in sources]
-        sounds: list[Frame] = []
-        for index, (source, task) in enumerate(zip(sources, under_way, strict=True)):
-            if task is None:
-                raise PromptError("speech_not_set_up" if source.words.strip() else "play_source_empty", "", index)
+    async def _load(self, sources: tuple[PlaySource, ...], rate: int, used: list[_Kept]) -> Sound:
+        """All files are there whole then, and of each text the first words; so a bad source is heard of in time."""
+        for source in sources:
+            used.append(self._begin(source, rate))
+            used[-1].users += 1
+        sounds: list[Sound] = []
+        for index, task in enumerate([kept.task for kept in used]):
             try:
                 sounds.append(await asyncio.shield(task))
             except PromptError as error:
                 raise PromptError(error.outcome, error.detail, index) from None
-            if sum(map(len, sounds)) > MOST_SECONDS * rate:
-                raise PromptError("play_bad_format", _too_long("The sources together are"), index)
-        if len(sounds) == 1:
-            return sounds[0]
-        return await asyncio.get_running_loop().run_in_executor(self._pool, np.concatenate, sounds)
+        too_long = _too_long("The sources together are")
+        sound = joined(sounds, MOST_SECONDS * rate, lambda index: PromptError("play_bad_format", too_long, index))
+        if sound.error is not None:
+            raise sound.error
+        return sound
 
-    def _begin(self, source: PlaySource, rate: int) -> asyncio.Task[Frame]:
-        """The fetch of a file, or the one that is under way or was done a short time ago."""
+    def _begin(self, source: PlaySource, rate: int) -> _Kept:
+        """A source that is being made from now on, or already, or was a short time ago."""
         # Behind an id the query may change, for it often holds a signature that expires.
         uri = source.uri if source.cache_id is None else source.uri.partition("?")[0]
-        key = (source.cache_id or "", uri, rate)
+        voice = f"{source.kind}/{source.voice}/{source.language}/{source.custom_voice}"
+        key = (source.cache_id or "", uri, source.words, voice, rate)
         kept = self._kept.get(key)
-        if kept is not None and (not kept.task.done() or self._clock() < kept.until):
+        if kept is not None and self._clock() < kept.until:
             self._kept.move_to_end(key)
-            return kept.task
+            return kept
         if kept is not None:
-            self._forget(key, kept)
+            self._forget(kept)
         life = KEPT_BY_URL if source.cache_id is None else KEPT_BY_ID
-        kept = self._kept[key] = _Kept(self._spawn(self._make(source.uri, rate)), life)
-        kept.task.add_done_callback(lambda task: self._made(key, kept))
-        return kept.task
+        spoken = None if source.kind == "file" else SpokenSource(source, self._speech, rate)
+        task = self._spawn(self._make(source.uri, rate) if spoken is None else spoken.begin())
+        kept = self._kept[key] = _Kept(key, task, life, spoken)
+        task.add_done_callback(lambda task: self._made(kept))
+        return kept
 
-    def _made(self, key: tuple[str, str, int], kept: _Kept) -> None:
-        if self._kept.get(key) is not kept:
-            return
+    def _made(self, kept: _Kept) -> None:
+        """It is there, at least its beginning."""
         if kept.task.cancelled() or kept.task.exception() is not None:
-            self._forget(key, kept)
+            self._forget(kept)
+        else:
+            kept.task.result().listen(lambda: self._grown(kept))
+            self._grown(kept)
+
+    def _grown(self, kept: _Kept) -> None:
+        sound = kept.task.result()
+        if self._kept.get(kept.key) is not kept or not sound.over:
             return
-        kept.until, kept.size = self._clock() + kept.life, kept.task.result().nbytes
+        if sound.error is not None:
+            self._forget(kept)
+            return
+        kept.until, kept.size = self._clock() + kept.life, 2 * sound.length
         self._kept_bytes += kept.size
-        for other, old in list(self._kept.items()):
+        for old in list(self._kept.values()):
             if self._kept_bytes <= KEPT_BYTES:
                 break
-            if old.task.done():
-                self._forget(other, old)
+            if old.until < math.inf:
+                self._forget(old)
 
-    def _forget(self, key: tuple[str, str, int], kept: _Kept) -> None:
-        del self._kept[key]
-        self._kept_bytes -= kept.size
+    def _leave(self, kept: _Kept) -> None:
+        """One hearer less; what nobody hears is not spoken on."""
+        kept.users -= 1
+        if not kept.users and kept.spoken is not None and not kept.spoken.sound.over:
+            self._forget(kept)
+            kept.task.cancel()
+            kept.spoken.stop()
 
-    def _spawn(self, work: Coroutine[Any, Any, Frame]) -> asyncio.Task[Frame]:
+    def _forget(self, kept: _Kept) -> None:
+        if self._kept.get(kept.key) is kept:
+            del self._kept[kept.key]
+            self._kept_bytes -= kept.size
+
+    def _spawn(self, work: Coroutine[Any, Any, Sound]) -> asyncio.Task[Sound]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -169,7 +215,7 @@ class Sounds:
 
     # one file ---------------------------------------------------------------------------------------------------
 
-    async def _make(self, uri: str, rate: int) -> Frame:
+    async def _make(self, uri: str, rate: int) -> Sound:
         try:
             async with asyncio.timeout(self._fetch_timeout):
                 data = await self._fetch(uri)
@@ -179,10 +225,12 @@ class Sounds:
             raise _not_downloaded(uri, "was not answered: the server closed the connection") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise _not_downloaded(uri, f"could not be fetched: {describe(error, True)}") from None
-        return await asyncio.get_running_loop().run_in_executor(self._pool, decoded, data, uri, rate)
+        return Sound.of(await asyncio.get_running_loop().run_in_executor(self._pool, decoded, data, uri, rate))
 
     async def _fetch(self, uri: str) -> bytearray:
-        """The body, behind at most `MOST_REDIRECTS` redirects."""
+        """The body, behind at most `MOST_REDIRECTS` redirects; or a file of the folder."""
+        if is_local(uri):
+            return await asyncio.get_running_loop().run_in_executor(self._pool, self._folder.read, uri)
         url = uri
         for _ in range(MOST_REDIRECTS + 1):
             async with self._sessions().get(

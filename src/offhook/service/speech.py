@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from offhook.audio.pcm import Frame
@@ -15,9 +16,26 @@ NOT_SET_UP: Final = (
     " its file."
 )
 
+SWITCHED_OFF: Final = 'Speech is switched off here: [speech] of the node\'s file says provider = "off".'
+MOST_WAITING: Final = 64  # requests of either kind at once; a further one fails
+
 PieceTaken = Callable[[Frame], None]
 SpokenDone = Callable[[SpeechError | None], None]
 HeardDone = Callable[[Recognised | SpeechError], None]
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechPlan:
+    """Who speaks and understands: `local`, `openai` (a service of that shape at `base_url`), or nobody (`off`)."""
+
+    provider: str = "local"
+    base_url: str = ""
+    key: str = field(default="", repr=False)
+    voice: str = "alloy"
+    voice_model: str = "tts-1"
+    recogniser_model: str = "whisper-1"
+    timeout: float = 15.0
+    """Seconds without a byte of an answer."""
 
 
 class Provider(Protocol):
@@ -72,3 +90,10 @@ class Speech:
         """End with the node."""
         if self._provider is not None:
             await self._provider.close()
+
+
+def too_many(waiting: int, *, speaks: bool) -> None:
+    """SpeechError when so many requests of a kind wait that there is no room for another."""
+    if waiting >= MOST_WAITING:
+        what = "texts are being spoken" if speaks else "pieces of speech wait to be recognised"
+        raise SpeechError("speech_failed", f"{MOST_WAITING} {what} already; try again later.")

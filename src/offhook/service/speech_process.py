@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from offhook.audio.pcm import Frame, from_bytes, to_bytes
 from offhook.errors import SpeechError
-from offhook.service.speech import HeardDone, PieceTaken, SpokenDone
+from offhook.service.speech import HeardDone, PieceTaken, SpokenDone, too_many
 from offhook.speech.messages import (
     HEAD,
     LONGEST,
@@ -33,7 +33,6 @@ from offhook.speech.provider import Words
 log = logging.getLogger("offhook.speech")
 
 COMMAND: Final = (sys.executable, "-m", "offhook.speech")
-MOST_WAITING: Final = 64  # requests of either kind at once; a further one fails
 STUCK: Final = 60.0  # seconds without an answer, while somebody waits, after which the process is killed
 
 
@@ -103,9 +102,7 @@ class SpeechProcess:
         """Send a request; SpeechError when too many wait. Gives back what forgets it."""
         if self._closed:
             raise SpeechError("speech_failed", "The node is stopping.")
-        if sum(one.speaks == speaks for one in self._waiting.values()) >= MOST_WAITING:
-            what = "texts are being spoken" if speaks else "pieces of speech wait to be recognised"
-            raise SpeechError("speech_failed", f"{MOST_WAITING} {what} already; try again later.")
+        too_many(sum(one.speaks == speaks for one in self._waiting.values()), speaks=speaks)
         self._numbers += 1
         number = self._numbers
         self._waiting[number] = _Waiting(speaks, answered)

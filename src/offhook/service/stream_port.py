@@ -13,6 +13,7 @@ from typing import Any
 from offhook.audio.bridge import Member
 from offhook.audio.buffers import Cut, PlayedMark, PlayoutBuffer
 from offhook.audio.pcm import Frame, level_dbfs, samples_per_frame, silence
+from offhook.audio.resample import StreamResampler
 from offhook.wire.streaming import AppAudio, FrameWriter
 
 log = logging.getLogger("offhook.stream")
@@ -62,6 +63,33 @@ class Batch:
         self.going.clear()
 
 
+class RateEdge:
+    """Where the audio of an app and that of its call have different rates: what goes through is resampled.
+
+    Only a second app of a call can need it, for the first one's stream decides the rate of the call.
+    """
+
+    __slots__ = ("_down", "_rates", "_read", "_up")
+
+    def __init__(self, read: Callable[[], Frame | None], rate: int, bridge_rate: int) -> None:
+        self._read = read
+        self._rates = (bridge_rate, rate)
+        self._up = StreamResampler(rate, bridge_rate)
+        self._down: dict[str, StreamResampler] = {}
+
+    def read(self) -> Frame | None:
+        """The app's next 20 ms at the rate of the call."""
+        frame = self._read()
+        return None if frame is None else self._up.process(frame)
+
+    def convert(self, label: str, frame: Frame) -> Frame:
+        """20 ms of a speaker, or of the mix, at the rate of the app."""
+        resampler = self._down.get(label)
+        if resampler is None:
+            resampler = self._down[label] = StreamResampler(*self._rates)
+        return resampler.process(frame)
+
+
 @dataclass(slots=True)
 class StreamCounters:
     """What a stream carried; frames are 20 ms."""
@@ -76,7 +104,10 @@ class StreamCounters:
 class StreamPort:
     """The app's place on the bridge. `send` is the socket's; without one, frames are not built at all."""
 
-    def __init__(self, rate: int, *, mixed: bool, bidirectional: bool, batch: Batch, restart_ms: int) -> None:
+    def __init__(
+        self, rate: int, *, mixed: bool, bidirectional: bool, batch: Batch, restart_ms: int, bridge_rate: int = 0
+    ) -> None:
+        """`rate` is that of the app's audio; `bridge_rate` that of the call, where it is another."""
         self.rate = rate
         self.mixed = mixed
         self.bidirectional = bidirectional
@@ -92,6 +123,11 @@ class StreamPort:
         self._levels: dict[str, float] = {}
         self.read: Callable[[], Frame | None] = self.playout.read
         """The app's next 20 ms; None while it has nothing to say."""
+        self._convert: Callable[[str, Frame], Frame] | None = None
+        """Makes a frame of the call one of the app, where they have different rates."""
+        if bridge_rate not in (0, rate):
+            edge = RateEdge(self.playout.read, rate, bridge_rate)
+            self.read, self._convert = edge.read, edge.convert
 
     def connect(self, push: Push) -> None:
         """Frames go to this socket from the next tick on."""
@@ -146,6 +182,8 @@ class StreamPort:
         if mix is None:
             message = self._writer.build(self._quiet, batch.stamp, True)
         else:
+            if self._convert is not None:
+                mix = self._convert("", mix)
             message = self._writer.build(mix.data, batch.stamp, False)
         if self.has_room is not None and not self.has_room(len(message)):
             self.counters.dropped += 1
@@ -165,6 +203,8 @@ class StreamPort:
             if writer is None:
                 writer = self._writers[label] = FrameWriter(label)
             frame = member.frame
+            if frame is not None and self._convert is not None:
+                frame = self._convert(label, frame)
             pcm = self._quiet if frame is None else frame.data
             message = writer.build(pcm, batch.stamp, frame is None)
             if self.has_room is not None and not self.has_room(len(message)):

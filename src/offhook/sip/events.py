@@ -79,12 +79,16 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Transferred:
-    """How a transfer that we asked for goes: SIP status of the new call; 0 when the call ended before it was told."""
+    """How a transfer that we asked for goes: SIP status of the new call; 0 when the call ended before it was told.
+
+    `refused`: the status is of the REFER itself, and nobody is called.
+    """
 
     session: Session
     status: int
     reason: str
     final: bool
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -374,9 +374,9 @@ class Session:
         """Answer `Reoffered`: 200 with our description, or a refusal that leaves everything as it was."""
         self.change.reanswer(status, body, now, headers)
 
-    def refer(self, target: Uri, now: float, replaces: DialogId | None = None) -> bool:
+    def refer(self, target: Uri, now: float, replaces: DialogId | None = None, referrer: Address | None = None) -> bool:
         """Ask the other side to call somebody else; see `Transfer.ask`."""
-        return self.transfer.ask(target, now, replaces)
+        return self.transfer.ask(target, now, replaces, referrer)
 
     def _refresh(self, now: float) -> None:
         if self.state == "up":

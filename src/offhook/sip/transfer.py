@@ -33,16 +33,19 @@ class Transfer:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._under_way = False
+        self.taken = False
+        """Whether the other side has agreed to our last REFER."""
         self._patience: Timer | None = None
         self._asked: Transaction | None = None
         self._reporting = False
 
     # ours -------------------------------------------------------------------------------------------------------
 
-    def ask(self, target: Uri, now: float, replaces: DialogId | None = None) -> bool:
+    def ask(self, target: Uri, now: float, replaces: DialogId | None = None, referrer: Address | None = None) -> bool:
         """Send the REFER; False while one is under way or there is no call.
 
-        `replaces`: Call-ID, remote and local tag, as the target of an attended transfer has them (RFC 3891 §3).
+        `referrer`: on whose behalf, ourselves for None (RFC 3892 §2.1). `replaces`: Call-ID, remote and local tag, as
+        the target of an attended transfer has them (RFC 3891 §3).
         """
         session = self._session
         if self._under_way or session.state != "up" or session.dialog is None:
@@ -54,9 +57,9 @@ class Transfer:
         headers = [
             ("Contact", session.contact()),
             ("Refer-To", str(Address(target))),
-            ("Referred-By", str(Address(session.dialog.local.uri))),
+            ("Referred-By", str(referrer or Address(session.dialog.local.uri))),
         ]
-        self._under_way = True
+        self._under_way, self.taken = True, False
         self._patience = session.agent.timers.start(now + PATIENCE, lambda at: self._tell(408, "no word", final=True))
         session.ask("REFER", now, headers, on_answer=self._answered, on_problem=self._unanswered)
         return True
@@ -128,16 +131,18 @@ class Transfer:
 
     def _answered(self, answer: Response, now: float) -> None:
         if answer.status_code >= 300:
-            self._tell(answer.status_code, answer.reason_phrase, final=True)
+            self._tell(answer.status_code, answer.reason_phrase, final=True, refused=True)
+        else:
+            self.taken = True
 
     def _unanswered(self, problem: str, now: float) -> None:
-        self._tell(408, f"no answer to REFER: {problem}", final=True)
+        self._tell(408, f"no answer to REFER: {problem}", final=True, refused=True)
 
-    def _tell(self, status: int, reason: str, *, final: bool) -> None:
+    def _tell(self, status: int, reason: str, *, final: bool, refused: bool = False) -> None:
         if not self._under_way:
             return
         if final:
             self._under_way = False
             if self._patience is not None:
                 self._patience.cancel()
-        self._session.agent.emit(Transferred(self._session, status, reason, final))
+        self._session.agent.emit(Transferred(self._session, status, reason, final, refused))

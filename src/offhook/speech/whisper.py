@@ -30,6 +30,7 @@ _BEAM: Final = 5
 _MOST_TOKENS: Final = 224  # of one window; real speech stays far below
 _NO_SPEECH: Final = 0.6
 _DOUBTFUL: Final = -0.5  # mean log-probability of a token below which words in what sounds like no speech are a guess
+_QUIET: Final = 10  # times softer than the loudest 20 ms of a word: not the word any more
 _START: Final = "<|startoftranscript|>"
 _PLAIN: Final = "<|notimestamps|>"
 _END: Final = "<|endoftext|>"
@@ -85,17 +86,19 @@ class WhisperRecogniser:
         text = self._text(tokens).strip()
         if not text or (answer.no_speech_prob > _NO_SPEECH and score < _DOUBTFUL):
             return Recognised(text="")
-        words = self._words(encoded, tokens, len(pcm), offset_ms)
+        words = self._words(encoded, tokens, pcm, offset_ms)
         return Recognised(text=text, confidence=min(1.0, math.exp(score)), words=words)
 
-    def _words(self, encoded: Any, tokens: list[int], samples: int, offset_ms: int) -> tuple[RecognisedWord, ...]:
-        """The words and their places, by where attention looked when it wrote each token."""
-        columns = min(samples, WINDOW) // _HOP
+    def _words(self, encoded: Any, tokens: list[int], pcm: Frame, offset_ms: int) -> tuple[RecognisedWord, ...]:
+        """The words and their places, by where attention looked at each token, without the silence round them."""
+        columns = min(len(pcm), WINDOW) // _HOP
         aligned = self._model.align(encoded, [self._ids[_START]], [tokens], columns)[0]
         begun: dict[int, int] = {}
         for token, position in aligned.alignments:
             begun.setdefault(token, position)
-        last = columns * _HOP * 1000 // LISTENING_RATE // _STEP_MS
+        size = _STEP_MS * LISTENING_RATE // 1000
+        last = len(pcm) // size
+        levels = np.abs(pcm[: last * size].astype(np.int32)).reshape(last, size).sum(axis=1)
         groups: list[list[int]] = []
         for index, token in enumerate(tokens):
             if not groups or self._tokens[token].startswith("Ġ"):
@@ -104,10 +107,10 @@ class WhisperRecogniser:
         made = []
         for group in groups:
             text = self._text([tokens[index] for index in group]).strip()
-            start, end = begun.get(group[0], last), begun.get(group[-1] + 1, last)
+            start, end = _loud(levels, begun.get(group[0], last), begun.get(group[-1] + 1, last))
             if text:
                 place = offset_ms + start * _STEP_MS
-                made.append(RecognisedWord(text=text, start_ms=place, duration_ms=max(end - start, 0) * _STEP_MS))
+                made.append(RecognisedWord(text=text, start_ms=place, duration_ms=(end - start) * _STEP_MS))
         return tuple(made)
 
     def _text(self, tokens: Sequence[int]) -> str:
@@ -126,6 +129,13 @@ def windows(pcm: Frame) -> Iterator[tuple[int, Frame]]:
         start = end
     if len(pcm) - start >= LEAST:
         yield start, pcm[start:]
+
+
+def _loud(levels: npt.NDArray[np.int32], start: int, end: int) -> tuple[int, int]:
+    """A stretch without what is quiet at both its ends."""
+    start, end = min(start, len(levels)), min(max(start, end), len(levels))
+    loud = np.flatnonzero(levels[start:end] * _QUIET > levels[start:end].max(initial=0))
+    return (start + int(loud[0]), start + int(loud[-1]) + 1) if len(loud) else (start, end)
 
 
 def log_mel(pcm: Frame) -> Floats:

@@ -6,11 +6,11 @@ refused with a WireError that names the field's path. URLs are kept letter by le
 
 from __future__ import annotations
 
-import re
 from typing import Any, ClassVar, Final, Protocol, Self, TypeVar, runtime_checkable
 
 import msgspec
 
+from offhook.wire.contexts import calling_context
 from offhook.wire.events import CallParticipant
 from offhook.wire.exclusions import excluded
 from offhook.wire.fields import Fields, WireStruct, decode_object, encode, wrong
@@ -29,7 +29,7 @@ __all__ = [
     "API_VERSIONS", "AnswerCallRequest", "CallConnectionProperties", "CallParticipant", "CreateCallRequest",
     "GetParticipantsResponse", "MediaStreamingOptions", "MediaStreamingSubscription", "RedirectCallRequest",
     "RejectCallRequest", "Request", "StartMediaStreamingRequest", "StopMediaStreamingRequest", "TranscriptionOptions",
-    "TranscriptionSubscription", "decode_request", "encode", "error_body", "error_of", "sip_headers",
+    "TranscriptionSubscription", "decode_request", "encode", "error_body", "error_of",
 ]  # fmt: skip
 
 _SAMPLE_RATES: Final = {"pcm16KMono": 16000, "pcm24KMono": 24000}
@@ -118,37 +118,11 @@ def _phone(fields: Fields, name: str) -> Identifier | None:
     return None if value is None else read_phone(value, fields.at(name))
 
 
-_CUSTOM: Final = "X-MS-Custom-"
-_CUSTOM_NAME: Final = re.compile(r"[A-Za-z0-9_.!%*+`'~-]{1,64}")
-_MOST_CUSTOM, _LONGEST_CUSTOM = 16, 1024
-
-
-def sip_headers(context: Fields) -> tuple[tuple[str, str], ...]:
-    """`sipHeaders` of a CustomCallingContext: User-To-User and X-MS-Custom-<name>, each one line (protocol.md §3.3)."""
-    made = []
-    given = Fields(context.raw("sipHeaders") or {}, context.at("sipHeaders"))
-    for name in given.names():
-        value, bare = given.text(name), name
-        while bare.lower().startswith(_CUSTOM.lower()):
-            bare = bare[len(_CUSTOM) :]  # the JavaScript SDK puts one more in front
-        if name.lower() == "user-to-user":
-            sent = "User-To-User"
-        elif bare != name and _CUSTOM_NAME.fullmatch(bare):
-            sent = _CUSTOM + bare
-        else:
-            raise wrong(given.at(name[:80]), f"must be User-To-User, or {_CUSTOM} and a word of at most 64 letters")
-        if value is None or len(value) > _LONGEST_CUSTOM or not value.isprintable():
-            raise wrong(given.at(name[:80]), f"must be one line of at most {_LONGEST_CUSTOM} characters")
-        made.append((sent, value))
-    if len(made) > _MOST_CUSTOM:
-        raise wrong(given.path, f"holds {len(made)} headers; give at most {_MOST_CUSTOM}")
-    return tuple(made)
-
-
 class CreateCallRequest(msgspec.Struct, frozen=True, kw_only=True):
     """POST callConnections: place a call to `targets` (one or more).
 
-    `sip_headers` are those of `customCallingContext`, which the API has where a participant is added; we take it here.
+    `sip_headers` and `voip_headers` are those of `customCallingContext`, which the API has where a participant is
+    added; we take it here.
     """
 
     targets: tuple[Identifier, ...]
@@ -161,6 +135,7 @@ class CreateCallRequest(msgspec.Struct, frozen=True, kw_only=True):
     media_streaming_options: MediaStreamingOptions | None = None
     transcription_options: TranscriptionOptions | None = None
     sip_headers: tuple[tuple[str, str], ...] = ()
+    voip_headers: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def read(cls, fields: Fields) -> Self:
@@ -180,7 +155,7 @@ class CreateCallRequest(msgspec.Struct, frozen=True, kw_only=True):
             cognitive_services_endpoint=_cognitive_endpoint(fields),
             media_streaming_options=fields.part("mediaStreamingOptions", MediaStreamingOptions.read),
             transcription_options=fields.part("transcriptionOptions", TranscriptionOptions.read),
-            sip_headers=fields.part("customCallingContext", sip_headers) or (),
+            **calling_context(fields),
         )
 
 

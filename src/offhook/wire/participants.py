@@ -6,10 +6,10 @@ from typing import ClassVar, Final, Self
 
 import msgspec
 
+from offhook.wire.contexts import calling_context
 from offhook.wire.events import CallParticipant
 from offhook.wire.fields import Fields, WireStruct, wrong
 from offhook.wire.identifiers import Identifier, read_identifier, read_phone
-from offhook.wire.models import sip_headers
 
 LONGEST_INVITATION: Final = 180
 
@@ -31,6 +31,7 @@ class AddParticipantRequest(msgspec.Struct, frozen=True, kw_only=True):
     operation_context: str | None = None
     operation_callback_uri: str | None = None
     sip_headers: tuple[tuple[str, str], ...] = ()
+    voip_headers: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def read(cls, fields: Fields) -> Self:
@@ -43,7 +44,7 @@ class AddParticipantRequest(msgspec.Struct, frozen=True, kw_only=True):
             invitation_timeout=_invitation_timeout(fields),
             operation_context=fields.text("operationContext"),
             operation_callback_uri=_callback(fields),
-            sip_headers=fields.part("customCallingContext", sip_headers) or (),
+            **calling_context(fields),
         )
 
 

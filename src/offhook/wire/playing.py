@@ -13,17 +13,24 @@ from offhook.wire.fields import Fields, wrong
 from offhook.wire.identifiers import Identifier, read_identifier
 
 MOST_SOURCES: Final = 20  # in one request; ours, no published limit was found
+MOST_WORDS: Final = 4000  # characters of one text or SSML (protocol.md §7)
 
 _KINDS: Final = ("file", "text", "ssml")
-_URI_FIX: Final = "give the http:// or https:// URL of a WAV file"
+_URI_FIX: Final = "give the http:// or https:// URL of a WAV file, or file:///name.wav of the node's prompt folder"
 
 
 class PlaySource(msgspec.Struct, frozen=True, kw_only=True):
-    """One sound. `uri` is a file's URL, letter by letter; `words` are those of text or ssml, empty ones too."""
+    """One sound. `uri` is a file's URL, letter by letter; `words` are those of text or ssml, empty ones too.
+
+    `language` (BCP 47), `voice` and `custom_voice` (an id of the app's own) say how they are to be spoken.
+    """
 
     kind: str
     uri: str = ""
     words: str = ""
+    language: str = ""
+    voice: str = ""
+    custom_voice: str = ""
     cache_id: str | None = None
 
     @classmethod
@@ -34,13 +41,30 @@ class PlaySource(msgspec.Struct, frozen=True, kw_only=True):
         body = fields.part(kind, lambda inner: inner)
         if body is None:
             raise wrong(fields.at(kind), f"is required for a source of kind {kind}")
-        uri = words = ""
+        cache_id = fields.text("playSourceCacheId") or None
         if kind == "file":
             body.required_text("uri", _URI_FIX)
-            uri = body.url("uri", ("http", "https")) or ""
-        else:
-            words = body.text("text" if kind == "text" else "ssmlText") or ""
-        return cls(kind=kind, uri=uri, words=words, cache_id=fields.text("playSourceCacheId") or None)
+            return cls(kind=kind, uri=_sound_uri(body), cache_id=cache_id)
+        name = "text" if kind == "text" else "ssmlText"
+        words = body.text(name) or ""
+        if len(words) > MOST_WORDS:
+            raise wrong(body.at(name), f"has {len(words)} characters; give at most {MOST_WORDS}")
+        body.choice("voiceKind", ("male", "female"), "female")
+        return cls(
+            kind=kind,
+            words=words,
+            language=body.text("sourceLocale") or "",
+            voice=body.text("voiceName") or "",
+            custom_voice=body.text("customVoiceEndpointId") or "",
+            cache_id=cache_id,
+        )
+
+
+def _sound_uri(file: Fields) -> str:
+    """A URL of http or https, letter by letter; or `file:///…`, or a path, of the node's prompt folder."""
+    uri = file.text("uri") or ""
+    scheme = uri.partition(":")[0].lower() if ":" in uri else "file"
+    return uri if scheme == "file" else file.url("uri", ("http", "https")) or ""
 
 
 class PlayRequest(msgspec.Struct, frozen=True, kw_only=True):

@@ -70,6 +70,7 @@ _REQUESTS: Final[tuple[tuple[str, int, int, int, str, str], ...]] = (
     ("context_expired", 400, 400, 8587, "The incoming call rang too long; its context expired.", "§3.7 names"),
     ("conflict", 409, 409, 8519, "Another action on the same resource came first.", "§3.7, §9 row 14"),
     ("context_spent", 409, 409, 8519, "The incoming call was already answered, redirected or rejected.", "§9 row 14"),
+    ("transfer_conflict", 409, 409, 8607, "Another transfer of the same participant is under way.", "§3.7 names"),
     ("streaming_not_configured", 405, 405, 8522, "mediaStreamingOptions must be given when the call is created or"
      " answered.", "§2.1"),
     ("transcription_not_configured", 405, 405, 8522, "transcriptionOptions must be given when the call is created or"
@@ -93,6 +94,7 @@ _ENDS: Final[tuple[tuple[str, int, int, str, str], ...]] = (
      " DiagCode: 0#7000.@", "recorded"),
     ("rejected", 200, 5002, "The call was rejected. DiagCode: 0#5002.@", "recorded (codes), ours (text)"),
     ("removed", 0, 5300, "The participant was removed from the call. DiagCode: 0#5300.@", "§5.8 (codes), ours (text)"),
+    ("transferred", 200, 7015, "The transfer operation completed successfully.", "§5.8"),
     ("ended_normally", 0, 0, "The call ended normally.", "§5.8"),
     ("service_stopping", 0, 7000, "The service stopped and ended the call.", "§5.8: ended by the platform"),
     ("far_end_left", 0, 5003, "The last other participant left, so the call ended.", "§5.8"),

@@ -1,0 +1,123 @@
+"""Transfers of SIP calls: by REFER where a trunk knows it, from here where it does not; sound before and after
+(RFC 3515, RFC 3892, protocol.md §9 row 40)."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from tests.live import until
+from tests.service.test_trunks import NUMBER, World, world
+from tests.sip_phone import BYE, Line
+
+from offhook.legs.leg import Ended
+from offhook.sip.capabilities import ALLOW
+from offhook.sip.events import Event, TransferAsked
+from offhook.sip.grammar import Address
+from offhook.wire.identifiers import parse_raw_id
+from offhook.wire.transfer import TransferRequest
+
+TARGET = parse_raw_id("4:+15557770055")
+DESK = parse_raw_id("4:+15550100077")
+
+
+class Asked:
+    """The carrier's side of one call: what it is asked by REFER, and its answers to it."""
+
+    def __init__(self, w: World, line: Line, answer: int, *reports: int) -> None:
+        self.targets: list[Address] = []
+        took = line.leg.took
+
+        def take(event: Event, detail: str = "") -> None:
+            if not isinstance(event, TransferAsked):
+                took(event, detail)
+                return
+            self.targets.append(event.target)
+            event.session.transfer.decide(answer, time.monotonic())
+            for report in reports:
+                event.session.transfer.report(report, time.monotonic())
+            if answer < 300 and not reports:
+                line.leg.hang_up(BYE)
+            w.carrier.trunk.pump()
+
+        line.leg.took = take  # type: ignore[method-assign]
+
+
+@contextlib.asynccontextmanager
+async def called(folder: Path) -> AsyncIterator[tuple[World, Line, str]]:
+    """A call by the trunk that an app has answered."""
+    async with world(folder, NUMBER) as w:
+        line = w.carrier.call(w.sip, "+15550100002", caller="+15558887777")
+        app = await w.answer()
+        await w.carrier.answered(line)
+        await w.app.event("CallConnected")
+        yield w, line, app
+
+
+def transfer(w: World, app: str) -> None:
+    request = TransferRequest(
+        target=TARGET, source_caller_id_number=DESK, sip_headers=(("User-To-User", "a b"), ("X-MS-Custom-c", "d"))
+    )
+    leg_id = w.node.node.mint()
+    w.node.node.ask(app, lambda call, now: call.transfer(app, leg_id, request, now))
+
+
+@pytest.fixture
+def knows_refer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The carrier says so in Allow."""
+    monkeypatch.setattr("offhook.sip.endpoint.ALLOW", ALLOW + ", REFER")
+
+
+@pytest.mark.usefixtures("knows_refer")
+@pytest.mark.parametrize("reports", [(180, 200), ()], ids=["with its progress", "without a word"])
+async def test_a_trunk_that_knows_refer_transfers_by_itself(tmp_path: Path, reports: tuple[int, ...]) -> None:
+    async with called(tmp_path) as (w, line, app):
+        asked = Asked(w, line, 202, *reports)
+        transfer(w, app)
+        accepted = await w.app.event("CallTransferAccepted")
+        assert (accepted["transferTarget"]["rawId"], accepted["resultInformation"]["subCode"]) == (TARGET.raw_id, 7015)
+        (target,) = asked.targets
+        assert (target.uri.user, target.uri.host) == ("95557770055", "127.0.0.2"), "as the trunk wants it dialled"
+        assert target.uri.headers == {"User-To-User": "a b", "X-MS-Custom-c": "d"}
+        await w.app.event("CallDisconnected")
+        await until(lambda: line.over or not reports, "BYE")
+        assert len(w.carrier.lines) == 1, "nobody was called from here"
+
+
+@pytest.mark.usefixtures("knows_refer")
+async def test_a_new_call_of_the_trunk_that_fails_is_told_and_the_talk_goes_on(tmp_path: Path) -> None:
+    async with called(tmp_path) as (w, line, app):
+        Asked(w, line, 202, 180, 486)
+        transfer(w, app)
+        failed = await w.app.event("CallTransferFailed")
+        assert (failed["resultInformation"]["code"], failed["resultInformation"]["subCode"]) == (486, 560486)
+        assert w.node.node.properties(app).call_connection_state == "connected"
+        heard = len(line.heard)
+        await until(lambda: len(line.heard) > heard + 10, "sound")
+        assert not line.over and len(w.carrier.lines) == 1
+
+
+@pytest.mark.parametrize("why", ["not in Allow", "refused"])
+async def test_where_refer_does_not_work_the_target_is_called_from_here(
+    tmp_path: Path, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if why == "refused":
+        monkeypatch.setattr("offhook.sip.endpoint.ALLOW", ALLOW + ", REFER")
+    async with called(tmp_path) as (w, line, app):
+        asked = Asked(w, line, 603)
+        line.tone = 700.0
+        transfer(w, app)
+        await w.app.event("CallTransferAccepted")
+        await w.app.event("CallDisconnected")
+        assert len(asked.targets) == (why == "refused")
+        invited = w.carrier.invites[-1]
+        assert invited.method == "INVITE" and "95557770055" in invited.uri
+        assert invited.headers.get_first("x-ms-custom-c") == "d"
+        other = w.carrier.lines[-1]
+        await until(lambda: len(other.heard) > 60 and abs(other.peak()[0] - 700) < 10, "the transferee's voice")
+        await until(lambda: abs(line.peak()[0] - 440) < 10, "the target's voice")
+        other.leg.hang_up(BYE)
+        await until(lambda: any(isinstance(event, Ended) for event in line.events), "the end of both")
