@@ -35,11 +35,11 @@ _PYTHON_RECOGNIZE: Final = "conformance/test_python_recognize.py::"
 _PYTHON_PROMPT_FOLDER: Final = "conformance/test_python_prompt_folder.py::"
 _PYTHON_SPEECH: Final = "conformance/test_python_speech.py::"
 _PYTHON_TONES: Final = "conformance/test_python_tones.py::"
-_TRANSCRIPTION: Final = "conformance/test_python_transcription.py::"
 _PYTHON_TRANSFER: Final = "conformance/test_python_transfer.py::"
 _SEVERAL_APPS: Final = "scenarios/test_several_apps.py::"
 _SPOKEN_ANSWERS: Final = "conformance/test_python_spoken_answers.py::"
 _STREAM_FAILURES: Final = "conformance/test_stream_failures.py::"
+_TRANSCRIPTION: Final = "conformance/test_python_transcription.py::"
 _UNANSWERED: Final = "conformance/test_unanswered.py::"
 
 _UNKNOWN: Final = ("404/8522 no such call", f"{_EVERY_OPERATION}test_a_call_that_is_not_there")
