@@ -12,7 +12,7 @@ from offhook.audio.pcm import Frame
 from offhook.errors import SpeechError
 from offhook.service import hearings
 from offhook.service.clock import ManualClock
-from offhook.service.speech import HeardDone, Speech
+from offhook.service.speech import NOT_SET_UP, HeardDone, Speech
 from offhook.speech.provider import Recognised, RecognisedWord
 
 
@@ -72,6 +72,18 @@ class Recogniser(Speech):
 
         self.clock.call_at(self.clock.monotonic() + self.delay, tell)
         return cancel
+
+
+class Nobody(Speech):
+    """No speech is set up."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        super().__init__()
+        self._clock = clock
+
+    def recognise(self, pcm: Frame, language: str, phrases: Sequence[str], done: HeardDone) -> Callable[[], None]:
+        told = self._clock.call_at(self._clock.monotonic(), lambda: done(SpeechError("speech_not_set_up", NOT_SET_UP)))
+        return told.cancel
 
 
 @pytest.fixture
