@@ -12,7 +12,7 @@ from offhook.audio.pcm import Frame
 from offhook.errors import SpeechError
 from offhook.service import hearings
 from offhook.service.clock import ManualClock
-from offhook.service.speech import HeardDone, Speech
+from offhook.service.speech import NOT_SET_UP, HeardDone, Speech
 from offhook.speech.provider import Recognised, RecognisedWord
 
 
@@ -72,6 +72,19 @@ class Recogniser(Speech):
 
         self.clock.call_at(self.clock.monotonic() + self.delay, tell)
         return cancel
+
+
+class Nobody(Speech):
+    """A node without a provider, on a manual clock."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        super().__init__()
+        self.clock = clock
+
+    def recognise(self, pcm: Frame, language: str, phrases: Sequence[str], done: HeardDone) -> Callable[[], None]:
+        return self.clock.call_at(
+            self.clock.monotonic(), lambda: done(SpeechError("speech_not_set_up", NOT_SET_UP))
+        ).cancel
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.scenarios.recogniser import Nobody
 from tests.scenarios.stage import CALLEE, CALLER, OTHER, asked
 from tests.scenarios.test_playing import FRAME, Room, begins, sound
 
@@ -20,7 +21,11 @@ CHOICES = (Choice(label="yes", phrases=("yes",), tone="1"),)
 
 
 class Desk(Room):
-    """A room whose app asks for things."""
+    """A room whose app asks for things, and whose node has no recogniser."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.node.speech = Nobody(self.clock)
 
     def ask(self, connection: str, *names: str, of: Identifier = CALLER, **options: Any) -> None:
         prompt = tuple(PlaySource(kind="file", uri=name) for name in names)
@@ -92,6 +97,7 @@ def test_without_a_recogniser_speech_fails_and_says_what_is_missing(desk: Desk, 
     _, connection = desk.answered()
     choices = (*CHOICES, Choice(label="no", phrases=("no",))) if input_type == "choices" else ()
     desk.ask(connection, input_type=input_type, choices=choices)
+    desk.run(0.1)
     assert desk.result("RecognizeFailed") == (400, 8565)
     assert "offhook[speech]" in desk.event("RecognizeFailed")["resultInformation"]["message"]
 

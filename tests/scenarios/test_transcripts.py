@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.scenarios.recogniser import Recogniser, loud_is_voiced
+from tests.scenarios.recogniser import Nobody, Recogniser, loud_is_voiced
 from tests.scenarios.stage import CALLBACK, CALLER, OTHER, VERSION, Party, Stage, asked
 from tests.scenarios.test_participants import add, mute, remove
 
 from offhook.legs.leg import RateChanged
 from offhook.legs.simulated import Script
 from offhook.service.hearings import MOST_WAITING
-from offhook.service.speech import Speech
 from offhook.service.transcription import transcribe
 from offhook.wire.models import AnswerCallRequest, MediaStreamingOptions, TranscriptionOptions
 from offhook.wire.transcription import (
@@ -204,15 +203,8 @@ def test_another_language_counts_for_what_is_being_said() -> None:
 
 
 def test_without_a_recogniser_it_fails_and_nothing_is_left_of_it() -> None:
-    class Nothing(Speech):
-        def recognise(self, pcm: Any, language: str, phrases: Any, done: Any) -> Any:
-            from offhook.errors import SpeechError
-
-            stage.clock.call_at(stage.clock.monotonic(), lambda: done(SpeechError("speech_not_set_up", "pip install")))
-            return lambda: None
-
     stage = Stage()
-    stage.node.speech = Nothing()
+    stage.node.speech = Nobody(stage.clock)
     stage.call()
     app = answered(stage)
     stage.run(1)
