@@ -75,16 +75,15 @@ class Recogniser(Speech):
 
 
 class Nobody(Speech):
-    """A node without a provider, on a manual clock."""
+    """No speech is set up."""
 
     def __init__(self, clock: ManualClock) -> None:
         super().__init__()
-        self.clock = clock
+        self._clock = clock
 
     def recognise(self, pcm: Frame, language: str, phrases: Sequence[str], done: HeardDone) -> Callable[[], None]:
-        return self.clock.call_at(
-            self.clock.monotonic(), lambda: done(SpeechError("speech_not_set_up", NOT_SET_UP))
-        ).cancel
+        told = self._clock.call_at(self._clock.monotonic(), lambda: done(SpeechError("speech_not_set_up", NOT_SET_UP)))
+        return told.cancel
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.scenarios.recogniser import Nobody
 from tests.scenarios.stage import CALLEE, CALLER, OTHER, asked
 from tests.scenarios.test_playing import FRAME, Room, begins, sound
 
@@ -21,11 +20,7 @@ CHOICES = (Choice(label="yes", phrases=("yes",), tone="1"),)
 
 
 class Desk(Room):
-    """A room whose app asks for things, and whose node has no recogniser."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.node.speech = Nobody(self.clock)
+    """A room whose app asks for things."""
 
     def ask(self, connection: str, *names: str, of: Identifier = CALLER, **options: Any) -> None:
         prompt = tuple(PlaySource(kind="file", uri=name) for name in names)
