@@ -10,6 +10,7 @@ import base64
 import contextlib
 import itertools
 import json
+import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,13 @@ JS = Path(__file__).parent / "conformance" / "js"
 STRANGER_KEY = base64.b64encode(b"not the key of this node, for sure").decode()
 
 Report = dict[str, Any]
+
+
+def unused_port() -> int:
+    """A port for the app, which the node must know before the app runs: the app starts with the node's CA."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 class JsError(Exception):

@@ -149,6 +149,16 @@ def test_sending_has_the_sub_leg_to_itself() -> None:
         assert refusal(call, listen, someone) == "media_busy"
 
 
+def test_tones_that_are_sent_are_no_media_operation_to_be_canceled() -> None:
+    call = one()
+    send(call, "1")
+    call.drain()
+    call.cancel_media(APP, 11.0)
+    assert told(call) == []
+    call.key_sent("leg0", 12.0)
+    assert told(call) == [f"SendDtmfTonesCompleted 200/0 [send] -> {ELSEWHERE}"]
+
+
 def test_an_interrupting_recognition_takes_the_place_of_tones_that_are_sent() -> None:
     call = group()
     send(call, "12", OTHER)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from tests.console_leg import caller
+from tests.js_app import JsApp, running_app, unused_port
 from tests.live import LiveNode, TestApp, answer, dev_node, streaming_options, until
 
 
@@ -64,3 +65,15 @@ async def still_well(world: tuple[LiveNode, TestApp]) -> AsyncIterator[None]:
         await leg.heard_app(5)
     await app.event("CallDisconnected")
     assert not [line for line in node.log if "Traceback" in line], "\n".join(node.log)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def js_pair(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[LiveNode, JsApp]]:
+    """A node, and its app in Node.js."""
+    port = unused_port()
+    async with (
+        dev_node(tmp_path_factory.mktemp("state"), "--incoming", f"http://127.0.0.1:{port}/events") as node,
+        running_app(node, port, tmp_path_factory.mktemp("app")) as app,
+    ):
+        await until(lambda: node.named("subscription"), "the subscription's validation")
+        yield node, app

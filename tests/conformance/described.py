@@ -97,10 +97,10 @@ def _drawn(strategy: Any, count: int, number: int) -> list[Described]:
 
 
 def sent(case: Described, living: Living, chance: random.Random) -> Made:
-    """The case as a request, its names filled from what runs now in three of four places."""
+    """The case as a request, its names filled from what runs now in nine of ten places."""
     path = case.path
     for name, value in (case.path_parameters or {}).items():
-        known = living.known(name, chance) if chance.random() < 0.8 else None
+        known = living.known(name, chance) if chance.random() < 0.9 else None
         # The generated value is encoded already.
         path = path.replace("{" + name + "}", str(value) if known is None else quote(str(known), safe=""))
     query = {str(name): str(value) for name, value in (case.query or {}).items()}
@@ -124,7 +124,7 @@ def _body(body: Any, living: Living, chance: random.Random) -> bytes:
         return body
     if not isinstance(body, dict | list | str | int | float | bool | type(None)):
         return b""  # NotSet: the operation has no body
-    filled = _filled("", body, lambda name: living.known(name, chance) if chance.random() < 0.75 else None)
+    filled = _filled("", body, lambda name: living.known(name, chance) if chance.random() < 0.9 else None)
     return json.dumps(filled).encode()
 
 

@@ -8,22 +8,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import socket
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import jiwer
 import numpy as np
 import pytest
 import pytest_asyncio
 from tests.console_leg import Leg, Samples, caller, phone
-from tests.js_app import JsApp, JsError, Report, running_app
+from tests.js_app import JsApp, JsError, Report, running_app, unused_port
 from tests.live import CALLER, LiveNode, call, dev_node, until
-from tests.sound_files import TONE as TONE_FILE
-from tests.sound_files import sound_files
-from tests.spoken import plain, spoken
 
 from offhook.audio.tones import sine
 from offhook.audio.wav import read_wav
@@ -33,13 +28,6 @@ pytestmark = [pytest.mark.js, pytest.mark.asyncio(loop_scope="module")]
 APP_CALLS_FROM, NEVER = "+15550100009", "+15550100066"
 RING_SECONDS = 30.0
 TONE = 440.0
-
-
-def unused_port() -> int:
-    """A port for the app, which the node must know before the app runs: the app starts with the node's CA."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 World = tuple[LiveNode, JsApp, Report]
@@ -447,31 +435,6 @@ async def test_a_created_call_that_fails(
         assert gone.value.seen == ("RestError", 404, "8522")
 
 
-# keys ---------------------------------------------------------------------------------------------------------------
-
-
-async def test_keys_are_sent_heard_and_collected(node: LiveNode, app: JsApp, number: str) -> None:
-    """In the SDK's own names of options and of what its parser makes of the events."""
-    async with talking(node, app, number, {}) as (leg, connection):
-        one = {"connectionId": connection["callConnectionId"], "participant": {"phoneNumber": CALLER}}
-        await app.ask("startContinuousDtmfRecognition", **one, options={"operationContext": "listen"})
-        options = {"kind": "callMediaRecognizeDtmfOptions", "maxTonesToCollect": 3, "stopDtmfTones": ["pound"]}
-        await app.ask("startRecognizing", **one, options={**options, "operationContext": "ask"})
-        for key in "7*#":
-            await leg.send(kind="dtmf", tone=key)
-        collected = await app.event(connection, "RecognizeCompleted")
-        assert collected["operationContext"] == "ask" and collected["resultInformation"]["subCode"] == 8514
-        assert collected["dtmfResult"] == {"tones": ["seven", "asterisk"]}
-        heard = await app.event(connection, "ContinuousDtmfRecognitionToneReceived")
-        assert (heard["operationContext"], heard["sequenceId"], heard["tone"]) == ("listen", 1, "seven")
-        await app.ask("stopContinuousDtmfRecognition", **one, options={"operationContext": "stop"})
-        assert (await app.event(connection, "ContinuousDtmfRecognitionStopped"))["operationContext"] == "stop"
-        sent = await app.ask("sendDtmfTones", **one, tones=["one", "d"], options={"operationContext": "send"})
-        assert sent["operationContext"] == "send"
-        assert (await app.event(connection, "SendDtmfTonesCompleted"))["operationContext"] == "send"
-        assert [said["tone"] for said in leg.said if said["kind"] == "key"] == ["1", "D"]
-
-
 # errors -------------------------------------------------------------------------------------------------------------
 
 
@@ -510,62 +473,6 @@ async def test_errors_are_typed(node: LiveNode, app: JsApp, number: str) -> None
         with pytest.raises(JsError) as over:
             await app.ask("listParticipants", **one)
         assert over.value.seen == ("RestError", 404, "8522")
-
-
-async def test_playing(node: LiveNode, app: JsApp, number: str) -> None:
-    """A file is heard sample by sample, to all and to one; a loop ends when it is canceled; words are not spoken."""
-    async with sound_files() as files, talking(node, app, number, {}) as (leg, connection):
-        one = {"connectionId": connection["callConnectionId"]}
-        sources = [{"kind": "fileSource", "url": files.url("/a.wav")}]
-        await app.ask("playToAll", **one, sources=sources, options={"operationContext": "all"})
-        assert (await app.event(connection, "PlayStarted"))["operationContext"] == "all"
-        assert (await app.event(connection, "PlayCompleted"))["resultInformation"]["subCode"] == 0
-        heard = await leg.heard_frames(leg.frames + 2)
-        start = int(np.flatnonzero(heard == TONE_FILE[1])[0]) - 1
-        assert np.array_equal(heard[start : start + len(TONE_FILE)], TONE_FILE)
-        targets = [{"phoneNumber": CALLER}]
-        await app.ask("play", **one, sources=sources, targets=targets, options={"loop": True})
-        await app.event(connection, "PlayStarted", 2)
-        await app.ask("cancelAllOperations", **one)
-        assert (await app.event(connection, "PlayCanceled"))["resultInformation"]["subCode"] == 8508
-        words = {"kind": "textSource", "text": "hello", "voiceName": "any"}
-        await app.ask("playToAll", **one, sources=[*sources, words])
-        failed = await app.event(connection, "PlayFailed")
-        assert (failed["failedPlaySourceIndex"], failed["resultInformation"]["subCode"]) == (1, 8565)
-
-
-@pytest.mark.timeout(120)
-async def test_transcription(node: LiveNode, app: JsApp, number: str) -> None:
-    """Started, changed and stopped; the SDK's parser reads what the caller said."""
-    words = "I would like to change my flight to Boston on Friday."
-    async with caller(node, to=number) as leg:
-        connection = await answer(
-            app, number, {"transcriptionOptions": transcription(f"{app.socket}?words", start=False)}
-        )
-        one = {"connectionId": connection["callConnectionId"]}
-        await app.event(connection, "CallConnected")
-        await app.ask("startTranscription", **one, options={"operationContext": "go", "locale": "en-GB"})
-        started = await app.event(connection, "TranscriptionStarted", deadline=40)
-        assert started["operationContext"] == "go"
-        assert started["transcriptionUpdate"]["transcriptionStatusDetails"] == "subscriptionStarted"
-        metadata = await app.stream(connection, "transcription")
-        assert metadata["kind"] == "TranscriptionMetadata" and metadata["parsed"]["locale"] == "en-GB"
-        subscription = (await app.ask("getCallConnectionProperties", **one))["transcriptionSubscription"]
-        assert (subscription["id"], subscription["state"]) == (metadata["parsed"]["subscriptionId"], "active")
-        await app.ask("updateTranscription", **one, locale="en-US", options={"operationContext": "us"})
-        assert (await app.event(connection, "TranscriptionUpdated", deadline=40))["operationContext"] == "us"
-        await leg.speak(spoken(words).tobytes())
-        final = await app.told(
-            "transcription", lambda r: r["kind"] == "TranscriptionData" and r["parsed"]["resultState"] == "Final", 1, 40
-        )
-        assert jiwer.wer(plain(words), plain(final["parsed"]["text"])) < 0.2
-        assert final["parsed"]["participant"]["phoneNumber"] == CALLER and final["parsed"]["words"]
-        assert app.all("transcription", lambda r: r["parsed"].get("resultState") == "Intermediate")
-        await app.ask("stopTranscription", **one, options={"operationContext": "no"})
-        assert (await app.event(connection, "TranscriptionStopped"))["operationContext"] == "no"
-        with pytest.raises(JsError) as again:
-            await app.ask("stopTranscription", **one)
-        assert again.value.seen == ("RestError", 400, "8500")
 
 
 async def test_a_created_call_that_nobody_answers(world: World) -> None:

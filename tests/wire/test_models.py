@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offhook.errors import WireError
+from offhook.errors import UnsupportedError, WireError
 from offhook.wire.identifiers import communication_user, parse_raw_id, phone_number
 from offhook.wire.models import (
     API_VERSIONS,
@@ -239,6 +239,23 @@ def test_errors_of_streaming_options(changes: dict[str, Any], message: str) -> N
         streaming(**changes)
     assert message in str(caught.value)
     assert str(caught.value).startswith("mediaStreamingOptions.")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("piiRedactionOptions", {"enable": True}),
+        ("enableSentimentAnalysis", True),
+        ("summarizationOptions", {"enableEndCallSummary": True}),
+        ("locales", ["en-US", "de-DE"]),
+    ],
+)
+def test_what_only_a_preview_has_is_refused_by_name(name: str, value: Any) -> None:
+    options = {"transportType": "websocket", "locale": "en-US", name: value}
+    with pytest.raises(UnsupportedError, match=f"transcriptionOptions.{name}: {name} is not supported"):
+        decode_request(AnswerCallRequest, body_of({**ANSWER, "transcriptionOptions": options}))
+    off = {**options, name: None if name != "enableSentimentAnalysis" else False}
+    assert decode_request(AnswerCallRequest, body_of({**ANSWER, "transcriptionOptions": off})).transcription_options
 
 
 def test_errors_of_transcription_options() -> None:

@@ -128,7 +128,7 @@ YES = {"label": "yes", "phrases": ["yes"]}
         ("recognize", {**options(), "playPrompts": [FILE, {"kind": "x"}]}, "playPrompts[1].kind"),
         ("recognize", {**options(), "playPrompts": [FILE] * (MOST_SOURCES + 1)}, "playPrompts"),
         ("hold", {}, "targetParticipant"),
-        ("hold", {"targetParticipant": TARGET, "playSourceInfo": {"kind": "file", "file": {"uri": "a.wav"}}},
+        ("hold", {"targetParticipant": TARGET, "playSourceInfo": {"kind": "file", "file": {"uri": "ftp://x/a.wav"}}},
          "playSourceInfo.file.uri"),
         ("unhold", {"targetParticipant": TARGET, "operationCallbackUri": "x"}, "operationCallbackUri"),
     ],

@@ -85,6 +85,9 @@ class TranscriptionOptions(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def read(cls, fields: Fields) -> Self:
         fields.choice("transportType", ("websocket",))
+        for name in ("enableSentimentAnalysis", "locales", "piiRedactionOptions", "summarizationOptions"):
+            if fields.raw(name):
+                raise excluded(name, fields.at(name))
         return cls(
             locale=fields.required_text("locale", "write it as en-US"),
             transport_url=fields.url("transportUrl", ("ws", "wss")),

@@ -23,7 +23,8 @@ function onGridEvents(text) {
       say("validation", {});
       return { validationResponse: event.data.validationCode };
     }
-    say("incoming", { type: event.eventType, data: event.data });
+    const recorded = event.eventType === "Microsoft.Communication.RecordingFileStatusUpdated";
+    say(recorded ? "recorded" : "incoming", { type: event.eventType, data: event.data });
   }
   return undefined;
 }
@@ -56,6 +57,7 @@ server.on("upgrade", (request, socket, head) => {
 });
 
 const call = (asked) => clients[asked.client ?? "tls"].getCallConnection(asked.connectionId);
+const recording = (asked) => clients[asked.client ?? "tls"].getCallRecording();
 const media = (asked) => call(asked).getCallMedia();
 
 const ACTIONS = {
@@ -67,8 +69,7 @@ const ACTIONS = {
     (await clients[a.client ?? "tls"].createGroupCall(a.targets, a.callback, a.options)).callConnectionProperties,
   rejectCall: (a) => clients.tls.rejectCall(a.context, a.options),
   redirectCall: (a) => clients.tls.redirectCall(a.context, a.invite),
-  connectCall: async (a) =>
-    (await clients.tls.connectCall(a.locator, a.callback, a.options)).callConnectionProperties,
+  connectCall: async (a) => (await clients.tls.connectCall(a.locator, a.callback, a.options)).callConnectionProperties,
   getCallConnectionProperties: (a) => call(a).getCallConnectionProperties(),
   listParticipants: (a) => call(a).listParticipants(),
   getParticipant: (a) => call(a).getParticipant(a.participant),
@@ -76,8 +77,8 @@ const ACTIONS = {
   cancelAddParticipant: (a) => call(a).cancelAddParticipantOperation(a.invitation, a.options),
   removeParticipant: (a) => call(a).removeParticipant(a.participant, a.options),
   muteParticipant: (a) => call(a).muteParticipant(a.participant, a.options),
-  transferCall: (a) => call(a).transferCallToParticipant(a.target, a.options),
-  moveParticipants: (a) => call(a).moveParticipants(a.participants, a.fromCall, a.options),
+  moveParticipants: (a) => call(a).moveParticipants(a.targets, a.fromCall, a.options),
+  transferCallToParticipant: (a) => call(a).transferCallToParticipant(a.participant, a.options),
   hangUp: (a) => call(a).hangUp(a.forEveryone),
   startMediaStreaming: (a) => media(a).startMediaStreaming(a.options),
   stopMediaStreaming: (a) => media(a).stopMediaStreaming(a.options),
@@ -90,7 +91,14 @@ const ACTIONS = {
   sendDtmfTones: (a) => media(a).sendDtmfTones(a.tones, a.participant, a.options),
   startContinuousDtmfRecognition: (a) => media(a).startContinuousDtmfRecognition(a.participant, a.options),
   stopContinuousDtmfRecognition: (a) => media(a).stopContinuousDtmfRecognition(a.participant, a.options),
+  hold: (a) => media(a).hold(a.participant, a.options),
+  unhold: (a) => media(a).unhold(a.participant, a.options),
   startRecognizing: (a) => media(a).startRecognizing(a.participant, a.options),
+  startRecording: (a) => recording(a).start(a.options),
+  getRecordingState: (a) => recording(a).getState(a.recordingId),
+  pauseRecording: (a) => recording(a).pause(a.recordingId),
+  resumeRecording: (a) => recording(a).resume(a.recordingId),
+  stopRecording: (a) => recording(a).stop(a.recordingId),
   speak: (a) => streams.speak(a.connectionId, a.pieces),
   stopAudio: (a) => streams.stop(a.connectionId),
 };
