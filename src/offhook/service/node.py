@@ -147,7 +147,7 @@ class Node:
         self.recordings: Recorders | None = None
         self.sounds: Loader = Sounds()
         """Where prompts come from."""
-        self.speech = Speech()
+        self.speech = Speech(clock=clock)
         self.networks: list[MediaNetwork] = []
         """Where legs' audio comes and goes, beside the legs of this process."""
         self.calls: dict[str, LiveCall] = {}
