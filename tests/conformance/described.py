@@ -26,7 +26,7 @@ DESCRIPTION = (
     / "fixtures/acs/CallAutomation/stable/2026-03-12/communicationservicescallautomation.json"
 )
 Described = Case[Any]
-_MODES = (GenerationMode.POSITIVE, GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
+_MODES = ((GenerationMode.POSITIVE, 2), (GenerationMode.NEGATIVE, 1))  # and how many of three are such
 _DIALLED = re.compile(r"\s*(https?|wss?|ftp|file):", re.IGNORECASE)
 
 
@@ -65,13 +65,13 @@ def made_up(count: int, number: int) -> list[Described]:
     """`count` cases or a few more, the operations taking turns; the same for the same seed."""
     schema = schemathesis.openapi.from_path(DESCRIPTION)
     operations = [cast(Any, found).ok() for found in schema.get_all_operations()]
-    each = -(-count // len(operations) // len(_MODES))
+    each = -(-count // len(operations) // 3)
     piles: list[Iterator[Described]] = []
     for index, operation in enumerate(operations):
-        for turn, mode in enumerate(_MODES):
-            strategy = operation.as_strategy(generation_mode=mode)
-            piles.append(iter(_drawn(strategy, each, number * 1000 + 10 * index + turn)))
-    return [case for layer in zip(*piles, strict=False) for case in layer]
+        for turn, (mode, share) in enumerate(_MODES):
+            drawn = _drawn(operation.as_strategy(generation_mode=mode), share * each, number * 1000 + 10 * index + turn)
+            piles += [iter(drawn[start::share]) for start in range(share)]
+    return [case for layer in zip(*piles, strict=True) for case in layer]
 
 
 def _drawn(strategy: Any, count: int, number: int) -> list[Described]:

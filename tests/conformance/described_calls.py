@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from aiohttp import ClientSession
 from tests.conformance.described import Made
 from tests.console_leg import Leg, caller, phone
-from tests.live import CALLER, CONNECTIONS, LiveNode, TestApp, answer, rest, streaming_options, until
+from tests.live import CALLER, CONNECTIONS, LiveNode, TestApp, rest, streaming_options, until
 from yarl import URL
 
 from offhook.wire.signing import http_date, sign_hmac
@@ -111,7 +111,7 @@ class Calls:
             if response.status < 300:
                 self.contexts = [one for one in self.contexts if one.encode() not in made.body]
                 self._learn(await response.json() if body else {})
-        if b"Call not found." in body or made.name in ("HangupCall", "TerminateCall"):
+        if b"Call not found." in body or (made.name in ("HangupCall", "TerminateCall") and got[0] == 204):
             self.connections = [one for one in self.connections if one not in made.target]
         count = (made.name, got[0])
         self.answers[count] = self.answers.get(count, 0) + 1
@@ -137,12 +137,34 @@ class Calls:
             await rest(self._node, "POST", f"{CONNECTIONS}/{self.connections.pop(0)}:terminate")
         while len(self.connections) < CALLS:
             context, server_call = await self._ring()
-            self._set_up += 1
-            streaming = streaming_options(self._app.socket, start=self._set_up % 2 == 0, mixed=self._set_up % 3 == 0)
-            connection = (await answer(self._node, context, self._app.callback, streaming))["callConnectionId"]
+            connection = await self._answered(context)
             await until(partial(self._connected, connection), "CallConnected")
             self.connections.append(connection)
             self.server_calls = [*self.server_calls[-2:], server_call]
+            await self._recorded(server_call)
+
+    async def _answered(self, context: str) -> str:
+        """The connection; calls are set up in different ways, one after the other."""
+        self._set_up += 1
+        odd, third = self._set_up % 2 == 1, self._set_up % 3 == 0
+        transcript = {"transportType": "websocket", "transportUrl": self._app.socket, "locale": "en-US"}
+        body = {
+            "incomingCallContext": context,
+            "callbackUri": self._app.callback,
+            "mediaStreamingOptions": streaming_options(self._app.socket, start=odd, mixed=third),
+            **({"transcriptionOptions": transcript} if odd else {}),
+        }
+        status, properties = await rest(self._node, "POST", f"{CONNECTIONS}:answer", body)
+        assert status == 200, properties
+        return str(properties["callConnectionId"])
+
+    async def _recorded(self, server_call: str) -> None:
+        """Every second call is recorded."""
+        if self._set_up % 2 == 0:
+            body = {"callLocator": {"kind": "serverCallLocator", "serverCallId": server_call}}
+            status, started = await rest(self._node, "POST", "/calling/recordings", body)
+            if status == 200:
+                self._learn(started)
 
     def _connected(self, connection_id: str) -> bool:
         return any(e["data"]["callConnectionId"] == connection_id for e in self._app.named("CallConnected"))

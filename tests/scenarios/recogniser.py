@@ -12,7 +12,7 @@ from offhook.audio.pcm import Frame
 from offhook.errors import SpeechError
 from offhook.service import hearings
 from offhook.service.clock import ManualClock
-from offhook.service.speech import NOT_SET_UP, HeardDone, Speech
+from offhook.service.speech import HeardDone, Speech
 from offhook.speech.provider import Recognised, RecognisedWord
 
 
@@ -32,8 +32,8 @@ class Recogniser(Speech):
     """See the module. `knows`: languages; `broken`: how many of the next utterances fail."""
 
     def __init__(self, clock: ManualClock, delay: float = 0.2) -> None:
-        super().__init__()
-        self.clock = clock
+        super().__init__(clock=clock)
+        self.clock: ManualClock = clock
         self.delay = delay
         self.knows = {"en-US", "en-GB"}
         self.broken = 0
@@ -72,18 +72,6 @@ class Recogniser(Speech):
 
         self.clock.call_at(self.clock.monotonic() + self.delay, tell)
         return cancel
-
-
-class Nobody(Speech):
-    """No speech is set up."""
-
-    def __init__(self, clock: ManualClock) -> None:
-        super().__init__()
-        self._clock = clock
-
-    def recognise(self, pcm: Frame, language: str, phrases: Sequence[str], done: HeardDone) -> Callable[[], None]:
-        told = self._clock.call_at(self._clock.monotonic(), lambda: done(SpeechError("speech_not_set_up", NOT_SET_UP)))
-        return told.cancel
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from tests.scenarios.recogniser import Nobody
 
 from offhook.audio.pcm import Frame, samples_per_frame
 from offhook.calls.actions import DialLeg, OpenStream, OpenTranscription
@@ -229,7 +228,6 @@ class Stage:
             randomness=lambda size: next(seeds).to_bytes(size, "big"),
             restart_ms=restart_ms,
         )
-        self.node.speech = Nobody(self.clock)
 
     # the network (Outside) --------------------------------------------------------------------------------------
 
