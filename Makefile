@@ -34,7 +34,7 @@ lock: ## pin requirements/*.txt and the JavaScript lockfile anew (network, uv, n
 	@tools/lock
 
 clean: ## remove all that set-up and runs have made
-	rm -rf .venv .venv-speech build dist demo-out .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* .coverage-*
+	rm -rf .venv build dist demo-out .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* .coverage-*
 	rm -rf tests/conformance/js/node_modules
 	find src tests tools bench -name __pycache__ -type d -prune -exec rm -rf {} +
 

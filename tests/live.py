@@ -269,6 +269,7 @@ class TestApp:
     def __init__(self) -> None:
         self.port = 0
         self.incoming: list[dict[str, Any]] = []
+        self.files: list[dict[str, Any]] = []
         self.events: list[dict[str, Any]] = []
         self.tokens: list[str] = []
         self.streams: list[Stream] = []
@@ -287,7 +288,7 @@ class TestApp:
         self._over |= {stream.headers["x-ms-call-connection-id"] for stream in self.streams}
         for stream in self.streams:
             await stream.socket.close()
-        for kept in (self.incoming, self.events, self.tokens, self.streams):
+        for kept in (self.incoming, self.files, self.events, self.tokens, self.streams):
             kept.clear()
         self.on_incoming = self.on_message = self.on_event = self.on_stream = None
         self.refusing = None
@@ -349,6 +350,14 @@ class TestApp:
         found = await until(lambda: len(self.incoming) >= count and self.incoming[count - 1], "IncomingCall")
         return dict(found["data"])
 
+    async def recorded(self, recording_id: str = "") -> dict[str, Any]:
+        """The data of the RecordingFileStatusUpdated of a recording, as soon as it is there; "": of any."""
+
+        def found() -> dict[str, Any] | None:
+            return next((event for event in self.files if event["subject"].endswith(recording_id)), None)
+
+        return dict((await until(found, "RecordingFileStatusUpdated"))["data"])
+
     async def stream(self, count: int = 1, frames: int = 1) -> Stream:
         """The `count`-th stream, once it has sent that many frames."""
         await until(lambda: len(self.streams) >= count and len(self.streams[count - 1].frames) >= frames, "a stream")
@@ -361,6 +370,9 @@ class TestApp:
                 self.validations += 1
                 return web.json_response({"validationResponse": event["data"]["validationCode"]})
             assert request.headers["aeg-event-type"] == "Notification"
+            if event["eventType"] == "Microsoft.Communication.RecordingFileStatusUpdated":
+                self.files.append(event)
+                continue
             self.incoming.append(event)
             if self.on_incoming is not None:
                 self._spawn(self.on_incoming(event["data"]))

@@ -15,11 +15,10 @@ import sys
 import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tools import js_sdk, recogniser, sip_peers
+from tools import js_sdk, sip_peers
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build" / "check"
@@ -127,17 +126,6 @@ def peers_step(tally: Tally) -> None:
         tally.skip("SIP peers", str(error))
     else:
         tally.record("SIP peers", True)
-
-
-def recogniser_step(tally: Tally, attempt: Callable[[], str]) -> None:
-    heading("recogniser")
-    try:
-        print(attempt())
-    except recogniser.NotAvailable as error:
-        print(f"recogniser: NOT INSTALLED: {error}")
-        tally.skip("recogniser", str(error))
-    else:
-        tally.record("recogniser", True)
 
 
 def count_results(report: Path) -> tuple[int, int, int]:
@@ -293,14 +281,10 @@ def main(arguments: Sequence[str]) -> int:
     BUILD.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     tally = Tally()
-    with ThreadPoolExecutor(1) as beside:
-        speech = None if options.lint else beside.submit(recogniser.install)  # mostly a download: beside the checks
-        static_steps(tally)
-        if not options.lint:
-            timed(lambda: js_step(tally))
-            timed(lambda: peers_step(tally))
-        if speech:
-            timed(lambda: recogniser_step(tally, speech.result))
+    static_steps(tally)
+    if not options.lint:
+        timed(lambda: js_step(tally))
+        timed(lambda: peers_step(tally))
     if not options.lint:
         timed(lambda: pytest_step(tally, options.pytest))
         if not options.pytest:

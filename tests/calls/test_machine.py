@@ -39,6 +39,7 @@ from offhook.calls.actions import (
 )
 from offhook.calls.call import Call
 from offhook.errors import CallError
+from offhook.wire.connecting import ConnectFailed
 from offhook.wire.events import (
     AddParticipantFailed,
     AddParticipantSucceeded,
@@ -136,7 +137,7 @@ class Ledger:
         before = self.events.setdefault(event.call_connection_id, [])
         kinds = Counter(type(earlier) for earlier in before)
         assert not kinds[CallDisconnected], f"after CallDisconnected: {event}"
-        if isinstance(event, CallConnected | CreateCallFailed | AnswerFailed):
+        if isinstance(event, CallConnected | CreateCallFailed | AnswerFailed | ConnectFailed):
             assert not before, "an attempt ends once, and first"
         elif not isinstance(event, CallDisconnected):
             assert kinds[CallConnected], f"before CallConnected: {event}"
@@ -368,7 +369,8 @@ class AnyCall(RuleBasedStateMachine):
         assert not self.call.connections and self.call.next_deadline() is None
         for events in self.ledger.events.values():
             kinds = Counter(type(event) for event in events)
-            assert kinds[CallConnected] + kinds[CreateCallFailed] + kinds[AnswerFailed] == 1
+            attempts = (CallConnected, CreateCallFailed, AnswerFailed, ConnectFailed)
+            assert sum(kinds[kind] for kind in attempts) == 1
             assert kinds[CallDisconnected] == 1 or not kinds[CallConnected]
 
     def teardown(self) -> None:

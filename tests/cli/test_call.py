@@ -235,8 +235,11 @@ def test_text_is_spoken_by_the_engine(monkeypatch: pytest.MonkeyPatch, capsys: p
         SAMPLE_RATE = 24000
 
         class Hibari:
-            def __call__(self, text: str) -> Any:
-                return np.full(240 * len(text), 0.5, np.float32)
+            def split_sentences(self, text: str) -> list[str]:
+                return [text]
+
+            def stream(self, text: str, speed: float, seed: int) -> Any:
+                yield np.full(240 * len(text), 0.5, np.float32)
 
     monkeypatch.setitem(sys.modules, "hibari", Engine)
     with serving(FakeNode(echo_scene(rate=24000))) as node:

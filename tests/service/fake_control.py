@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, cast
 
+from offhook.calls.actions import Record
 from offhook.calls.call import Call
 from offhook.errors import CallError
+from offhook.service.live import LiveCall
 from offhook.service.participants import AskCall
+from offhook.service.recordings import Recorders
 from offhook.wire.connecting import ConnectRequest
 from offhook.wire.identifiers import phone_number
 from offhook.wire.models import (
@@ -18,6 +21,7 @@ from offhook.wire.models import (
     RedirectCallRequest,
     RejectCallRequest,
 )
+from offhook.wire.recording import RecordingStateResponse, StartCallRecordingRequest
 from offhook.wire.transfer import MoveParticipantsRequest, MoveParticipantsResponse
 
 
@@ -31,6 +35,33 @@ class _FakeCall:
         return lambda *args: self._ask(name, *args[:-1])
 
 
+class FakeRecordings:
+    """Keeps what it was asked for, in the node's list."""
+
+    def __init__(self, ask: Callable[..., None]) -> None:
+        self._ask = ask
+
+    def start(self, request: StartCallRecordingRequest, api_version: str) -> RecordingStateResponse:
+        self._ask("start_recording", request, api_version)
+        return RecordingStateResponse(recording_id="r1", recording_state="active")
+
+    def state(self, id: str) -> RecordingStateResponse:
+        self._ask("recording_state", id)
+        return RecordingStateResponse(recording_id=id, recording_state="active")
+
+    def stop(self, id: str) -> None:
+        self._ask("stop_recording", id)
+
+    def pause(self, id: str) -> None:
+        self._ask("pause_recording", id)
+
+    def resume(self, id: str) -> None:
+        self._ask("resume_recording", id)
+
+    def perform(self, live: LiveCall, action: Record) -> None:
+        raise AssertionError("there are no calls here")
+
+
 class FakeNode:
     """Keeps what it was asked for. Calls begin as connecting; a test may change `state`, or let `fail` be raised."""
 
@@ -39,6 +70,7 @@ class FakeNode:
         self.notes: list[tuple[str | None, str, int, dict[str, Any]]] = []
         self.calls: dict[str, CallConnectionProperties] = {}
         self.fail: Exception | None = None
+        self.recordings: Recorders | None = FakeRecordings(self._ask)
 
     def _ask(self, *what: Any) -> None:
         self.asked.append(what)

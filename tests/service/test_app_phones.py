@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.scenarios.stage import CALLBACK, OTHER, VERSION, Stage
+from tests.scenarios.meeting import add, answered, hears, transfer
+from tests.scenarios.stage import CALLBACK, CALLER, OTHER, VERSION, Stage
 
 from offhook.audio.tones import ToneSource
 from offhook.service.app_phones import AppPhones
@@ -15,6 +16,8 @@ from offhook.wire.identifiers import parse_raw_id
 from offhook.wire.models import CreateCallRequest, decode_request
 
 USER = parse_raw_id("8:acs:11111111-0000-0000-0000-000000000001_00000000-0000-0000-0000-000000000001")
+
+NEXT = parse_raw_id("8:acs:11111111-0000-0000-0000-000000000001_00000000-0000-0000-0000-000000000002")
 
 
 def watching(stage: Stage) -> list[tuple[str, str]]:
@@ -146,3 +149,61 @@ def test_numbers_and_users_that_nobody_watches_are_not_reached() -> None:
     stage.create(USER)
     stage.run(0.1)
     assert stage.result("CreateCallFailed") == (404, 8544) and stage.posts == [] and stage.empty()
+
+
+@pytest.mark.parametrize("rate", [16000, 24000])
+def test_a_call_is_transferred_to_an_app_and_its_legs_live_on_elsewhere(rate: int) -> None:
+    """The call that rang the app is over when the app answers: what happens to its leg then is told to the new one."""
+    stage = Stage()
+    watching(stage)
+    app, caller = answered(stage)
+    along = {"sip_headers": (("User-To-User", "u"), ("X-MS-Custom-a", "b")), "voip_headers": (("order", "7"),)}
+    transfer(stage, app, USER, **along)
+    told = incoming(stage)
+    assert (told["from"]["rawId"], told["callerDisplayName"]) == (CALLER.raw_id, "Ann")
+    assert told["customContext"] == {
+        "sipHeaders": {"userToUser": "u", "X-MS-Custom-a": "b"},
+        "voipHeaders": {"order": "7"},
+    }
+    other = stage.answer(rate=rate)
+    stage.run(0.3)
+    assert stage.events.count("CallTransferAccepted") == stage.events.count("CallDisconnected") == 1
+    stage.streams[1].say(np.full(rate, 700, "<i2").tobytes())
+    stage.run(0.3)
+    assert hears(caller) == pytest.approx(700, abs=5)
+    caller.leg.press("5")
+    stage.node.hang_up(other)
+    stage.run(0.1)
+    assert caller.end is not None and stage.empty() and not stage.node.moved
+
+
+def test_the_app_that_was_transferred_to_refuses() -> None:
+    stage = Stage()
+    watching(stage)
+    app, caller = answered(stage)
+    transfer(stage, app, USER)
+    stage.reject("busy")
+    stage.run(0.1)
+    assert stage.result("CallTransferFailed") == (486, 560486)
+    assert stage.node.properties(app).call_connection_state == "connected" and caller.end is None
+
+
+def test_an_app_is_added_to_a_call_and_redirects_with_what_went_along() -> None:
+    stage = Stage()
+    watching(stage)
+    app, caller = answered(stage)
+    add(stage, app, USER, sip_headers=(("User-To-User", "u"),), voip_headers=(("order", "7"),))
+    first = incoming(stage)
+    stage.redirect(NEXT)
+    again = incoming(stage)
+    assert again["to"]["rawId"] == NEXT.raw_id and again["customContext"] == first["customContext"]
+    assert first["customContext"] == {"sipHeaders": {"userToUser": "u"}, "voipHeaders": {"order": "7"}}
+    other = stage.answer()
+    stage.run(0.3)
+    assert stage.events.count("AddParticipantSucceeded") == 1
+    stage.streams[1].say(np.full(16000, 700, "<i2").tobytes())
+    stage.run(0.3)
+    assert hears(caller) == 700
+    stage.node.hang_up(other)
+    stage.run(0.1)
+    assert [p.identifier for p in stage.node.participants(app)][0] == CALLER and caller.end is None

@@ -10,15 +10,18 @@ from pathlib import Path
 
 import pytest
 from tests.live import until
-from tests.service.test_trunks import NUMBER, World, world
+from tests.service.test_trunks import NUMBER, VERSION, World, world
 from tests.sip_phone import BYE, Line
 
 from offhook.legs.leg import Ended
 from offhook.sip.capabilities import ALLOW
 from offhook.sip.events import Event, TransferAsked
 from offhook.sip.grammar import Address
+from offhook.wire.connecting import CallLocator, ConnectRequest
 from offhook.wire.identifiers import parse_raw_id
-from offhook.wire.transfer import TransferRequest
+from offhook.wire.models import MediaStreamingOptions
+from offhook.wire.participants import AddParticipantRequest
+from offhook.wire.transfer import MoveParticipantsRequest, TransferRequest
 
 TARGET = parse_raw_id("4:+15557770055")
 DESK = parse_raw_id("4:+15550100077")
@@ -48,9 +51,10 @@ class Asked:
 
 @contextlib.asynccontextmanager
 async def called(folder: Path) -> AsyncIterator[tuple[World, Line, str]]:
-    """A call by the trunk that an app has answered."""
+    """A call by the trunk that an app has answered; the caller is a tone of 700 Hz."""
     async with world(folder, NUMBER) as w:
         line = w.carrier.call(w.sip, "+15550100002", caller="+15558887777")
+        line.tone = 700.0
         app = await w.answer()
         await w.carrier.answered(line)
         await w.app.event("CallConnected")
@@ -108,7 +112,6 @@ async def test_where_refer_does_not_work_the_target_is_called_from_here(
         monkeypatch.setattr("offhook.sip.endpoint.ALLOW", ALLOW + ", REFER")
     async with called(tmp_path) as (w, line, app):
         asked = Asked(w, line, 603)
-        line.tone = 700.0
         transfer(w, app)
         await w.app.event("CallTransferAccepted")
         await w.app.event("CallDisconnected")
@@ -121,3 +124,30 @@ async def test_where_refer_does_not_work_the_target_is_called_from_here(
         await until(lambda: abs(line.peak()[0] - 440) < 10, "the target's voice")
         other.leg.hang_up(BYE)
         await until(lambda: any(isinstance(event, Ended) for event in line.events), "the end of both")
+
+
+async def test_a_phone_is_moved_with_its_socket_and_codec(tmp_path: Path) -> None:
+    """Two calls by the trunk, of two apps: one caller goes over to the other call, which runs at another rate."""
+    async with called(tmp_path) as (w, line, app):
+        group = ConnectRequest(
+            locator=CallLocator("groupCallLocator", "meeting"),
+            callback_uri=w.app.callback,
+            media_streaming_options=MediaStreamingOptions(audio_channel_type="mixed", sample_rate=24000),
+        )
+        meeting = w.node.node.connect(group, VERSION).call_connection_id
+        invitation = AddParticipantRequest(participant_to_add=TARGET, source_caller_id_number=DESK)
+        ids = w.node.node.mint(), w.node.node.mint()
+        w.node.node.ask(meeting, lambda call, now: call.add_participant(meeting, *ids, invitation, now))
+        await w.app.event("AddParticipantSucceeded")
+        other = w.carrier.lines[-1]
+        people = (parse_raw_id("4:+15558887777"),)
+        w.node.node.move(meeting, MoveParticipantsRequest(people=people, from_call=app))
+        await w.app.event("MoveParticipantSucceeded")
+        await until(lambda: len(other.heard) > 60 and abs(other.peak()[0] - 700) < 10, "the voice of who was moved")
+        await until(lambda: abs(line.peak()[0] - 440) < 10, "the voice of who was there")
+        assert not line.over and len(w.carrier.lines) == 2
+        other.leg.hang_up(BYE)
+        await until(lambda: len(w.node.node.participants(meeting)) == 1, "the roster")
+        line.leg.hang_up(BYE)
+        await until(lambda: not w.node.node.participants(meeting), "an empty group")
+        w.node.node.hang_up(meeting)

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import pytest_asyncio
 from tests.live import until
@@ -17,8 +18,10 @@ from tests.live import until
 from offhook.audio.pcm import Frame
 from offhook.errors import SpeechError
 from offhook.service.speech import MOST_WAITING, Speech
-from offhook.service.speech_process import SpeechProcess
+from offhook.service.speech_process import COMMAND, SpeechProcess
+from offhook.speech.messages import Speak, packed
 from offhook.speech.provider import Recognised, Words
+from offhook.speech.worker import NICENESS
 
 
 class Spoken:
@@ -139,3 +142,20 @@ async def test_a_process_that_cannot_be_started_fails_who_waits() -> None:
     error = await Spoken(speech, "Hello.").end()
     assert isinstance(error, SpeechError) and "could not be started" in error.detail
     await speech.close()
+
+
+async def test_the_process_ends_with_its_node() -> None:
+    """Closed, it is gone at once; of a node that was killed it sees its input end."""
+    process = SpeechProcess()
+    said = Spoken(Speech(process), "One sentence. " * 50)
+    await until(lambda: said.pieces, "the first piece")
+    assert process.pid is not None and psutil.Process(process.pid).nice() >= NICENESS
+    await process.close()
+    assert not psutil.pid_exists(process.pid) and not said.ends
+    orphan = await asyncio.create_subprocess_exec(
+        *COMMAND, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    assert orphan.stdin is not None
+    orphan.stdin.write(packed(Speak(1, Words(text="One sentence. " * 50), 16000)))
+    orphan.stdin.close()
+    assert await asyncio.wait_for(orphan.wait(), 20) == 0

@@ -53,6 +53,18 @@ def test_short_answers(recogniser: WhisperRecogniser, voice: HibariVoice, word: 
     assert plain(recogniser.recognise(noise.astype(np.int16), "en-US", ()).text) == word
 
 
+def test_likely_phrases_are_understood_as_they_are_written(recogniser: WhisperRecogniser, voice: HibariVoice) -> None:
+    """A name that nobody can know; and what is none of them stays itself."""
+    speech, other = said(voice, "Fabrikam."), said(voice, "Banana.")
+    phrases = ("Contoso", "Fabrikam", *(f"company number {number}" for number in range(200)))
+    assert plain(recogniser.recognise(speech, "en-US", ()).text) != "fabrikam"
+    assert plain(recogniser.recognise(speech, "en-US", phrases[:2]).text) == "fabrikam"
+    assert plain(recogniser.recognise(other, "en-US", phrases[:2]).text) == "banana"
+    assert recogniser.recognise(speech, "en-US", phrases).text
+    assert recogniser.recognise(speech, "en-US", ("日本", "\ud800", "")).text
+    assert recogniser.recognise(np.zeros(RATE, np.int16), "en-US", ("yes", "no")).text == ""
+
+
 def test_nobody_speaks(recogniser: WhisperRecogniser) -> None:
     noise = np.random.default_rng(2)
     tone = (5000 * np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE)).astype(np.int16)

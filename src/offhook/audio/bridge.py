@@ -24,6 +24,16 @@ class Port(Protocol):
         """The next 20 ms for this port: the sum of the others (None: nobody said anything), and each of them."""
 
 
+class Tap(Protocol):
+    """Somebody who notes what a bridge says, and is no member: nobody hears it."""
+
+    def hear(self, members: Sequence[Member]) -> None:
+        """Every member with what it said in this tick; frames are views that are valid until the tick ends."""
+
+    def failed(self, error: Exception) -> None:
+        """`hear` raised: it is asked no more."""
+
+
 class Member:
     """One port's seat on a bridge: whom it hears, who hears it, and what it said in this tick."""
 
@@ -54,6 +64,7 @@ class Bridge:
         self._changed = False
         self._pair: tuple[Member, Member] | None = None
         self._crowd = False
+        self._taps: tuple[Tap, ...] = ()
 
     @property
     def members(self) -> tuple[Member, ...]:
@@ -79,7 +90,7 @@ class Bridge:
         """The call is over: let go of everything, so that nothing waits for the garbage collector."""
         for member in self._members:
             member.hears = ()
-        self._members, self._pair = [], None
+        self._members, self._pair, self._taps = [], None, ()
         self._failed = _nobody
 
     def mute(self, member: Member, muted: bool) -> None:
@@ -97,8 +108,25 @@ class Bridge:
         member.audience = audience
         self._changed = True
 
+    def tap(self, tap: Tap) -> None:
+        """Let somebody note what is said, from the next tick on."""
+        self._taps = (*self._taps, tap)
+
+    def untap(self, tap: Tap) -> None:
+        """That is over; nothing happens when it was over before."""
+        self._taps = tuple(other for other in self._taps if other is not tap)
+
     def tick(self) -> None:
-        """Move 20 ms: read every port once, then write to every port what it hears."""
+        """Move 20 ms: read every port once, then write to every port what it hears, then tell taps."""
+        self._exchange()
+        for tap in self._taps:
+            try:
+                tap.hear(self._members)
+            except Exception as error:
+                self.untap(tap)
+                tap.failed(error)
+
+    def _exchange(self) -> None:
         if self._changed:
             self._seat()
         if self._pair is not None:

@@ -265,10 +265,25 @@ def _scaled(data: memoryview, form: _Format) -> npt.NDArray[np.float64]:
     return np.frombuffer(data, f"<i{form.width}") / (1.0 if form.width == 2 else 65536.0)
 
 
-def _header(rate: int, size: int | None) -> bytes:
+def wav_header(rate: int, size: int, channels: int = 1) -> bytes:
+    """The 44 bytes before `size` bytes of interleaved PCM16. AudioError as for `write_wav`."""
+    return _header(rate, size, channels)
+
+
+def largest_data(channels: int = 1) -> int:
+    """Most bytes of whole samples that one file holds."""
+    return _LARGEST_DATA - _LARGEST_DATA % (2 * channels)
+
+
+HEADER_SIZE = _HEADER.size
+
+
+def _header(rate: int, size: int | None, channels: int = 1) -> bytes:
     """44 bytes; `size` of the data in bytes, None when it is not known yet."""
     _check_rate(rate)
     if size is not None and size > _LARGEST_DATA:
         raise AudioError("a WAV file holds no more than 4 GiB; write shorter ones")
     riff, data = (_UNKNOWN_SIZE, _UNKNOWN_SIZE) if size is None else (size + 36, size)
-    return _HEADER.pack(b"RIFF", riff, b"WAVE", b"fmt ", 16, _PCM, 1, rate, 2 * rate, 2, 16, b"data", data)
+    block = 2 * channels
+    form = (_PCM, channels, rate, block * rate, block, 16)
+    return _HEADER.pack(b"RIFF", riff, b"WAVE", b"fmt ", 16, *form, b"data", data)

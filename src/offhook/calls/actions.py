@@ -208,6 +208,18 @@ class DropKeys:
 
 
 @dataclass(frozen=True, slots=True)
+class Record:
+    """Do something about a recording; after `open` the node reports `opened` or `failed` to it.
+
+    `what`: open (paused, where the recording says so), pause, resume, close. `reason`: why it is closed.
+    """
+
+    recording_id: str
+    what: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class StartHearing:
     """Recognise what a leg says; the node reports `speech_began`, `speech_heard` once, or `speech_failed`.
 
@@ -258,6 +270,7 @@ Action = (
     | SplitCall
     | SendKey
     | DropKeys
+    | Record
     | StartHearing
     | StopHearing
     | CallEnded

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from offhook.calls.connection import CallIds, Connection
 from offhook.calls.conversation import EMPTY_LIMIT, MAX_HOPS, RING_TIMEOUT, CallLeg, Conversation, shown_to
+from offhook.calls.recording import RecordingPlan
 from offhook.calls.subscription import Operation, Subscription
 from offhook.calls.transcribing import Fact
 from offhook.calls.transitions import TONE_REQUESTS, announce, observe, perform
@@ -197,6 +198,13 @@ class Call(Conversation):
         CallError `call_not_found`, `call_not_established`.
         """
         perform(self, "cancel_media", self.connection(connection_id), now)
+
+    def start_recording(self, connection_id: str, plan: RecordingPlan, now: float) -> None:
+        """Record the call; RecordingStateChanged or StartRecordingFailed follows.
+
+        CallError `call_not_found`, `call_not_established`, `recording_running`.
+        """
+        perform(self, "start_recording", self.connection(connection_id), plan, now)
 
     def recognize(self, connection_id: str, action_id: str, request: RecognizeRequest, now: float) -> None:
         """Play the prompt and collect what is asked for, when its turn has come; it is told by Recognize… events.

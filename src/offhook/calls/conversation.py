@@ -14,6 +14,7 @@ from offhook.calls.actions import AnswerLeg, CallEnded, DialLeg, HangUpLeg, LegJ
 from offhook.calls.connection import CallIds, Connection
 from offhook.calls.keys import Keys
 from offhook.calls.media import Media
+from offhook.calls.recording import Recording
 from offhook.calls.subscription import Operation
 from offhook.calls.transfer import Transfers
 from offhook.errors import CallError
@@ -114,6 +115,7 @@ class Conversation:
         self.media = Media(self.outbox, self.tell_roster)
         self.transfers = Transfers(self)
         self.is_group = False
+        self.recording: Recording | None = None
 
     # what can be read -------------------------------------------------------------------------------------------
 
@@ -268,6 +270,8 @@ class Conversation:
         del self.connections[connection.connection_id]
         self.media.dropped(connection)
         self.keys.dropped(connection)
+        if self.recording is not None:
+            self.recording.app_left(connection.connection_id)
         connection.end(outcome, detail)
 
     def deserted(self, outcome: str, now: float, detail: str = "") -> bool:
@@ -286,6 +290,8 @@ class Conversation:
     def finish(self, outcome: str, detail: str = "") -> None:
         """Everything ends: legs, streams, apps, in this order."""
         self.state, self.deadline = "ended", None
+        if self.recording is not None:
+            self.recording.end("CallEnded")
         self.media.close(outcome)
         for connection in self.connections.values():
             self.transfers.dropped(connection)

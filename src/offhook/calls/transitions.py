@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from offhook.calls import holding, moving, roster
+from offhook.calls import holding, moving, recording, roster
 from offhook.calls.actions import AnnounceCall
 from offhook.calls.connection import Connection
 from offhook.calls.conversation import CallLeg, Conversation, State, far_end, known
@@ -352,6 +352,7 @@ REQUESTS: Final[Mapping[str, Mapping[State, Step | str]]] = {
     "transfer": {**_NOT_YET, "connected": transfer},
     "play": {**_NOT_YET, "connected": play},
     "cancel_media": {**_NOT_YET, "connected": cancel_media},
+    "start_recording": {**_NOT_YET, "connected": recording.start},
     "start_streaming": {**_NOT_YET, "connected": start_streaming},
     "stop_streaming": {**_NOT_YET, "connected": stop_streaming},
     "transcribe": {**_NOT_YET, "connected": transcribe},

@@ -39,13 +39,14 @@ VERBS: dict[str, Verb] = {
     "exec": Verb(
         "offhook.cli.run_app",
         "exec_",
-        "Run your app with the environment that points its SDK at the node.",
+        "Run your app with the environment that its SDK needs.",
         {"allow_interspersed_args": False},  # what follows the command's name belongs to the command
     ),
     "call": Verb("offhook.cli.call", "call", "Place a simulated call into a running node."),
     "phone": Verb("offhook.cli.phone", "phone", "Be a simulated phone that the app can call."),
     "echo": Verb("offhook.cli.echo", "echo", "Run the sample app: it answers and echoes the caller."),
-    "demo": Verb("offhook.cli.demo", "demo", "Node, sample app and caller in one go, with figures and a picture."),
+    "demo": Verb("offhook.cli.demo", "demo", "Node, sample app and caller in one go, with figures and picture."),
+    "recording": Verb("offhook.cli.recordings", "recording", "List, fetch and delete recordings of a node."),
     "doctor": Verb("offhook.cli.doctor", "doctor", "Check ports, TLS, clock, trust and what the node must reach."),
 }
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from offhook.audio.resample import resample
 from offhook.audio.wav import read_wav
-from offhook.errors import AudioError, ConfigError
+from offhook.errors import AudioError, ConfigError, SpeechError
 
 Samples = npt.NDArray[np.int16]
 TONE_RANGE = (20.0, 7000.0)
@@ -77,19 +77,17 @@ def _tone_voice(hertz: float) -> Voice:
 def _text_voice(text: str) -> Voice:
     if not text.strip():
         raise ConfigError("--text: there is nothing to say")
+    from offhook.speech.hibari import HibariVoice
+    from offhook.speech.provider import Words
+
     try:
-        import hibari
-    except ImportError as missing:
-        raise ConfigError(
-            "--text needs the local speech engine: run  pip install 'offhook[speech]'  (or use --wav)"
-        ) from missing
-    try:
-        spoken = np.asarray(hibari.Hibari()(text), dtype=np.float64)
-    except Exception as why:  # an engine of others: whatever it raises means that this text cannot be spoken
-        raise ConfigError(f"--text: the speech engine failed: {why}") from why
-    if not len(spoken):
+        voice = HibariVoice()
+        pieces = list(voice.speak(Words(text=text), voice.rate))
+    except SpeechError as why:
+        raise ConfigError(f"--text: {why.detail} (or use --wav)") from why
+    if not pieces:
         raise ConfigError("--text: the speech engine made no sound of this text")
-    return Voice((np.clip(spoken, -1.0, 1.0) * 32767).astype(np.int16), int(hibari.SAMPLE_RATE))
+    return Voice(np.concatenate(pieces), voice.rate)
 
 
 def load_sounddevice() -> Callable[..., object]:

@@ -159,6 +159,21 @@ class Api:
             reply = _refusal(result("internal_error"), "See the log of the service.")
         return self._respond(request, reply)
 
+    async def refusal(self, request: web.Request, *hosts: str) -> web.Response | None:
+        """The answer to a request without a body that is not of an app of ours; None: it is, by key or by token.
+
+        `hosts`: further host names that it may be signed for.
+        """
+        try:
+            await self._authorise(request, _origin_form(request.raw_path), b"", hosts)
+        except _Refused as refused:
+            return self._respond(request, _refusal(refused.row, refused.detail, refused.headers))
+        return None
+
+    def answer_with(self, request: web.Request, outcome: str, detail: str) -> web.Response:
+        """The error envelope of a row, for pages beside the operations."""
+        return self._respond(request, _refusal(result(outcome), detail))
+
     async def _body(self, request: web.Request) -> bytes:
         """The body, never more than 1 MiB of it and never waiting longer than 30 s."""
         limit = f"At most {MAX_BODY} bytes."
@@ -212,7 +227,7 @@ class Api:
         if not path.startswith(_CALLING if self._users is None else (_CALLING, *_IDENTITIES)):
             raise _Refused("path_not_found", f"{path} is not a path of this API.")
 
-    async def _authorise(self, request: web.Request, target: str, body: bytes) -> None:
+    async def _authorise(self, request: web.Request, target: str, body: bytes, further: Sequence[str] = ()) -> None:
         authorization = request.headers.get("Authorization", "")
         if authorization.lower().startswith("bearer "):
             if self._bearer is None:
@@ -225,7 +240,7 @@ class Api:
         reason = "No access key is set."
         for key in self._keys():
             try:
-                hosts = (urlsplit(self._endpoint(request)).netloc,)
+                hosts = (urlsplit(self._endpoint(request)).netloc, *further)
                 return verify_hmac(request.method, target, headers, body, key, self._clock(), hosts=hosts)
             except SignatureError as error:
                 reason = error.message

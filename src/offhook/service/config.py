@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from offhook.errors import ConfigError
 from offhook.service.bearer import TokenRule
 from offhook.service.eventgrid import Watcher
+from offhook.service.recordings import RecordingRule
 from offhook.service.routing import SipPlan
 from offhook.service.speech import SpeechPlan
 from offhook.service.targets import Targets
@@ -48,6 +49,7 @@ class NodePlan:
     sip: SipPlan | None = None
     prompts: Path | None = None
     """The folder of the sound files that apps may play by name."""
+    recordings: RecordingRule = RecordingRule()
     tokens: TokenRule | None = None
     """Whose bearer tokens open the REST interface, beside the access keys."""
     speech: SpeechPlan = field(default_factory=SpeechPlan)

@@ -109,6 +109,14 @@ class TokensSection(Section):
     clients: list[str] = []
 
 
+class RecordingsSection(Section):
+    """`[recordings]`: where files of recordings are kept, and for how long."""
+
+    folder: Annotated[str, Like(r"[^\x00]*", "give a folder that only this node uses")] = ""
+    keep_hours: Annotated[float, Within(0, 876_000)] = 48.0
+    most_megabytes: Annotated[int, Within(0, 1_000_000_000)] = 0
+
+
 class PromptsSection(Section):
     """`[prompts]`: sound files of the node that apps may play."""
 
@@ -201,6 +209,7 @@ class File(Section):
     resource: ResourceSection
     node: NodeSection = msgspec.field(default_factory=NodeSection)
     tokens: TokensSection | None = None
+    recordings: RecordingsSection = msgspec.field(default_factory=RecordingsSection)
     prompts: PromptsSection | None = None
     speech: SpeechSection = msgspec.field(default_factory=SpeechSection)
     webhook: list[WebhookSection] = []

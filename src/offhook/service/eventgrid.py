@@ -62,7 +62,8 @@ class Watcher:
 
 @dataclass(frozen=True, slots=True)
 class IncomingPost:
-    """An IncomingCall event. `body`: the whole JSON array. `still_ringing`: False ends waits and tries.
+    """An IncomingCall event, or another of a call. `body`: the whole JSON array. `still_ringing`: False ends waits and
+    tries.
 
     `callee` and `caller` are raw ids.
     """
@@ -73,6 +74,7 @@ class IncomingPost:
     still_ringing: Callable[[], bool]
     callee: str = ""
     caller: str = ""
+    event_type: str = INCOMING_CALL
 
 
 Envelope = Callable[[str, str], bytes]
@@ -198,13 +200,13 @@ class Subscription:
         if not call.still_ringing():
             self._skip(call, "it no longer rings")
             return
-        post = Post(call.call_id, self.url, call.body, INCOMING_CALL, call.event_id, _notification_headers)
+        post = Post(call.call_id, self.url, call.body, call.event_type, call.event_id, _notification_headers)
         await self._poster.send(post, self._say, wanted=call.still_ringing)
 
     def _say(self, row: DeliveryReport) -> None:
         if row.final and not row.delivered:
             what = f"answered {row.status}" if row.status is not None else row.error
-            _log.warning("IncomingCall to %s was not taken: %s", shown(row.uri), what)
+            _log.warning("%s to %s was not taken: %s", row.event_type.rpartition(".")[2], shown(row.uri), what)
         self._report(row)
 
     def _forget_ended(self) -> None:
@@ -215,7 +217,7 @@ class Subscription:
     def _skip(self, call: IncomingPost, why: str) -> None:
         tell(
             self._report,
-            DeliveryReport(call.call_id, self.url, INCOMING_CALL, call.event_id, 0, None, why, 0.0, final=True),
+            DeliveryReport(call.call_id, self.url, call.event_type, call.event_id, 0, None, why, 0.0, final=True),
         )
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -296,6 +298,11 @@ class Subscriptions:
         for subscription in wanting:
             subscription.announce(call)
         return len(wanting)
+
+    def tell(self, post: IncomingPost) -> None:
+        """Post an event to every subscription, whatever calls it wants."""
+        for subscription in self._all.values():
+            subscription.announce(post)
 
     def wants(self, callee: str, caller: str, names: Collection[str] = ()) -> bool:
         """Whether somebody would be told of a call between these raw ids; `names` as for `announce`."""

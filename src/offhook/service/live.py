@@ -32,6 +32,7 @@ from offhook.calls.actions import (
     Notify,
     OpenStream,
     OpenTranscription,
+    Record,
     ReferLeg,
     RejectLeg,
     SendKey,
@@ -63,6 +64,7 @@ from offhook.service.clock import Clock
 from offhook.service.hearings import Hearings
 from offhook.service.listening import Listening
 from offhook.service.prompts import Prompts
+from offhook.service.recordings import Recorders
 from offhook.service.sounds import Loader
 from offhook.service.speech import Speech
 from offhook.service.stream_port import Batch
@@ -95,6 +97,7 @@ class CallHost(Protocol):
     clock: Clock
     lanes: Lanes
     batch: Batch
+    recordings: Recorders | None
     sounds: Loader
     speech: Speech
     traces: Traces
@@ -377,6 +380,9 @@ class LiveCall:
             case DropKeys(leg_id):
                 if leg_id in self.legs:
                     self.legs[leg_id].drop_keys()
+            case Record():
+                if host.recordings is not None:
+                    host.recordings.perform(self, action)
             case StartHearing():
                 self._listening.start(action)
             case StopHearing(hearing_id):

@@ -57,6 +57,11 @@ class Metrics(Collector):
         known = [trip for trip in trips if trip is not None]
         mean = sum(known) / len(known) if known else 0.0
         yield GaugeMetricFamily("offhook_rtp_round_trip_seconds", "Mean round trip that reports tell of", mean)
+        recordings = self._running.recording.recordings
+        yield GaugeMetricFamily("offhook_recordings", "Recordings under way", recordings.running)
+        yield CounterMetricFamily("offhook_recorded_bytes", "Bytes of sound recorded", recordings.bytes_written)
+        failures = recordings.failures
+        yield CounterMetricFamily("offhook_recordings_failed", "Recordings that the disk did not take", failures)
         posts = CounterMetricFamily("offhook_posts", "Posts to apps by outcome", labels=["outcome"])
         for outcome in ("delivered", "refused", "failed"):
             posts.add_metric([outcome], self.posts[outcome])

@@ -22,6 +22,7 @@ from offhook.service.directory import LocalDirectory
 from offhook.service.eventgrid import IncomingPost
 from offhook.service.live import LiveCall
 from offhook.service.participants import AskCall
+from offhook.service.recordings import Recorders
 from offhook.service.sounds import Loader, Sounds
 from offhook.service.speech import Speech
 from offhook.service.stream_port import Batch, StreamPort
@@ -143,6 +144,7 @@ class Node:
         """Whether a call that is redirected to an identifier is announced to apps, and nobody is rung."""
         self.refer: Callable[[Leg, ReferLeg], bool] = lambda leg, action: False
         """Asks an endpoint to call somebody itself; False when it cannot be asked."""
+        self.recordings: Recorders | None = None
         self.sounds: Loader = Sounds()
         """Where prompts come from."""
         self.speech = Speech()

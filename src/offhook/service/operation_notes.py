@@ -22,6 +22,7 @@ _BAD_INPUT: Final = "conformance/test_bad_input.py::"
 _EVERY_OPERATION: Final = "conformance/test_every_operation.py::"
 _FAULTS: Final = "scenarios/test_faults.py::"
 _INBOUND: Final = "scenarios/test_inbound.py::"
+_JS_RECORDING: Final = "conformance/test_js_recording.py::"
 _JS_SDK: Final = "conformance/test_js_sdk.py::"
 _PYTHON_CALLS: Final = "conformance/test_python_calls.py::"
 _PYTHON_CONNECT: Final = "conformance/test_python_connect.py::"
@@ -33,9 +34,12 @@ _PYTHON_PARTICIPANTS: Final = "conformance/test_python_participants.py::"
 _PYTHON_PLAY: Final = "conformance/test_python_play.py::"
 _PYTHON_PROMPT_FOLDER: Final = "conformance/test_python_prompt_folder.py::"
 _PYTHON_RECOGNIZE: Final = "conformance/test_python_recognize.py::"
+_PYTHON_RECORDING: Final = "conformance/test_python_recording.py::"
 _PYTHON_SPEECH: Final = "conformance/test_python_speech.py::"
 _PYTHON_TONES: Final = "conformance/test_python_tones.py::"
 _PYTHON_TRANSFER: Final = "conformance/test_python_transfer.py::"
+_RECORDING_FAULTS: Final = "service/test_recordings.py::"
+_RECORDING_FILES: Final = "conformance/test_recording_files.py::"
 _SEVERAL_APPS: Final = "scenarios/test_several_apps.py::"
 _TRANSCRIPTION: Final = "conformance/test_python_transcription.py::"
 _STREAM_FAILURES: Final = "conformance/test_stream_failures.py::"
@@ -382,6 +386,59 @@ NOTES: Final[dict[str, Note]] = {
             ("400/8500 it does not run", f"{_TRANSCRIPTION}test_requests_that_do_not_fit_the_state"),
             ("405/8522 no options", f"{_TRANSCRIPTION}test_a_transcription_that_was_not_configured"),
             ("404/8522, 400/8501", f"{_TRANSCRIPTION}test_before_the_call_is_up_and_after_its_end"),
+        ),
+    ),
+    "StartRecording": Note(
+        "Records what people hear, into one file or one channel for each ([recording](recording.md)).",
+        "The file is there a second after the end. What is not said is audio, mixed, wav; ACS takes video then."
+        " Unmixed files have a sixth channel with the audio of apps. Files are fetched from the node's own host.",
+        (
+            ("success, mixed", f"{_PYTHON_RECORDING}test_a_mixed_recording"),
+            ("success, unmixed, aligned to the sample", f"{_PYTHON_RECORDING}test_three_people_and_a_barge_in_unmixed"),
+            ("success, mp3", f"{_PYTHON_RECORDING}test_mp3"),
+            ("success, pauseOnStart", f"{_PYTHON_RECORDING}test_a_recording_that_begins_paused_and_ends_with_the_call"),
+            ("success, externalStorage", f"{_RECORDING_FILES}test_a_storage_of_the_app"),
+            ("success, JS", f"{_JS_RECORDING}test_a_recording"),
+            ("a killed node", f"{_RECORDING_FILES}test_a_node_that_is_killed_leaves_a_file_that_plays"),
+            ("StartRecordingFailed 500/9999", f"{_RECORDING_FAULTS}test_a_folder_that_is_gone"),
+            ("400/8501 not connected yet", f"{_PYTHON_RECORDING}test_a_call_that_still_rings_is_not_recorded"),
+            (
+                "400/8559 a second one, 404/8522 no such call, 405/8520 video, rooms",
+                f"{_PYTHON_RECORDING}test_what_cannot_be_recorded",
+            ),
+            _INVALID,
+        ),
+    ),
+    "GetRecordingProperties": Note(
+        "Tells whether it records.",
+        "One that is over is not known any more.",
+        (
+            ("success, 404/8522 over", f"{_PYTHON_RECORDING}test_a_mixed_recording"),
+            ("404/8522 no such recording", f"{_PYTHON_RECORDING}test_what_cannot_be_recorded"),
+        ),
+    ),
+    "StopRecording": Note(
+        "Ends it; RecordingFileStatusUpdated follows when its file is there.",
+        "",
+        (
+            ("success", f"{_PYTHON_RECORDING}test_a_mixed_recording"),
+            ("404/8522 no such recording, or over", f"{_PYTHON_RECORDING}test_what_cannot_be_recorded"),
+        ),
+    ),
+    "PauseRecording": Note(
+        "Records nothing until it is resumed: the file has no gap, its metadata say when.",
+        "",
+        (
+            ("success, 400/8573 paused already", f"{_PYTHON_RECORDING}test_pause_and_resume"),
+            ("404/8522 no such recording", f"{_PYTHON_RECORDING}test_what_cannot_be_recorded"),
+        ),
+    ),
+    "ResumeRecording": Note(
+        "Records again.",
+        "",
+        (
+            ("success, 400/8573 not paused", f"{_PYTHON_RECORDING}test_pause_and_resume"),
+            ("404/8522 no such recording", f"{_PYTHON_RECORDING}test_what_cannot_be_recorded"),
         ),
     ),
 }  # fmt: skip

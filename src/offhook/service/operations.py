@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import unquote
 
-from offhook.service import media, participants, transcription
+from offhook.service import media, participants, recordings, transcription
 from offhook.service.participants import AskCall
+from offhook.service.recordings import Recorders
 from offhook.wire.connecting import ConnectRequest
 from offhook.wire.fields import WireStruct
 from offhook.wire.holding import HoldRequest, UnholdRequest
@@ -36,6 +37,7 @@ from offhook.wire.participants import (
 )
 from offhook.wire.playing import PlayRequest
 from offhook.wire.recognizing import RecognizeRequest
+from offhook.wire.recording import StartCallRecordingRequest
 from offhook.wire.tones import (
     SendDtmfTonesRequest,
     StartContinuousDtmfRequest,
@@ -58,6 +60,8 @@ R = TypeVar("R", bound=Request)
 
 class CallControl(Protocol):
     """What the API needs of a node. All methods return at once; CallError names a row of the results table."""
+
+    recordings: Recorders | None
 
     def create(self, request: CreateCallRequest, api_version: str) -> CallConnectionProperties: ...
     def answer(self, request: AnswerCallRequest, api_version: str) -> CallConnectionProperties: ...
@@ -239,12 +243,15 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Operation("Media", "UpdateTranscription", "POST", _I + ":updateTranscription", 202, False,
               "TranscriptionUpdated, TranscriptionFailed", UpdateTranscriptionRequest,
               _with(UpdateTranscriptionRequest, transcription.transcribe), "no custom speech models"),
-    Operation("Recording", "StartRecording", "POST", _R, 200, True, "RecordingStateChanged, StartRecordingFailed"),
-    Operation("Recording", "GetRecordingProperties", "GET", _R + "/{recordingId}", 200),
-    Operation("Recording", "StopRecording", "DELETE", _R + "/{recordingId}", 204, events="RecordingStateChanged"),
-    Operation("Recording", "PauseRecording", "POST", _R + "/{recordingId}:pause", 202, events="RecordingStateChanged"),
+    Operation("Recording", "StartRecording", "POST", _R, 200, True, "RecordingStateChanged, StartRecordingFailed",
+              StartCallRecordingRequest, _with(StartCallRecordingRequest, recordings.start)),
+    Operation("Recording", "GetRecordingProperties", "GET", _R + "/{recordingId}", 200, run=recordings.state),
+    Operation("Recording", "StopRecording", "DELETE", _R + "/{recordingId}", 204, events="RecordingStateChanged",
+              run=recordings.stop),
+    Operation("Recording", "PauseRecording", "POST", _R + "/{recordingId}:pause", 202, events="RecordingStateChanged",
+              run=recordings.pause),
     Operation("Recording", "ResumeRecording", "POST", _R + "/{recordingId}:resume", 202,
-              events="RecordingStateChanged"),
+              events="RecordingStateChanged", run=recordings.resume),
 )  # fmt: skip
 
 # A raw id may stand undecoded in the path (8:acs:...); in the other ids ':' begins the verb.

@@ -38,6 +38,7 @@ from offhook.service.node import Node, NodeIdentity
 from offhook.service.origins import Origins, origin_of
 from offhook.service.phones import Phones
 from offhook.service.posting import DeliveryReport, Poster
+from offhook.service.recording_room import RecordingRoom
 from offhook.service.revocations import Revocations
 from offhook.service.routing import is_name
 from offhook.service.sounds import Sounds
@@ -96,6 +97,15 @@ class LiveNode:
             users=self.users,
         )
         self.console = Console(self.node, self._keys, self.describe, lambda: (urlsplit(self.endpoint).netloc,))
+        self.recording = RecordingRoom(
+            self.node,
+            self.api,
+            plan.recordings,
+            self.state.path,
+            endpoint=lambda: self.endpoint,
+            tell=self._tell_all,
+            network=(self._tls, self._origins, plan.targets),
+        )
         self._runner: web.AppRunner | None = None
         self._listener: Listener | None = None
         self._phones: Phones | None = None
@@ -117,6 +127,7 @@ class LiveNode:
         app.add_routes(self.console.routes())
         app.add_routes([web.get("/eventgrid/validate", self._validate)])
         app.add_routes(self.metrics.routes())
+        app.add_routes(self.recording.routes())
         app.add_routes(self.api.routes())
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
         await self._runner.setup()
@@ -135,6 +146,7 @@ class LiveNode:
             report=self._report,
             changed=self._subscription_changed,
         )
+        await self.recording.open()
         self.node.find_app = AppPhones(self.node, self._watched).find
         if self._phones is not None:
             await self._phones.start((server_context(self.state, self.plan.tls), self._tls))
@@ -153,6 +165,7 @@ class LiveNode:
         """End every call, post what is left to tell, close every socket; bounded in time whatever apps do."""
         streams = [s for live in self.node.calls.values() for s in (*live.streams.values(), *live.transcripts.streams)]
         self.node.shut_down()
+        await self.recording.close()
         if self._subscriptions is not None:
             await self._subscriptions.close()
         legs = asyncio.create_task(self.console.close())
@@ -219,6 +232,10 @@ class LiveNode:
         if self._subscriptions is None:
             return 0
         return self._subscriptions.announce(post, self._webhooks(post.callee))
+
+    def _tell_all(self, post: IncomingPost) -> None:
+        if self._subscriptions is not None:
+            self._subscriptions.tell(post)
 
     def stream(self, live: LiveCall, action: OpenStream, port: StreamPort) -> MediaStream:
         """See `Outside`."""

@@ -23,6 +23,7 @@ from offhook.service.config_file import File, NodeSection, Problem, SipSection, 
 from offhook.service.config_values import Values, plus
 from offhook.service.eventgrid import Watcher
 from offhook.service.pem import CHAIN_FIX, chain_hints, chain_problem
+from offhook.service.recordings import RecordingRule
 from offhook.service.routing import NumberRule, SipPlan, TrunkRule, User, is_name, is_pattern
 from offhook.service.speech import SpeechPlan
 from offhook.service.targets import Targets
@@ -121,6 +122,7 @@ class _Reader:
             sip=self._sip(),
             prompts=self._prompts(),
             tokens=self._tokens(),
+            recordings=self._recordings(),
             speech=self._speech(),
         )
 
@@ -140,6 +142,11 @@ class _Reader:
             speech.recogniser_model,
             speech.timeout,
         )
+
+    def _recordings(self) -> RecordingRule:
+        kept = self._file.recordings
+        folder = self._values.folder("[recordings] folder", kept.folder) if kept.folder else None
+        return RecordingRule(folder, kept.keep_hours, kept.most_megabytes)
 
     def _prompts(self) -> Path | None:
         prompts, where = self._file.prompts, "[prompts] folder"

@@ -46,5 +46,5 @@ class HibariVoice:
                     if len(made):
                         spoken = np.clip(np.asarray(made, np.float32) * (32767 * segment.gain), -32768, 32767)
                         yield resample(spoken.astype(np.int16), self.rate, rate)
-        except (RuntimeError, ValueError, KeyError, IndexError) as error:
+        except Exception as error:  # an engine of others: whatever it raises means that this cannot be spoken
             raise SpeechError("speech_failed", f"The local voice cannot speak this text: {error}.") from error

@@ -28,10 +28,13 @@ _HOP: Final = 160
 _STEP_MS: Final = 20  # of sound for one position of the encoder
 _BEAM: Final = 5
 _MOST_TOKENS: Final = 224  # of one window; real speech stays far below
+_MOST_PROMPT: Final = 200  # tokens of the likely phrases; those behind are not looked at
+_LONGEST_TOKEN: Final = 32
 _NO_SPEECH: Final = 0.6
 _DOUBTFUL: Final = -0.5  # mean log-probability of a token below which words in what sounds like no speech are a guess
 _QUIET: Final = 10  # times softer than the loudest 20 ms of a word: not the word any more
 _START: Final = "<|startoftranscript|>"
+_BEFORE: Final = "<|startofprev|>"
 _PLAIN: Final = "<|notimestamps|>"
 _END: Final = "<|endoftext|>"
 
@@ -58,10 +61,11 @@ class WhisperRecogniser:
     def recognise(self, pcm: Frame, language: str, phrases: Sequence[str]) -> Recognised:
         """See `Recogniser`. Longer sound than 30 s is cut at its quietest places."""
         require_english(language, "The local recogniser")
+        prompt = self._prompt(phrases)
         found, weights = [], []
         words: list[RecognisedWord] = []
         for start, piece in windows(pcm):
-            heard = self._window(piece, start * 1000 // LISTENING_RATE)
+            heard = self._window(piece, prompt, start * 1000 // LISTENING_RATE)
             if heard.text:
                 found.append(heard)
                 weights.append(len(heard.text))
@@ -71,11 +75,11 @@ class WhisperRecogniser:
         confidence = sum(one.confidence * weight for one, weight in zip(found, weights, strict=True)) / sum(weights)
         return Recognised(text=" ".join(one.text for one in found), confidence=confidence, words=tuple(words))
 
-    def _window(self, pcm: Frame, offset_ms: int) -> Recognised:
+    def _window(self, pcm: Frame, prompt: list[int], offset_ms: int) -> Recognised:
         encoded = self._model.encode(self._storage.from_array(log_mel(pcm)[None]))
         answer = self._model.generate(
             encoded,
-            [[self._ids[_START], self._ids[_PLAIN]]],
+            [[*prompt, self._ids[_START], self._ids[_PLAIN]]],
             beam_size=_BEAM,
             max_length=_MOST_TOKENS,
             return_scores=True,
@@ -88,6 +92,20 @@ class WhisperRecogniser:
             return Recognised(text="")
         words = self._words(encoded, tokens, pcm, offset_ms)
         return Recognised(text=text, confidence=min(1.0, math.exp(score)), words=words)
+
+    def _prompt(self, phrases: Sequence[str]) -> list[int]:
+        """What the model takes for the text before: it then knows these words, and writes them in this way."""
+        if not phrases:
+            return []
+        letters = {byte: letter for letter, byte in _bytes_of_letters().items()}
+        left = "".join(letters[byte] for byte in f" {', '.join(phrases)}.".encode("utf-8", "replace"))
+        tokens: list[int] = []
+        # Greedy: the longest token first. It need not be the split that the model was taught on.
+        while left and len(tokens) < _MOST_PROMPT:
+            size = next(size for size in range(_LONGEST_TOKEN, 0, -1) if left[:size] in self._ids)
+            tokens.append(self._ids[left[:size]])
+            left = left[size:]
+        return [self._ids[_BEFORE], *tokens]
 
     def _words(self, encoded: Any, tokens: list[int], pcm: Frame, offset_ms: int) -> tuple[RecognisedWord, ...]:
         """The words and their places, by where attention looked at each token, without the silence round them."""

@@ -19,7 +19,7 @@ __all__ = [
     "CreateCallFailed", "MediaStreamingFailed", "MediaStreamingStarted", "MediaStreamingStopped",
     "MediaStreamingUpdate", "ParticipantsUpdated", "PlayCanceled", "PlayCompleted", "PlayFailed", "PlayStarted",
     "RemoveParticipantFailed", "RemoveParticipantSucceeded", "ResultInformation", "encode_callback", "event_time",
-    "grid_time", "incoming_call", "media_streaming_update", "subscription_validation",
+    "grid_event", "grid_time", "incoming_call", "media_streaming_update", "subscription_validation",
 ]  # fmt: skip
 
 _TYPE_PREFIX: Final = "Microsoft.Communication."
@@ -58,6 +58,11 @@ class CallEvent(WireStruct, frozen=True, kw_only=True):
     @property
     def type(self) -> str:
         return _TYPE_PREFIX + self.name
+
+    @property
+    def source(self) -> str:
+        """Where it happened (protocol.md §5.2); the events of recordings have another."""
+        return f"calling/callConnections/{self.call_connection_id}"
 
 
 class CallConnected(CallEvent, frozen=True, kw_only=True):
@@ -189,7 +194,7 @@ def encode_callback(event: CallEvent, *, event_id: str, time: str, api_version: 
     `event_id` is a GUID, `time` from `event_time`, `api_version` the one that the app asked for. There must be no
     further top-level key: the Python parser refuses any that is not lower-case alphanumeric (protocol.md §5.2).
     """
-    source = f"calling/callConnections/{event.call_connection_id}"
+    source = event.source
     data = {"eventSource": source, **event.to_wire(), "version": api_version, "publicEventType": event.type}
     return encode(
         [
@@ -246,7 +251,7 @@ def incoming_call(
     }
     if custom_context is not None:
         data["customContext"] = custom_context
-    return _grid_event(
+    return grid_event(
         event_id=event_id,
         topic=topic,
         subject=f"/caller/{from_.raw_id}/recipient/{to.raw_id}",
@@ -259,7 +264,7 @@ def incoming_call(
 
 def subscription_validation(*, event_id: str, topic: str, time: str, code: str, url: str) -> bytes:
     """The body of the validation post (protocol.md §6.2); the app answers 200 with `validationResponse` = code."""
-    return _grid_event(
+    return grid_event(
         event_id=event_id,
         topic=topic,
         subject="",
@@ -270,9 +275,10 @@ def subscription_validation(*, event_id: str, topic: str, time: str, code: str, 
     )
 
 
-def _grid_event(
+def grid_event(
     *, event_id: str, topic: str, subject: str, event_type: str, data: dict[str, Any], data_version: str, time: str
 ) -> bytes:
+    """The body of any Event Grid post (protocol.md §6): an array of one event, `time` from `grid_time`."""
     return encode(
         [
             {

@@ -19,6 +19,8 @@ EXCLUSIONS: Final[dict[str, tuple[str, str]]] = {
     "teamsExtensionUser": ("users of Teams Phone extensibility cannot be reached", _PEOPLE),
     "teamsAppSource": ("calls cannot be placed as a Teams app", "leave it out, or name a communication user in source"),
     "teamsPhoneCallDetails": ("there is no Teams Phone to show them", "leave it out, or send headers"),
+    "audioVideo": ("calls have no video here", "record audio, as wav or mp3"),
+    "mp4": ("calls have no video here", "record audio, as wav or mp3"),
     "roomCallLocator": ("there are no rooms", "use a serverCallLocator or a groupCallLocator"),
     "piiRedactionOptions": ("transcripts are not redacted", _PREVIEW),
     "enableSentimentAnalysis": ("there is no analysis of sentiment", _PREVIEW),

@@ -158,6 +158,14 @@ _PLAYS: Final[tuple[tuple[str, int, int, str, str], ...]] = (
     ("play_failed", 500, 9999, "Action failed, unknown internal server error.", "§5.8"),
 )  # fmt: skip
 
+# Recordings: requests that are refused, and how one fails later.
+_RECORDINGS: Final[tuple[tuple[str, int, int, int, str, str], ...]] = (
+    ("recording_not_found", 404, 404, 8522, "Recording not found.", "§3.7"),
+    ("recording_running", 400, 400, 8559, "The call is being recorded already; stop that recording first.", "§3.7"),
+    ("recording_not_allowed", 400, 400, 8573, "The recording cannot be paused or resumed now.", "§3.7 names"),
+    ("recording_failed", 500, 500, 9999, "Action failed, the recording could not be written.", "§3.7 names, ours"),
+)  # fmt: skip
+
 # Speech, in events of plays, recognitions and transcriptions.
 _SPEECH: Final[tuple[tuple[str, int, int, str, str], ...]] = (
     ("speech_not_set_up", 400, 8565, "Action failed, there is no speech service.", "§5.8 (codes), ours (text)"),
@@ -170,7 +178,7 @@ _SPEECH: Final[tuple[tuple[str, int, int, str, str], ...]] = (
 def _table() -> dict[str, Result]:
     rows = [
         Result(name=name, http=http, code=code, sub_code=sub, message=text, source=source)
-        for name, http, code, sub, text, source in _REQUESTS
+        for name, http, code, sub, text, source in (*_REQUESTS, *_RECORDINGS)
     ]
     rows += [
         Result(name=name, http=200, code=code, sub_code=sub, message=text, source=source)

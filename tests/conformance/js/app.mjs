@@ -23,7 +23,8 @@ function onGridEvents(text) {
       say("validation", {});
       return { validationResponse: event.data.validationCode };
     }
-    say("incoming", { type: event.eventType, data: event.data });
+    const recorded = event.eventType === "Microsoft.Communication.RecordingFileStatusUpdated";
+    say(recorded ? "recorded" : "incoming", { type: event.eventType, data: event.data });
   }
   return undefined;
 }
@@ -56,6 +57,7 @@ server.on("upgrade", (request, socket, head) => {
 });
 
 const call = (asked) => clients[asked.client ?? "tls"].getCallConnection(asked.connectionId);
+const recording = (asked) => clients[asked.client ?? "tls"].getCallRecording();
 const media = (asked) => call(asked).getCallMedia();
 
 const ACTIONS = {
@@ -92,6 +94,11 @@ const ACTIONS = {
   hold: (a) => media(a).hold(a.participant, a.options),
   unhold: (a) => media(a).unhold(a.participant, a.options),
   startRecognizing: (a) => media(a).startRecognizing(a.participant, a.options),
+  startRecording: (a) => recording(a).start(a.options),
+  getRecordingState: (a) => recording(a).getState(a.recordingId),
+  pauseRecording: (a) => recording(a).pause(a.recordingId),
+  resumeRecording: (a) => recording(a).resume(a.recordingId),
+  stopRecording: (a) => recording(a).stop(a.recordingId),
   speak: (a) => streams.speak(a.connectionId, a.pieces),
   stopAudio: (a) => streams.stop(a.connectionId),
 };
