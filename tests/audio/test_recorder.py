@@ -113,6 +113,11 @@ def test_a_channel_for_each_and_one_for_what_has_no_participant() -> None:
     assert list(tap.recorder.people) == ["4:0", "4:1", "4:5"]
 
 
+def test_an_app_that_is_named_has_that_channel() -> None:
+    channels = Channels(5, [(1, "4:9")], ["8:app", "4:9"])
+    assert [channels.of(label) for label in (None, "4:1", "4:2", "4:3")] == [1, 0, 2, 3]
+
+
 def test_people_beyond_the_channels_share_the_last() -> None:
     room, _, _ = seated(1, 2, 4, 8)
     channels = Channels(3, [])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.calls.stage import (
     APP,
     Input,
@@ -11,6 +13,7 @@ from tests.calls.stage import (
     hang_up,
     incoming,
     leaves,
+    line,
     played,
     said,
     shut_down,
@@ -19,9 +22,10 @@ from tests.calls.stage import (
     up,
 )
 
-from offhook.calls.actions import OpenTranscription
+from offhook.calls.actions import CloseTranscription, Notify, OpenTranscription
 from offhook.calls.call import Call
 from offhook.calls.transcribing import Fact
+from offhook.errors import CallError
 from offhook.wire.transcription import (
     StartTranscriptionRequest,
     StopTranscriptionRequest,
@@ -187,8 +191,52 @@ STORIES: dict[str, list[tuple[Input, list[str]]]] = {
 @pytest.mark.parametrize("name", STORIES)
 def test_a_story_is_told_line_by_line(name: str) -> None:
     call = incoming()
-    for number, (given, expected) in enumerate(STORIES[name]):
-        assert played(call, given) == expected, f"step {number + 1}"
+    for number, (step, expected) in enumerate(STORIES[name]):
+        assert played(call, step) == expected, f"step {number + 1}"
+
+
+FACTS: list[Fact] = ["opened", "reestablished", "failed", "closed_by_app", "closed", "updated", "update_failed"]
+
+
+@given(st.lists(st.one_of(st.sampled_from(FACTS), st.sampled_from(["start", "stop", "update"])), max_size=40))
+def test_in_any_order_each_request_has_one_result(steps: list[str]) -> None:
+    """Sockets are opened and closed in turn; late and untimely facts change nothing."""
+    call = incoming()
+    transcribed(start=False)(call)
+    up("leg0")(call)
+    call.drain()
+    there, results, accepted = False, list[tuple[str, str | None]](), list[str]()
+    for number, step in enumerate(steps):
+        context = f"{step} {number}"
+        if step == "closed" and there:
+            continue  # the node says so only of what it was asked to close
+        if step in ("failed", "closed_by_app"):
+            there = False
+        try:
+            {"start": start(context), "stop": stop(context), "update": update("en-GB", context)}.get(
+                step,
+                told(step, "speech_failed"),  # type: ignore[arg-type]
+            )(call)
+            accepted.append(context)
+        except CallError as refused:
+            assert refused.outcome == "media_state" and not call.drain()
+        for output in call.drain():
+            if isinstance(output, OpenTranscription):
+                assert not there, "opened twice"
+                there = True
+            elif isinstance(output, CloseTranscription):
+                there = False
+            elif isinstance(output, Notify) and "Reestablished" not in line(output):
+                results.append((output.event.name, output.event.operation_context))
+    assert len(set(results)) == len(results), "a result came twice"
+    started = [context for name, context in results if name == "TranscriptionStarted"]
+    assert {context for _, context in results} <= set(accepted)
+    assert all(context is not None and context.startswith("start") for context in started)
+    stops = [context for context in accepted if context.startswith("stop")]
+    stopped = [context for name, context in results if name == "TranscriptionStopped"]
+    assert len([context for context in stops if context not in stopped]) <= 1, "only the last may still be under way"
+    shut_down(call)
+    assert sum(isinstance(output, CloseTranscription) for output in call.drain()) == there
 
 
 def test_what_the_app_sees() -> None:
@@ -201,7 +249,7 @@ def test_what_the_app_sees() -> None:
         return subscription.state, subscription.locale
 
     assert seen(call) == ("inactive", "en-US")
-    for given, expected in (
+    for step, expected in (
         (up("leg0"), ("inactive", "en-US")),
         (start("a", "en-GB"), ("active", "en-GB")),
         (told("opened"), ("active", "en-GB")),
@@ -211,7 +259,7 @@ def test_what_the_app_sees() -> None:
         (told("closed"), ("inactive", "en-AU")),
         (at(9.0), ("inactive", "en-AU")),
     ):
-        given(call)
+        step(call)
         assert seen(call) == expected
     audio = call.properties(APP).media_streaming_subscription
     words = call.properties(APP).transcription_subscription

@@ -60,7 +60,9 @@ class WithTransfers(AnyCall):
     def connect(self, app: str, stream: Any) -> None:
         if app in self.call.connections or app in self.ledger.events:
             return
-        request = ConnectRequest(locator=LOCATOR, callback_uri=CALLBACK, media_streaming_options=stream)
+        request = ConnectRequest(
+            locator=LOCATOR, callback_uri=CALLBACK, operation_context=app, media_streaming_options=stream
+        )
         self.give(lambda: self.call.connect(app, "subscription", request, VERSION, self.now))
 
     @rule(app=APPS, to=PEOPLE, leg=TARGETS, person=st.integers(0, 8))

@@ -27,7 +27,7 @@ from azure.communication.callautomation import (
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from tests.conformance.python_sdk import Sdk, media_streaming, number, sdk
 from tests.console_leg import Leg, Samples, caller, phone
-from tests.live import CALLER, LiveNode, TestApp, rest, until
+from tests.live import CALLEE, CALLER, LiveNode, TestApp, rest, until
 
 from offhook.wire.signing import http_date, sign_hmac
 
@@ -172,7 +172,7 @@ async def test_a_mixed_recording(node: LiveNode, app: TestApp, kind: str) -> Non
         assert place_of(apps, rest_of.astype(np.int16)) >= 0, "what is not the caller is the app, sample by sample"
         assert told["recordingChannelType"] == "Mixed" and told["recordingFormatType"] == "Wav"
         assert told["recordingDurationMs"] == len(samples) // 16
-        assert metadata["participants"] == [{"participantId": f"4:{CALLER}"}]
+        assert metadata["participants"] == [{"participantId": f"4:{CALLER}"}, {"participantId": f"4:{CALLEE}"}]
 
 
 class Line:
@@ -218,7 +218,7 @@ async def test_three_people_and_a_barge_in_unmixed(node: LiveNode, app: TestApp,
         heard = {who: leg.heard for who, leg in legs.items()}
     assert samples.shape[1] == 6 and told["recordingChannelType"] == "Unmixed"
     columns = {who["participantId"]: who["channel"] for who in metadata["participants"]}
-    assert columns == {f"4:{THIRD}": 0, f"4:{CALLER}": 1, f"4:{OTHER}": 3}
+    assert columns == {f"4:{THIRD}": 0, f"4:{CALLER}": 1, f"4:{OTHER}": 3, f"4:{CALLEE}": 5}
     for who, voice in voices.items():
         at = place_of(voice, samples[:, columns[f"4:{who}"]])
         assert at >= 0, f"{who} is on the channel, whole"

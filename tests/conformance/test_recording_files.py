@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 import pytest_asyncio
-from aiohttp import web
+from aiohttp import ClientSession, web
 from azure.communication.callautomation import AzureBlobContainerRecordingStorage, RecordingChannel, _content_downloader
 from azure.communication.callautomation.aio import _content_downloader_async
 from tests.conformance.test_python_recording import fetch, noise, place_of, read, talk
@@ -171,6 +171,30 @@ async def test_a_storage_that_refuses(node: LiveNode, app: TestApp, container: C
     status, _, data = await fetch(node, chunk["contentLocation"])
     assert status == 200 and len(read(data)[0]) == told["recordingDurationMs"] * 16
     assert not any("secret" in line for line in node.log)
+
+
+async def test_the_figures_and_a_folder_that_is_none(node: LiveNode, app: TestApp, tmp_path: Path) -> None:
+    async def figures() -> dict[str, float]:
+        async with ClientSession() as session, session.get(f"{node.http}/metrics") as response:
+            lines = [line.rsplit(" ", 1) for line in (await response.text()).splitlines() if "offhook_record" in line]
+            return {name: float(value) for name, value in lines if not name.startswith("#")}
+
+    before = await figures()
+    async with talk(node, app, tone=440) as one:
+        id = (await one.start()).recording_id
+        await one.passed(40)
+        assert (await figures())["offhook_recordings"] == 1
+        await one.stop(id)
+        told = await app.recorded(id)
+    after = await figures()
+    assert after["offhook_recordings"] == after["offhook_recordings_failed_total"] == 0
+    grown = after["offhook_recorded_bytes_total"] - before["offhook_recorded_bytes_total"]
+    assert grown == told["recordingDurationMs"] * 32
+    (tmp_path / "recordings").write_bytes(b"")
+    words = ("dev", "--port", "0", "--state", str(tmp_path))
+    process = await asyncio.create_subprocess_exec(*OFFHOOK, *words, stderr=asyncio.subprocess.PIPE)
+    _, err = await asyncio.wait_for(process.communicate(), 20)
+    assert process.returncode == 2 and "recordings cannot be kept in" in err.decode()
 
 
 async def test_the_command_line(node: LiveNode, app: TestApp, tmp_path: Path) -> None:

@@ -32,8 +32,8 @@ class Recogniser(Speech):
     """See the module. `knows`: languages; `broken`: how many of the next utterances fail."""
 
     def __init__(self, clock: ManualClock, delay: float = 0.2) -> None:
-        super().__init__()
-        self.clock = clock
+        super().__init__(clock=clock)
+        self.clock: ManualClock = clock
         self.delay = delay
         self.knows = {"en-US", "en-GB"}
         self.broken = 0

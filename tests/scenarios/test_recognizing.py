@@ -92,6 +92,7 @@ def test_without_a_recogniser_speech_fails_and_says_what_is_missing(desk: Desk, 
     _, connection = desk.answered()
     choices = (*CHOICES, Choice(label="no", phrases=("no",))) if input_type == "choices" else ()
     desk.ask(connection, input_type=input_type, choices=choices)
+    desk.run(0.1)
     assert desk.result("RecognizeFailed") == (400, 8565)
     assert "offhook[speech]" in desk.event("RecognizeFailed")["resultInformation"]["message"]
 

@@ -204,3 +204,27 @@ def test_a_call_has_so_many_apps_at_most() -> None:
     assert refused.value.outcome == "invalid_argument"
     stage.node.terminate(app)
     assert stage.events.count("CallDisconnected") == 32 and stage.empty()
+
+
+def test_apps_that_come_and_go_leave_nothing_in_a_group_that_lasts() -> None:
+    stage = Stage()
+    group = CallLocator("groupCallLocator", GROUP)
+    first = connect(stage, group, stream=False)
+    for _ in range(300):
+        stage.node.hang_up(connect(stage, group, stream=False))
+    assert len(stage.node._connections) == 1 and len(stage.finished) == 300
+    live = next(iter(stage.node.calls.values()))
+    assert len(live.trace.connection_ids) == 256 and set(live.app_heard) <= {first}
+    stage.node.hang_up(first)
+    assert stage.empty() and len(stage.finished) == 301
+
+
+def test_an_app_that_cannot_be_reached_leaves_the_others() -> None:
+    stage = Stage()
+    app, caller = answered(stage)
+    second = connect(stage, server_id(caller.live), stream=False)
+    stage.node.app_unreachable(second)
+    stage.node.app_unreachable(second)
+    stage.clock.advance(21.0)
+    assert told(stage, second)[-1] == "CallDisconnected" and told(stage, app)[-1] != "CallDisconnected"
+    assert caller.end is None

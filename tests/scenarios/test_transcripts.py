@@ -13,7 +13,6 @@ from tests.scenarios.test_participants import add, mute, remove
 from offhook.legs.leg import RateChanged
 from offhook.legs.simulated import Script
 from offhook.service.hearings import MOST_WAITING
-from offhook.service.speech import Speech
 from offhook.service.transcription import transcribe
 from offhook.wire.models import AnswerCallRequest, MediaStreamingOptions, TranscriptionOptions
 from offhook.wire.transcription import (
@@ -112,6 +111,7 @@ def test_a_slow_recogniser_has_partial_results_half_of_the_time_at_most() -> Non
     starts = [one.at for one in recogniser.said[:-1]]
     assert min(np.diff(starts)) >= 3.9
     assert texts(stage) == [(CALLER.raw_id, "said 1000")]
+    assert recogniser.said[-2].canceled and recogniser.said[-1].at < 1000 + 3 + 10 + 1, "a partial result gives way"
 
 
 def test_several_people_who_come_fall_silent_and_go() -> None:
@@ -126,6 +126,8 @@ def test_several_people_who_come_fall_silent_and_go() -> None:
     say(other.parties[0], 2000, 0.7)
     stage.run(2)
     assert sorted(texts(stage)) == [(CALLER.raw_id, "said 1000"), (OTHER.raw_id, "said 2000")]
+    first, second = (message["offset"] for message in stage.transcripts[0].messages)
+    assert first == pytest.approx(second, abs=0.4e7), "both count from the same start, although one came later"
     mute(stage, app, OTHER)
     say(other.parties[0], 3000, 0.5)
     stage.run(2)
@@ -204,15 +206,7 @@ def test_another_language_counts_for_what_is_being_said() -> None:
 
 
 def test_without_a_recogniser_it_fails_and_nothing_is_left_of_it() -> None:
-    class Nothing(Speech):
-        def recognise(self, pcm: Any, language: str, phrases: Any, done: Any) -> Any:
-            from offhook.errors import SpeechError
-
-            stage.clock.call_at(stage.clock.monotonic(), lambda: done(SpeechError("speech_not_set_up", "pip install")))
-            return lambda: None
-
     stage = Stage()
-    stage.node.speech = Nothing()
     stage.call()
     app = answered(stage)
     stage.run(1)
@@ -241,11 +235,11 @@ def test_utterances_that_fail_are_left_out_and_three_in_a_row_end_it() -> None:
     caller = stage.call()
     answered(stage)
     stage.run(1)
-    for broken in (True, True, False, True, True, True):
+    for broken in (True, True, False, True, True, False, True, True, True):
         recogniser.broken = int(broken)
         say(caller, 1000, 0.5)
         stage.run(2)
-    assert texts(stage) == [(CALLER.raw_id, "said 1000")]
+    assert texts(stage) == [(CALLER.raw_id, "said 1000")] * 2
     assert stage.events.count("TranscriptionFailed") == 1 and stage.result("TranscriptionFailed") == (400, 8565)
     assert "it broke" in stage.event("TranscriptionFailed")["resultInformation"]["message"]
     assert stage.transcripts[0].ended

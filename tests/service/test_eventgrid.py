@@ -77,6 +77,7 @@ async def node(
     validation: Callable[[int, str], Awaitable[web.StreamResponse]] = valid,
     call: Callable[[int], Awaitable[web.StreamResponse]] = ok,
     urls: list[str] | None = None,
+    to: tuple[str, ...] = (),
 ) -> AsyncIterator[tuple[App, Node]]:
     app = App(validation, call)
     runner = web.ServerRunner(web.Server(app.handle), shutdown_timeout=0.01)
@@ -88,7 +89,7 @@ async def node(
     subscriptions = Subscriptions(
         poster,
         [
-            Watcher(url)
+            Watcher(url, to=to)
             for url in urls or ([f"http://127.0.0.1:{runner.addresses[0][1]}/events"] if urls is None else [])
         ],
         endpoint="https://localhost:8480/",
@@ -258,3 +259,15 @@ async def test_two_subscriptions_each_get_the_call() -> None:
         assert both.call("a") == 2
         await until(lambda: first.calls == ["a"])
         assert both.subscriptions.states[1].stage is Stage.WAITING
+
+
+async def test_an_event_of_a_file_is_told_whatever_calls_are_wanted_and_tried_again() -> None:
+    async def failing(number: int) -> web.StreamResponse:
+        return web.Response(status=500 if number == 1 else 200)
+
+    async with node(call=failing, to=("4:+1",)) as (app, n):
+        body = json.dumps([{"call": "file"}]).encode()
+        n.subscriptions.tell(IncomingPost("file", "event", body, lambda: True, event_type="Microsoft.Any.File"))
+        assert n.call("a") == 0, "a call that it does not want"
+        await until(lambda: app.calls == ["file", "file"])
+        await until(lambda: [row.status for row in n.reports if row.event_type == "Microsoft.Any.File"] == [500, 200])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -48,10 +49,11 @@ def made(shelf: Shelf, made: Document, seconds: float = 1.0) -> Document:
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Shelf:
+def shelf(tmp_path: Path) -> Iterator[Shelf]:
     one = Shelf(tmp_path / "recordings", 3600.0, 0)
     one.open(NOW)
-    return one
+    yield one
+    one.close()
 
 
 def again(shelf: Shelf, now: float = NOW, keep: float = 3600.0, most: int = 0) -> Shelf:
@@ -71,12 +73,21 @@ def test_one_that_a_killed_node_has_left_is_finished(shelf: Shelf) -> None:
     left = made(shelf, document(1, ended=None, told=False), 2.5)
     path = shelf.folder / f"{left.id}-0.wav"
     path.write_bytes(path.read_bytes()[:44] + path.read_bytes()[44:-1])
+    shelf.close()
     found = again(shelf).documents[left.id]
     assert found.interrupted and not found.told and found.end_reason == "CallEnded"
     (chunk,) = found.chunks
     assert chunk.milliseconds == pytest.approx(2500, abs=1) and found.ended == pytest.approx(NOW - 7.5, abs=0.01)
     assert len(read_wav(path.read_bytes()).samples) == 40000 - 1
     assert again(shelf).documents[left.id] == found, "once"
+
+
+def test_what_another_node_records_is_left_alone(shelf: Shelf) -> None:
+    live = made(shelf, document(1, ended=None, told=False))
+    second = again(shelf)
+    assert not second.alone and not second.documents
+    shelf.close()
+    assert again(shelf).documents[live.id].interrupted
 
 
 def test_what_is_too_old_goes(shelf: Shelf) -> None:

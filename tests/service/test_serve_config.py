@@ -12,6 +12,7 @@ from offhook.assets import example_config
 from offhook.errors import ConfigError
 from offhook.service.bearer import TokenRule
 from offhook.service.certificates import State
+from offhook.service.recordings import RecordingRule
 from offhook.service.serve_config import check, read
 from offhook.service.speech import SpeechPlan
 
@@ -199,3 +200,14 @@ def test_several_mistakes_are_told_at_once(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="config init"):
         read(tmp_path / "nix.toml", {})
+
+
+def test_recordings(tmp_path: Path) -> None:
+    assert read(written(tmp_path, HEAD), {}).plan().recordings == RecordingRule(None, 48.0, 0)
+    table = '[recordings]\nfolder = "kept"\nkeep_hours = 0\nmost_megabytes = 500\n'
+    assert read(written(tmp_path, HEAD + table), {}).plan().recordings == RecordingRule(tmp_path / "kept", 0.0, 500)
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(ConfigError, match=r"\[recordings\] folder: .*file is a file; name a folder"):
+        read(written(tmp_path, HEAD + '[recordings]\nfolder = "file"\n'), {})
+    with pytest.raises(ConfigError, match=r"\[recordings\] keep_hours: -1"):
+        read(written(tmp_path, HEAD + "[recordings]\nkeep_hours = -1.0\n"), {})

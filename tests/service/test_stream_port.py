@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from offhook.audio.bridge import Bridge, Member
 from offhook.audio.buffers import PlayedMark
 from offhook.audio.pcm import Frame
+from offhook.audio.tones import ToneSource
 from offhook.service.stream_port import Batch, StreamPort
 from offhook.wire.streaming import AppAudio, Mark
 
@@ -357,3 +358,31 @@ def test_every_sample_is_heard_once_or_told_as_cut(steps: list[tuple[str, int]])
     whole = sum(int((frame == 77).sum()) for frame in speaker.heard if frame is not None)
     # A ramp fades, so that its samples are told as heard without standing in the recording as they were.
     assert said - told_cut - told_ramp <= whole <= said - told_cut
+
+
+@pytest.mark.parametrize("rates", [(24000, 16000), (16000, 24000)])
+def test_an_app_in_another_format_than_its_call(rates: tuple[int, int]) -> None:
+    """Tones come through both ways at the other rate, 20 ms for 20 ms."""
+    rate, bridge_rate = rates
+    port = StreamPort(rate, mixed=True, bidirectional=True, batch=Batch(None), restart_ms=0, bridge_rate=bridge_rate)
+    sent: list[bytes] = []
+    port.connect(lambda kind, message: sent.append(message))
+    said, heard = ToneSource(500.0, rate), ToneSource(700.0, bridge_rate)
+    port.accept(AppAudio(b"".join(said.next().tobytes() for _ in range(50))))
+    frames = []
+    for _ in range(50):
+        frame = port.read()
+        assert frame is not None and len(frame) == bridge_rate // 50
+        frames.append(np.copy(frame))
+        port.write(heard.next(), ())
+        port.batch.flush()
+    got = np.frombuffer(b"".join(base64.b64decode(json.loads(one)["audioData"]["data"]) for one in sent), "<i2")
+    for samples, at, hertz in ((np.concatenate(frames), bridge_rate, 500), (got, rate, 700)):
+        assert samples.size == at
+        spectrum = np.abs(np.fft.rfft(samples * np.hanning(at)))
+        rest = np.delete(spectrum, slice(hertz - 3, hertz + 4))
+        assert np.argmax(spectrum) == hertz and spectrum[hertz] > 20 * rest.max()
+    assert port.read() is None, "nothing queued is not silence"
+    port.write(None, ())
+    port.batch.flush()
+    assert json.loads(sent[-1])["audioData"]["silent"]

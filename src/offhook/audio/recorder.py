@@ -6,7 +6,7 @@ muted and held people are silent, and what only they are played on hold is not p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -27,19 +27,20 @@ class Channels:
 
     People have the `people` first channels: those who are named theirs, others in the order in which they are first
     there the lowest free one; who finds none free shares the last. The channel after these holds what has no
-    participant: the audio of apps and prompts.
+    participant, the audio of apps and prompts, unless one of `apps`, labels that apps go by, is named a channel.
     """
 
-    def __init__(self, people: int, named: Sequence[tuple[int, str]]) -> None:
+    def __init__(self, people: int, named: Sequence[tuple[int, str]], apps: Collection[str] = ()) -> None:
         self.count = people + 1
         self._people = people
+        self._rest = next((channel for channel, label in named if label in apps), people)
         self._of: dict[str, int] = {label: channel for channel, label in named}
         self._taken = set(self._of.values())
 
     def of(self, label: str | None) -> int:
         """The channel of somebody, for ever; None is for what has no participant."""
         if label is None:
-            return self._people
+            return self._rest
         channel = self._of.get(label)
         if channel is None:
             channel = next((free for free in range(self._people) if free not in self._taken), self._people - 1)

@@ -6,6 +6,7 @@ rate and looks for utterances (some 10 µs a frame); recognising runs elsewhere 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,6 +22,8 @@ from offhook.errors import SpeechError
 from offhook.service.clock import Clock, Handle
 from offhook.service.speech import Speech
 from offhook.speech.provider import Recognised
+
+log = logging.getLogger("offhook.hearing")
 
 BLOCK_FRAMES: Final = 25
 """Frames that wait for the pass; the newest is dropped beyond, which a loop that is alive never sees."""
@@ -158,6 +161,8 @@ class Hearings:
             return
         if hearing.cancel is not None:
             hearing.cancel()
+        if hearing.dropped:
+            log.warning("hearing %s: %d frames came while nobody looked at them", hearing_id, hearing.dropped)
         if not self._hearings:
             self._heed(False)
 

@@ -364,14 +364,12 @@ class LiveCall:
                 self.transcripts.reseat()
             case MoveLeg(leg_id, call_id):
                 host.move_leg(self, leg_id, call_id)
-                self.transcripts.reseat()
             case ReferLeg(leg_id):
                 leg = self.legs.get(leg_id)
                 if leg is None or not host.refer(leg, action):
                     self.call.leg_referred(leg_id, "", True, "", host.clock.monotonic())
             case SplitCall():
                 host.split(self, action)
-                self.transcripts.reseat()
             case MuteLeg(leg_id, muted):
                 self._mute(leg_id, muted)
             case SendKey(leg_id, key):

@@ -29,7 +29,7 @@ from offhook.service.stream_port import Batch, StreamPort
 from offhook.service.streaming import MediaStream
 from offhook.service.trace import CallTrace, Traces
 from offhook.service.transcription import Transcript, TranscriptStream
-from offhook.wire.events import CallParticipant, encode_callback, event_time, grid_time, incoming_call
+from offhook.wire.events import CallDisconnected, CallParticipant, encode_callback, event_time, grid_time, incoming_call
 from offhook.wire.identifiers import Identifier
 from offhook.wire.ids import mint_id, server_call_id
 from offhook.wire.models import (
@@ -147,7 +147,7 @@ class Node:
         self.recordings: Recorders | None = None
         self.sounds: Loader = Sounds()
         """Where prompts come from."""
-        self.speech = Speech()
+        self.speech = Speech(clock=clock)
         self.networks: list[MediaNetwork] = []
         """Where legs' audio comes and goes, beside the legs of this process."""
         self.calls: dict[str, LiveCall] = {}
@@ -350,6 +350,8 @@ class Node:
         figures = {} if info is None else {"code": info.code, "subCode": info.sub_code, "message": info.message}
         live.note("callback", event.name, connection=event.call_connection_id, uri=action.callback_uri, **figures)
         self.outside.deliver(event.call_connection_id, action.callback_uri, body, event.type, event_id)
+        if isinstance(event, CallDisconnected):
+            self._let_go(live, event.call_connection_id)
 
     def phone(self, raw_id: str) -> Phone | None:
         """Who can be rung under an identifier: a simulated phone, or one that has registered."""
@@ -412,8 +414,7 @@ class Node:
         self._bridged = [other for other in self._bridged if other is not live]
         self.calls.pop(live.call.call_id, None)
         for connection_id in live.trace.connection_ids:
-            self._connections.release(connection_id)
-            self.outside.finish(connection_id)
+            self._let_go(live, connection_id)
         if not self._bridged:
             self.media.stop()
 
@@ -558,6 +559,13 @@ class Node:
         if live is None:
             raise CallError("call_not_found")
         return live
+
+    def _let_go(self, live: LiveCall, connection_id: str) -> None:
+        """Forget a connection: an app has left, and its call may go on for long."""
+        if self.known(connection_id) is live:
+            self._connections.release(connection_id)
+            self.outside.finish(connection_id)
+            live.app_heard.pop(connection_id, None)
 
     def _ringing(self, context: str) -> LiveCall:
         """The incoming call of a sealed context."""

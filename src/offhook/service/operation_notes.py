@@ -41,8 +41,9 @@ _PYTHON_TRANSFER: Final = "conformance/test_python_transfer.py::"
 _RECORDING_FAULTS: Final = "service/test_recordings.py::"
 _RECORDING_FILES: Final = "conformance/test_recording_files.py::"
 _SEVERAL_APPS: Final = "scenarios/test_several_apps.py::"
-_TRANSCRIPTION: Final = "conformance/test_python_transcription.py::"
+_SPOKEN_ANSWERS: Final = "conformance/test_python_spoken_answers.py::"
 _STREAM_FAILURES: Final = "conformance/test_stream_failures.py::"
+_TRANSCRIPTION: Final = "conformance/test_python_transcription.py::"
 _UNANSWERED: Final = "conformance/test_unanswered.py::"
 
 _UNKNOWN: Final = ("404/8522 no such call", f"{_EVERY_OPERATION}test_a_call_that_is_not_there")
@@ -261,6 +262,12 @@ NOTES: Final[dict[str, Note]] = {
                 "success, in a prompt",
                 f"{_PYTHON_RECOGNIZE}test_the_first_key_cuts_a_prompt_that_may_be_interrupted",
             ),
+            ("success, spoken choices 200/8545", f"{_SPOKEN_ANSWERS}test_yes_or_no"),
+            ("success, speech 200/8569", f"{_SPOKEN_ANSWERS}test_free_speech"),
+            ("success, speech or keys", f"{_SPOKEN_ANSWERS}test_speech_or_keys_whichever_comes_first"),
+            ("success, spoken over a prompt", f"{_SPOKEN_ANSWERS}test_speech_cuts_a_prompt_that_may_be_interrupted"),
+            ("RecognizeFailed 400/8547", f"{_SPOKEN_ANSWERS}test_another_answer_than_the_choices"),
+            ("RecognizeFailed 400/8565", f"{_SPOKEN_ANSWERS}test_nobody_says_anything_and_nobody_understands"),
             ("success, choices 200/8533, 400/8534", f"{_PYTHON_RECOGNIZE}test_a_choice_by_its_key"),
             ("RecognizeFailed 500/8511", f"{_PYTHON_RECOGNIZE}test_a_prompt_that_cannot_be_played"),
             ("412/8583", f"{_PYTHON_RECOGNIZE}test_in_a_group_one_alone_is_asked_on_the_sub_leg"),

@@ -85,19 +85,23 @@ class Shelf:
         """0: for ever; 0: as many as there is room for."""
         self.folder = folder
         self.documents: dict[str, Document] = {}
+        self.alone = False
+        """Whether no other node has this folder: what is not finished in it was left by one that ended."""
         self._keep = keep_seconds
         self._most = most_bytes
+        self._handle: int | None = None
 
     def open(self, now: float) -> None:
         """Make the folder, read what is in it, mend what a node that was killed has left."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.alone = self._lock()
         for path in sorted(self.folder.glob("*.json")):
             try:
                 document = msgspec.json.decode(path.read_bytes(), type=Document)
             except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
                 log.warning("%s is no document of a recording, and is left alone: %s", path, error)
                 continue
-            if document.id != path.stem:
+            if document.id != path.stem or (document.ended is None and not self.alone):
                 continue
             try:
                 if document.ended is None:
@@ -164,6 +168,27 @@ class Shelf:
                 with contextlib.suppress(OSError):
                     self.remove(document, chunk)
             log.info("the recording %s is deleted: it is %s", document.id, "too old" if old else "over most_megabytes")
+
+    def _lock(self) -> bool:
+        """Take the folder for as long as this process lives; False when another one has it."""
+        try:
+            import fcntl
+        except ImportError:  # no such lock here
+            return True
+        handle = os.open(self.folder, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            return False
+        self._handle = handle
+        return True
+
+    def close(self) -> None:
+        """Leave the folder to others."""
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
 
     def _recover(self, document: Document) -> None:
         document.chunks = list(self._left(document))

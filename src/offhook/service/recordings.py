@@ -76,6 +76,8 @@ class _Running:
     recorder: Recorder
     channels: Channels | None
     hear: Callable[[Sequence[Member]], None]
+    apps: tuple[str, ...]
+    """Raw ids that apps have in the call."""
     open: bool = False
     closing: str = ""
     saved: bool = True
@@ -115,7 +117,7 @@ class Recordings:
         """Find what is there, and see to what an earlier run has not finished. OSError when there is no folder."""
         await self._on_disk(self.shelf.open, self._node.clock.wall())
         for document in list(self.shelf.documents.values()):
-            if not document.told:
+            if not document.told and self.shelf.alone:
                 self._spawn(self._finish(document))
         self._spawn(self._sweeps())
 
@@ -132,6 +134,7 @@ class Recordings:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._disk.shutdown(wait=False, cancel_futures=True)
+        self.shelf.close()
 
     # requests ---------------------------------------------------------------------------------------------------
 
@@ -229,7 +232,8 @@ class Recordings:
     def _open(self, live: LiveCall, id: str) -> None:
         request, machine, now = self._asked[id], live.call.recording, self._node.clock.wall()
         assert machine is not None
-        channels = Channels(CHANNELS, request.channels) if request.channel == "unmixed" else None
+        apps = tuple(app.identity.raw_id for app in live.call.connections.values() if app.identity is not None)
+        channels = Channels(CHANNELS, request.channels, apps) if request.channel == "unmixed" else None
         document = Document(
             id=self._node.mint(),
             recording_id=id,
@@ -245,7 +249,7 @@ class Recordings:
         )
         take = Take(self.shelf.stem(document), document.form, document.rate, document.channels)
         recorder = Recorder(live.bridge.rate, channels, take.put)
-        running = self._running[id] = _Running(live, machine, take, document, recorder, channels, recorder.hear)
+        running = self._running[id] = _Running(live, machine, take, document, recorder, channels, recorder.hear, apps)
         if not request.pause_on_start:
             live.bridge.tap(running)
         self._node.bridged(live)
@@ -261,7 +265,13 @@ class Recordings:
         while self._running:
             self._wake.clear()
             for id, running in list(self._running.items()):
-                await self._move(id, running)
+                try:
+                    await self._move(id, running)
+                except Exception:
+                    # A mistake of ours with one recording must not stop the others.
+                    log.exception("the recording %s is given up", running.document.id)
+                    running.live.bridge.untap(running)
+                    self._running.pop(id, None)
             if self._running:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), WRITE_EVERY)
@@ -335,8 +345,11 @@ class Recordings:
                 )
             )
             started += milliseconds / 1000
-        known = {} if running.channels is None else running.channels.known
-        document.participants = [(raw_id, known.get(raw_id)) for raw_id in running.recorder.people]
+        people, channels = running.recorder.people, running.channels
+        known = {} if channels is None else channels.known
+        document.participants = [(raw_id, known.get(raw_id)) for raw_id in people]
+        app = None if channels is None else channels.of(None)
+        document.participants += [(raw_id, app) for raw_id in running.apps if raw_id not in people]
 
     def _forget(self, document: Document) -> None:
         self.shelf.documents.pop(document.id, None)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, Protocol
 
 from offhook.audio.pcm import Frame
 from offhook.errors import SpeechError
+from offhook.service.clock import Clock
 from offhook.speech.provider import Recognised, Words
 
 NOT_SET_UP: Final = (
@@ -54,9 +56,13 @@ class Provider(Protocol):
 class Speech:
     """The speech of a node; without a provider everything fails with `speech_not_set_up`."""
 
-    def __init__(self, provider: Provider | None = None, why_none: str = NOT_SET_UP) -> None:
+    def __init__(
+        self, provider: Provider | None = None, why_none: str = NOT_SET_UP, clock: Clock | None = None
+    ) -> None:
+        """`clock` calls back about what cannot be begun; the loop that runs does unless it is given."""
         self._provider = provider
         self._why_none = why_none
+        self._clock = clock
         self.understood: set[str] = set()
         """Languages that were recognised before."""
 
@@ -71,7 +77,7 @@ class Speech:
             error = SpeechError("speech_not_set_up", self._why_none)
         except SpeechError as refused:
             error = refused
-        return asyncio.get_running_loop().call_soon(done, error).cancel
+        return self._later(partial(done, error))
 
     def recognise(self, pcm: Frame, language: str, phrases: Sequence[str], done: HeardDone) -> Callable[[], None]:
         """Understand mono PCM16 at 16 kHz, in `language` (BCP 47, empty: the provider's own).
@@ -84,7 +90,12 @@ class Speech:
             error = SpeechError("speech_not_set_up", self._why_none)
         except SpeechError as refused:
             error = refused
-        return asyncio.get_running_loop().call_soon(done, error).cancel
+        return self._later(partial(done, error))
+
+    def _later(self, act: Callable[[], None]) -> Callable[[], None]:
+        if self._clock is not None:
+            return self._clock.call_at(self._clock.monotonic(), act).cancel
+        return asyncio.get_running_loop().call_soon(act).cancel
 
     async def close(self) -> None:
         """End with the node."""

@@ -15,6 +15,7 @@ from offhook.service.clock import Clock
 
 MAX_EVENTS = 2000
 MAX_CALLS = 200
+MAX_CONNECTIONS = 256  # of one call; apps may come and go in a group
 
 
 @dataclass(slots=True)
@@ -79,6 +80,8 @@ class Traces:
         """Make the trace findable by a call connection id."""
         trace.connection_ids.append(connection_id)
         self._connections[connection_id] = trace
+        if len(trace.connection_ids) > MAX_CONNECTIONS:
+            self._connections.pop(trace.connection_ids.pop(0), None)
 
     def find(self, any_id: str) -> CallTrace | None:
         """The trace of a call or call connection id."""

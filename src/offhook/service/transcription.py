@@ -98,6 +98,7 @@ class Transcript:
         self._speech = speech
         self._over = over
         self._people: dict[str, tuple[str, float]] = {}  # hearing id: raw id, seconds from the start to its beginning
+        self._heard: dict[str, str] = {}  # by leg, its hearing
         self._began = 0.0
         self._open = self._tried = self._started = False
         self._failures = 0
@@ -115,13 +116,11 @@ class Transcript:
         """Somebody came or left."""
         if not self._started:
             return
-        known = {leg_id: hearing_id for hearing_id, leg_id in self._legs().items()}
         for leg_id, seat in self._seats.items():
-            if leg_id not in known and seat.label is not None:
+            if leg_id not in self._heard and seat.label is not None:
                 self._hear(leg_id, seat.label)
-        for leg_id, hearing_id in known.items():
-            if leg_id not in self._seats:
-                self._hearings.finish(hearing_id)
+        for leg_id in [leg_id for leg_id in self._heard if leg_id not in self._seats]:
+            self._hearings.finish(self._heard.pop(leg_id))
 
     def close(self) -> None:
         """Nothing more is said to the app."""
@@ -131,6 +130,7 @@ class Transcript:
         for hearing_id in self._people:
             self._hearings.stop(hearing_id)
         self._people.clear()
+        self._heard.clear()
         self.stream.close()
         self._scene.note("transcription", "closed", sent=self.stream.sent, dropped=self.stream.dropped)
 
@@ -209,11 +209,8 @@ class Transcript:
         self.reseat()
         self._tell("opened")
 
-    def _legs(self) -> dict[str, str]:
-        return {hearing_id: hearing_id.rpartition("/")[2] for hearing_id in self._people}
-
     def _hear(self, leg_id: str, raw_id: str) -> None:
-        hearing_id = f"{self.connection_id}/{leg_id}"
+        hearing_id = self._heard[leg_id] = f"{self.connection_id}/{leg_id}/{len(self._people)}"
         frames = round((self._clock.monotonic() - self._began) * FRAMES_PER_SECOND)
         self._people[hearing_id] = (raw_id, frames / FRAMES_PER_SECOND)
         self._hearings.start(

@@ -121,8 +121,6 @@ def _phone(fields: Fields, name: str) -> Identifier | None:
     return None if value is None else read_phone(value, fields.at(name))
 
 
-
-
 class CreateCallRequest(msgspec.Struct, frozen=True, kw_only=True):
     """POST callConnections: place a call to `targets` (one or more).
 
