@@ -228,3 +228,21 @@ def test_an_app_that_cannot_be_reached_leaves_the_others() -> None:
     stage.clock.advance(21.0)
     assert told(stage, second)[-1] == "CallDisconnected" and told(stage, app)[-1] != "CallDisconnected"
     assert caller.end is None
+
+
+def test_a_full_node_takes_no_further_stream_and_no_new_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage()
+    app, caller = answered(stage)
+    group, call = CallLocator("groupCallLocator", GROUP), server_id(caller.live)
+    monkeypatch.setattr(stage.node, "_tick_mean", 1.0)
+    for locator, stream in ((call, True), (group, False)):
+        with pytest.raises(CallError) as refused:
+            connect(stage, locator, stream=stream)
+        assert refused.value.outcome == "throttled"
+    monkeypatch.setattr(stage.node, "_tick_mean", 0.0)
+    stage.node.draining = True
+    with pytest.raises(CallError) as refused:
+        connect(stage, group)
+    assert refused.value.outcome == "service_unavailable"
+    assert told(stage, connect(stage, call))[0] == "CallConnected", "a call that lives on takes another app"
+    assert not stage.node.groups
