@@ -32,6 +32,7 @@ class Service:
     piece: int = 5001
     status: int = 200
     error: Any = None
+    location: str = ""
     answer: Any = field(default_factory=lambda: VERBOSE)
     plain_only: bool = False
     stalls_after: int | None = None
@@ -45,7 +46,8 @@ class Service:
         self.keys.append(request.headers.get("Authorization"))
         self.spoken.append(await request.json())
         if self.status != 200:
-            return web.json_response(self.error, status=self.status)
+            moved = {"Location": self.location} if self.location else {}
+            return web.json_response(self.error, status=self.status, headers=moved)
         response = web.StreamResponse()
         await response.prepare(request)
         for at in range(0, len(self.body), self.piece):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.calls.stage import APP, CALLBACK, VERSION, answer_request, incoming
 
 from offhook.calls.actions import Notify, Record
@@ -121,3 +123,39 @@ def test_an_app_that_left_hears_nothing_but_where_it_asked_to(elsewhere: str | N
     recording.app_left(APP)
     recording.pause()
     assert said(call) == ["pause", *(["RecordingStateChanged inactive elsewhere"] if elsewhere else [])]
+
+
+@given(st.lists(st.sampled_from(["opened", "failed", "pause", "resume", "stop", "terminate"])), st.booleans())
+def test_whatever_happens_in_whatever_order(steps: list[str], paused: bool) -> None:
+    """It is closed once at most; what is told is what it does; after the end there is nothing more."""
+    call = connected()
+    recording, lines = start(call, paused=paused), said(call)
+    opened = False
+    for step in steps:
+        over, before = recording.over, recording.paused
+        if step == "terminate":
+            if call.state != "ended":
+                call.terminate(APP, 2.0)
+        elif step == "opened":
+            if opened or over:
+                continue
+            recording.opened()
+            opened = True
+        elif step == "failed":
+            recording.failed("why")
+        elif over:
+            continue  # nobody finds it any more
+        else:
+            try:
+                getattr(recording, step)()
+            except CallError:
+                assert before is (step == "pause")
+        new = [line for line in said(call) if line != "CallDisconnected"]
+        assert not (over and new), new
+        lines += new
+    closes = [line for line in lines if line.startswith("close")]
+    assert len(closes) == recording.over and lines[0] == "open"
+    told = [line for line in lines if line.startswith("RecordingStateChanged")]
+    if told:
+        assert told[-1].split()[1] == recording.state
+    assert ("StartRecordingFailed" in lines) <= (not opened)

@@ -10,6 +10,7 @@ from typing import Any
 
 import jiwer
 import numpy as np
+import psutil
 import pytest
 import pytest_asyncio
 from azure.communication.callautomation import FileSource, SsmlSource, TextSource
@@ -164,6 +165,25 @@ async def test_it_begins_before_all_of_it_is_made_and_can_be_cut(node: LiveNode,
         assert [name for name, *_ in results(app)] == [
             "PlayStarted", "PlayCanceled", "PlayCanceled", "PlayStarted", "PlayCompleted"
         ]  # fmt: skip
+
+
+async def test_the_speech_process_dies_in_mid_play(node: LiveNode, app: TestApp, recogniser: WhisperRecogniser) -> None:
+    """That play fails, the call lives, and the next text is spoken."""
+    async with talking(node, app) as (client, connection, leg, _):
+        several = [TextSource(text=f"{number}. {LONG}", voice_name="any") for number in range(10)]
+        await client(connection.play_media, several)
+        await app.event("PlayStarted")
+        children = psutil.Process(node.process.pid).children(recursive=True)
+        (process,) = [child for child in children if "offhook.speech" in child.cmdline()]
+        process.kill()
+        failed = await app.event("PlayFailed")
+        assert results(app)[-1] == ("PlayFailed", 400, 8565)
+        assert "speech process ended" in failed["resultInformation"]["message"]
+        before = leg.frames
+        await client(connection.play_media, TextSource(text="Please hold the line.", voice_name="any"))
+        await app.event("PlayCompleted")
+        heard = await leg.heard_frames(leg.frames + 3)
+        assert understood(recogniser, heard[(before + 2) * 320 :], 16000) == "please hold the line"
 
 
 async def test_a_speech_service_speaks_instead(tmp_path: Path) -> None:

@@ -20,18 +20,18 @@ from aiohttp import ClientSession, web
 from azure.communication.callautomation import AzureBlobContainerRecordingStorage, RecordingChannel, _content_downloader
 from azure.communication.callautomation.aio import _content_downloader_async
 from tests.conformance.test_python_recording import fetch, noise, place_of, read, talk
-from tests.live import KEY, OFFHOOK, LiveNode, TestApp, dev_node, until
+from tests.live import KEY, OFFHOOK, LiveNode, TestApp, dev_node, sdk_environment, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 GUIDE = Path(__file__).parents[2] / "docs/recording.md"
 
 
-async def offhook(node: LiveNode, *words: str) -> tuple[int, str, str]:
+async def offhook(node: LiveNode, *words: str, tls: bool = False) -> tuple[int, str, str]:
     """Run `offhook recording`: its exit status, stdout and stderr."""
     process = await asyncio.create_subprocess_exec(
-        *OFFHOOK, "recording", *words, "--node", node.http,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        *OFFHOOK, "recording", *words, "--node", node.connection_string if tls else node.http,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env=sdk_environment(node),
     )  # fmt: skip
     out, err = await asyncio.wait_for(process.communicate(), 30)
     assert process.returncode is not None
@@ -214,7 +214,9 @@ async def test_the_command_line(node: LiveNode, app: TestApp, tmp_path: Path) ->
     assert status == 0 and str(out_file) in out
     assert len(read(out_file.read_bytes())[0]) == row["durationMs"] * 16
     assert [path.name for path in tmp_path.iterdir()] == ["call.wav"]
-    assert (await offhook(node, "get", id, "--json", "--output", str(out_file)))[0] == 0, "by its other id as well"
+    plain = out_file.read_bytes()
+    status, _, err = await offhook(node, "get", id, "--json", "--output", str(out_file), tls=True)
+    assert status == 0 and out_file.read_bytes() == plain, f"by its other id as well, over TLS; {err}"
     status, _, err = await offhook(node, "get", row["id"], "--output", str(tmp_path / "no/folder.wav"))
     assert status == 4 and "cannot write" in err
     assert (await offhook(node, "rm", row["id"]))[0] == 0

@@ -8,8 +8,9 @@ from collections.abc import Callable
 import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from tests.scenarios.meeting import GROUP, connect, move, server_id, transfer
+from tests.scenarios.recogniser import Recogniser
 from tests.scenarios.shelf import Shelf
 from tests.scenarios.stage import CALLEE, CALLER, OTHER, Party, Stage, asked
 
@@ -42,10 +43,24 @@ class AnyOrder(RuleBasedStateMachine):
         self.stage.echo()
         self.stage.node.sounds = self.shelf = Shelf(self.stage)
         self.shelf.sounds.update(good=np.ones(2000, np.int16), bad=PromptError("play_bad_format", "no sound", 0))
+        self.stage.node.speech = Recogniser(self.stage.clock)
         self.stage.phone(OTHER, answers=1.0)
         self.callers: list[Party] = []
         self.connections: list[str] = []
         self.invitations: list[str] = []
+
+    @initialize(talking=st.booleans(), group=st.booleans())
+    def begin(self, talking: bool, group: bool) -> None:
+        """Half of all stories begin in a call, or they seldom come to what is done in one."""
+        if talking:
+            self.call(duration=None, rate=None)
+            self.answer(rate=16000, stream=True, start=True)
+            self.stage.clock.advance(0.1)
+            if group:
+                add = AddParticipantRequest(participant_to_add=OTHER)
+                app, ids = self.connections[0], (self.stage.node.mint(), self.stage.node.mint())
+                self.stage.node.ask(app, lambda call, now: call.add_participant(app, *ids, add, now))
+                self.stage.clock.advance(1.1)
 
     def attempt(self, act: Callable[[], object]) -> None:
         with contextlib.suppress(CallError):

@@ -14,6 +14,7 @@ from offhook.legs.leg import RateChanged
 from offhook.legs.simulated import Script
 from offhook.service.hearings import MOST_WAITING
 from offhook.service.transcription import transcribe
+from offhook.wire.connecting import CallLocator, ConnectRequest
 from offhook.wire.models import AnswerCallRequest, MediaStreamingOptions, TranscriptionOptions
 from offhook.wire.transcription import (
     StartTranscriptionRequest,
@@ -140,6 +141,50 @@ def test_several_people_who_come_fall_silent_and_go() -> None:
     caller.leg.leave()
     stage.run(1)
     assert stage.transcripts[0].ended and stage.empty()
+
+
+def test_two_apps_of_one_call_each_have_their_own() -> None:
+    """One in another language and with another start; when one goes, the other goes on."""
+    stage, recogniser = staged()
+    caller = stage.call()
+    first = answered(stage)
+    stage.run(1)
+    request = ConnectRequest(
+        locator=CallLocator(kind="serverCallLocator", id=caller.live.call.server_call_id),
+        callback_uri=CALLBACK,
+        transcription_options=TranscriptionOptions(locale="en-GB", transport_url=SOCKET, start=True),
+    )
+    second = str(stage.node.connect(request, VERSION).call_connection_id)
+    stage.run(1)
+    assert stage.events[-3:] == ["CallConnected", "ParticipantsUpdated", "TranscriptionStarted"]
+    say(caller, 1000, 0.5)
+    stage.run(2)
+    assert [[one["text"] for one in socket.messages] for socket in stage.transcripts] == [["said 1000"]] * 2
+    one, two = (socket.messages[0]["offset"] / 1e7 for socket in stage.transcripts)
+    assert 0.9 <= one - two <= 1.3, "each counts from its own start"
+    assert sorted(asked.language for asked in recogniser.said) == ["en-GB", "en-US"]
+    stage.node.hang_up(first)
+    assert stage.transcripts[0].ended and not stage.transcripts[1].ended
+    say(caller, 2000, 0.5)
+    stage.run(2)
+    assert [one["text"] for one in stage.transcripts[1].messages] == ["said 1000", "said 2000"]
+    stage.node.hang_up(second)
+    stage.run(0.1)
+    assert stage.transcripts[1].ended and stage.empty()
+
+
+def test_an_app_with_a_transcription_is_there_whatever_becomes_of_its_callbacks() -> None:
+    stage, _ = staged()
+    caller = stage.call()
+    app = answered(stage)
+    stage.run(1)
+    stage.node.app_unreachable(app)
+    stage.run(30)
+    assert caller.end is None
+    ask(stage, app, StopTranscriptionRequest())
+    stage.node.app_unreachable(app)
+    stage.run(21)
+    assert caller.end is not None
 
 
 def test_what_somebody_said_who_leaves_is_still_told() -> None:

@@ -161,6 +161,14 @@ async def test_refusals_name_status_and_code_alone(service: Service, speech: Spe
     assert (await failure(speech)).endswith("HTTP 401.")
 
 
+async def test_a_redirect_is_not_followed(service: Service, speech: Speech) -> None:
+    """It would take the text and the key elsewhere."""
+    async with speech_service() as other:
+        service.status, service.location = 307, f"{other.url}/audio/speech"
+        assert "HTTP 307" in await failure(speech)
+        assert not other.spoken
+
+
 async def test_what_is_no_sound(service: Service, speech: Speech) -> None:
     for body in (b"", b"RIFF nothing of the kind"):
         service.body = body

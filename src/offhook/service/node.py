@@ -515,7 +515,9 @@ class Node:
 
         def look() -> None:
             live = self._connections.find(connection_id)
-            if live is None or connection_id in live.streams or live.app_heard.get(connection_id, 0.0) > since:
+            if live is None or connection_id in live.streams or connection_id in live.transcripts:
+                return
+            if live.app_heard.get(connection_id, 0.0) > since:
                 return
             live.note("call", "abandoned", connection=connection_id, reason="the app cannot be reached any more")
             log.warning("call %s: the app cannot be reached any more and leaves", live.call.call_id)

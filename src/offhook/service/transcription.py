@@ -258,6 +258,10 @@ class Transcriptions:
         """The sockets that are open or being dialled."""
         return [transcript.stream for transcript in self._transcripts.values()]
 
+    def __contains__(self, connection_id: str) -> bool:
+        """Whether an app has one."""
+        return connection_id in self._transcripts
+
     def open(self, action: OpenTranscription) -> None:
         """Begin one."""
         self._transcripts[action.connection_id] = Transcript(self._scene, action, *self._shared)
