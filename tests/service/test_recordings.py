@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import os
 import wave
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest_asyncio
 from tests.live import until
 from tests.scenarios.stage import VERSION, Stage
 
+from offhook.calls.recording import Recording
 from offhook.errors import CallError
 from offhook.service import recordings
 from offhook.service.recording_files import Document, Shelf
@@ -32,12 +34,22 @@ class Bench:
     def __init__(self, folder: Path) -> None:
         self.stage = Stage()
         self.finished: list[Document] = []
+        self.handed: list[str] = []
+        self.heard = asyncio.Event()
+        """Apps take what they are told."""
+        self.heard.set()
         self.shelf = Shelf(folder, 3600.0, 0)
-        self.recordings = Recordings(self.stage.node, self.shelf, self._finish)
+        self.recordings = Recordings(self.stage.node, self.shelf, self)
         self.stage.node.recordings = self.recordings
 
-    async def _finish(self, document: Document) -> None:
+    async def hand_over(self, document: Document) -> None:
+        """See `Afterwards`."""
+        self.handed.append(document.id)
+
+    async def tell(self, document: Document) -> None:
+        """See `Afterwards`."""
         self.finished.append(document)
+        await self.heard.wait()
 
     def start(self, connection: str, **options: Any) -> str:
         request = StartCallRecordingRequest(call_connection_id=connection, **options)
@@ -213,3 +225,65 @@ async def test_what_was_not_told_of_is_told_after_the_next_start(tmp_path: Path)
     await asyncio.sleep(0)
     assert not third.finished, "once"
     await third.recordings.close()
+
+
+async def test_apps_that_have_not_taken_it_are_told_by_the_next_node(bench: Bench, tmp_path: Path) -> None:
+    """Its files are where they belong already; meanwhile it can be fetched, and grows old."""
+    bench.heard.clear()
+    connection = connected(bench)
+    id = bench.start(connection)
+    await bench.tells(1)
+    bench.stage.run(0.4)
+    bench.recordings.stop(id)
+    await until(lambda: bench.finished, "they are told")
+    (document,) = bench.finished
+    assert document.settled and not document.told and bench.shelf.find(f"{document.id}-0") is not None
+    await bench.recordings.close()
+    second = Bench(tmp_path / "recordings")
+    await second.recordings.open()
+    assert (await over(second)).id == document.id and not second.handed
+    await second.recordings.close()
+    third = Bench(tmp_path / "recordings")
+    await third.recordings.open()
+    await asyncio.sleep(0)
+    assert not third.finished and third.shelf.documents
+    third.shelf.sweep(third.stage.node.clock.wall() + 1e9)
+    assert not third.shelf.documents
+    await third.recordings.close()
+
+
+async def test_one_that_is_deleted_before_apps_are_told_stays_away(bench: Bench) -> None:
+    bench.heard.clear()
+    connection = connected(bench)
+    id = bench.start(connection)
+    await bench.tells(1)
+    bench.stage.run(0.4)
+    bench.recordings.stop(id)
+    await until(lambda: bench.finished, "they are told")
+    (document,) = bench.finished
+    await bench.recordings.remove(document, document.chunks[0])
+    bench.heard.set()
+    await until(lambda: document.told, "they have taken it")
+    await bench.recordings.keep(document)
+    assert not bench.shelf.documents and not list(bench.shelf.folder.iterdir())
+
+
+async def test_a_mistake_with_one_ends_that_one_alone(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = connected(bench), connected(bench)
+    bench.start(first)
+    await bench.tells(1)
+    monkeypatch.setattr(Recording, "opened", lambda self: 1 / 0)
+    bench.start(second)
+    await until(lambda: bench.recordings.running == 1, "one is given up")
+    document = await over(bench)
+    bench.stage.run(0.4)
+    await until(lambda: bench.recordings.bytes_written >= 12800, "the other one goes on")
+    assert not bench.stage.node.calls[document.call_id].bridge._taps
+    assert not [name for name in os.listdir("/proc/self/fd") if document.id in _target(name)]
+
+
+def _target(number: str) -> str:
+    try:
+        return os.readlink(f"/proc/self/fd/{number}")
+    except OSError:
+        return ""

@@ -233,9 +233,9 @@ class LiveNode:
             return 0
         return self._subscriptions.announce(post, self._webhooks(post.callee))
 
-    def _tell_all(self, post: IncomingPost) -> None:
+    async def _tell_all(self, post: IncomingPost) -> None:
         if self._subscriptions is not None:
-            self._subscriptions.tell(post)
+            await self._subscriptions.tell(post)
 
     def stream(self, live: LiveCall, action: OpenStream, port: StreamPort) -> MediaStream:
         """See `Outside`."""
