@@ -444,6 +444,13 @@ async def test_a_file_in_parts_and_its_end(node: LiveNode, app: TestApp) -> None
     assert (await fetch(node, content, headers={"Range": f"bytes={len(data)}-"}))[0] == 416
     status, _, whole = await fetch(node, content, headers={"Range": "bytes=None"})
     assert (status, whole) == (200, data), "older SDKs send this where no part is asked for"
+    for none in ("bytes=0-1,5-6", "bytes= 0-9", "bytes=-0", "samples=0-9", "bytes=-"):
+        assert (await fetch(node, content, headers={"Range": none}))[0::2] == (200, data), none
+    for beyond in ("bytes=9-3", f"bytes={'9' * 5000}-"):
+        assert (await fetch(node, content, headers={"Range": beyond}))[0] == 416
+    assert (await fetch(node, content, headers={"Range": f"bytes=0-{'9' * 30}"}))[0::2] == (206, data)
+    status, headers, nothing = await fetch(node, content, "HEAD")
+    assert (status, headers["Content-Length"], nothing) == (200, str(len(data)), b"")
     endpoint = f"calls.example:{node.port}"  # another name of the node than that of the URL
     python, js = {"x-ms-host": "calls.example"}, {"x-ms-host": endpoint, "OriginalUrl": content}
     assert (await fetch(node, content, headers=python, host=endpoint))[0] == 200

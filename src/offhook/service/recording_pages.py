@@ -23,7 +23,7 @@ from offhook.wire.events import grid_time
 from offhook.wire.fields import encode
 from offhook.wire.recording import RecordingChunk, recording_metadata
 
-_RANGE: Final = re.compile(r"bytes=(\d+-\d*|-\d+)")
+_RANGE: Final = re.compile("bytes=([0-9]+-[0-9]*|-0*[1-9][0-9]*)", re.IGNORECASE)
 TYPES: Final = {"wav": "audio/wav", "mp3": "audio/mpeg"}
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -111,9 +111,12 @@ class RecordingPages:
         if found is None:
             return self._unknown(request)
         document, chunk = found
+        path = self._shelf.path(document, chunk)
+        if not await asyncio.to_thread(path.is_file):
+            return self._unknown(request)
         name = f"{document.id}-{chunk.index}.{document.form}"
         headers = {"Content-Type": TYPES[document.form], "Content-Disposition": f'attachment; filename="{name}"'}
-        return _File(self._shelf.path(document, chunk), headers=headers)
+        return _File(path, headers=headers)
 
     async def _metadata(self, request: web.Request) -> web.StreamResponse:
         found = self._shelf.find(request.match_info["id"])
