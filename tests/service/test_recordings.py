@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import json
 import logging
 import os
 import wave
@@ -250,6 +251,28 @@ async def test_apps_that_have_not_taken_it_are_told_by_the_next_node(bench: Benc
     third.shelf.sweep(third.stage.node.clock.wall() + 1e9)
     assert not third.shelf.documents
     await third.recordings.close()
+
+
+async def test_a_node_that_is_killed_as_one_ends_leaves_it_to_be_mended(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until its files are closed its document says that it runs: of one that has ended nobody looks at the files."""
+    connection = connected(bench)
+    id = bench.start(connection)
+    await bench.tells(1)
+    bench.stage.run(0.4)
+    bench.recordings.pause(id)
+    bench.recordings.stop(id)
+    documents: list[bytes] = []
+
+    def seen(self: Recordings, ended: object) -> None:
+        documents.extend(path.read_bytes() for path in bench.shelf.folder.glob("*.json"))
+        close(self, ended)
+
+    close: Any = Recordings._close
+    monkeypatch.setattr(Recordings, "_close", seen)
+    await over(bench)
+    assert [json.loads(body)["ended"] for body in documents] == [None]
 
 
 async def test_one_that_is_deleted_before_apps_are_told_stays_away(bench: Bench) -> None:

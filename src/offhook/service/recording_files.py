@@ -21,7 +21,9 @@ from offhook.service.recording_writer import mend, piece_path
 
 log = logging.getLogger("offhook.recordings")
 
-_DOCUMENT: Final = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-([0-9]{1,6})")
+_ID: Final = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_FILE: Final = re.compile(f"({_ID})-([0-9]{{1,6}})")
+_DRAFT: Final = re.compile(rf"{_ID}\.draft")
 
 
 class Chunk(msgspec.Struct, kw_only=True):
@@ -109,6 +111,9 @@ class Shelf:
         if not os.access(self.folder, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, "it cannot be written into")
         self.alone = self._lock()
+        for path in self.folder.iterdir() if self.alone else ():
+            if _DRAFT.fullmatch(path.name):
+                path.unlink(missing_ok=True)
         for path in sorted(self.folder.glob("*.json")):
             try:
                 document = msgspec.json.decode(path.read_bytes(), type=Document)
@@ -118,8 +123,6 @@ class Shelf:
             if document.id != path.stem or (document.ended is None and not self.alone):
                 continue
             try:
-                if self.alone:
-                    path.with_suffix(".draft").unlink(missing_ok=True)
                 if document.ended is None and not self._recover(document):
                     self.forget(document)
                     continue
@@ -157,7 +160,7 @@ class Shelf:
 
     def find(self, document_id: str) -> tuple[Document, Chunk] | None:
         """A file that is here and finished, by the id that its event has."""
-        match = _DOCUMENT.fullmatch(document_id)
+        match = _FILE.fullmatch(document_id)
         document = self.documents.get(match[1]) if match else None
         if match is None or document is None or document.ended is None:
             return None

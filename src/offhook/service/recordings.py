@@ -87,6 +87,8 @@ class _Running:
     open: bool = False
     reported: bool = False
     closing: str = ""
+    ended: float = 0.0
+    """When; its document says so once its files are closed, for a document that has an end is not mended."""
     saved: bool = False
 
     def failed(self, error: Exception) -> None:
@@ -235,9 +237,9 @@ class Recordings:
             pauses.append(Pause(at=now))
         elif action.what == "close":
             running.closing = action.reason
-            running.document.ended = now
+            running.ended = now
             self._wake.set()
-        running.saved = False
+        running.saved = running.saved and action.what == "close"
         reason = {"reason": action.reason} if action.reason else {}
         live.note("recording", action.what, recording=running.document.id, **reason)
 
@@ -332,7 +334,7 @@ class Recordings:
         documents = []
         for running in ended:
             document = running.document
-            document.ended = document.ended or self._node.clock.wall()
+            document.ended = running.ended or self._node.clock.wall()
             document.end_reason = "CallEnded" if running.closing == "failed" else running.closing
             self._describe(running)
             self._written += running.take.written
