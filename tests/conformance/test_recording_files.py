@@ -20,7 +20,7 @@ from aiohttp import ClientSession, web
 from azure.communication.callautomation import AzureBlobContainerRecordingStorage, RecordingChannel, _content_downloader
 from azure.communication.callautomation.aio import _content_downloader_async
 from tests.conformance.test_python_recording import fetch, noise, place_of, read, talk
-from tests.live import KEY, OFFHOOK, LiveNode, TestApp, dev_node, sdk_environment, until
+from tests.live import CALLER, KEY, OFFHOOK, LiveNode, TestApp, dev_node, sdk_environment, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -74,7 +74,10 @@ async def test_a_node_that_is_killed_leaves_a_file_that_plays(tmp_path: Path, ch
             assert len(mended) >= len(sound) and np.array_equal(mended[: len(sound), 0], sound)
             assert told["recordingDurationMs"] == len(mended) // 16
             _, _, metadata = await fetch(node, chunk["metadataLocation"])
-            assert json.loads(metadata)["interrupted"] is True
+            told_of = json.loads(metadata)
+            assert told_of["interrupted"] is True
+            who = {"participantId": f"4:{CALLER}"}
+            assert (who if channel == "mixed" else {**who, "channel": 0}) in told_of["participants"]
             status, out, _ = await offhook(node, "list")
             assert status == 0 and chunk["documentId"][:-2] in out and "cut off" in out
 

@@ -275,6 +275,25 @@ async def test_a_node_that_is_killed_as_one_ends_leaves_it_to_be_mended(
     assert [json.loads(body)["ended"] for body in documents] == [None]
 
 
+async def test_who_is_there_is_written_down_as_they_come(bench: Bench) -> None:
+    """With their channels: a node that is killed has no other chance."""
+    connection = connected(bench)
+    bench.start(connection, channel="unmixed")
+    await bench.tells(1)
+
+    def known() -> dict[str, int]:
+        (path,) = bench.shelf.folder.glob("*.json")
+        return dict(json.loads(path.read_bytes())["participants"])
+
+    bench.stage.run(0.1)
+    await until(lambda: len(known()) == 2, "the caller and the app")
+    assert sorted(known().values()) == [0, 5]
+    (call,) = bench.stage.node.calls.values()
+    call.bridge.add(next(iter(call.legs.values())).port, "4:+15550009")
+    bench.stage.run(0.1)
+    await until(lambda: known().get("4:+15550009") == 1, "one more")
+
+
 async def test_one_that_is_deleted_before_apps_are_told_stays_away(bench: Bench) -> None:
     bench.heard.clear()
     connection = connected(bench)

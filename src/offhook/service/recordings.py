@@ -90,6 +90,8 @@ class _Running:
     ended: float = 0.0
     """When; its document says so once its files are closed, for a document that has an end is not mended."""
     saved: bool = False
+    people: int = 0
+    """How many its document names: a channel of somebody whom nobody names is of no use after a kill."""
 
     def failed(self, error: Exception) -> None:
         """See `Tap`; it is called inside a tick."""
@@ -280,7 +282,8 @@ class Recordings:
             self._wake.clear()
             batch = list(self._running.values())
             for running in batch:
-                if running.open and not running.saved:
+                if not running.saved or len(running.recorder.people) != running.people:
+                    running.saved = False
                     self._describe(running)
             await self._on_disk(self._move, batch)
             for running in batch:
@@ -382,6 +385,7 @@ class Recordings:
             )
             length += milliseconds
         people, channels = running.recorder.people, running.channels
+        running.people = len(people)
         known = {} if channels is None else channels.known
         document.participants = [(raw_id, known.get(raw_id)) for raw_id in people]
         app = None if channels is None else channels.of(None)
