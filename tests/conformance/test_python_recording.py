@@ -426,6 +426,18 @@ async def test_the_app_leaves_and_the_others_are_recorded_on(node: LiveNode, app
     assert {event["path"] for event in app.named("RecordingStateChanged")} == {"/other"}
 
 
+async def test_an_app_that_leaves_and_at_once_stops_the_recording_hears_of_it(node: LiveNode, app: TestApp) -> None:
+    """Although what it is told of its leaving still waits: nothing of the connection follows that, this is another's."""
+    async with talk(node, app) as one, phone(node, OTHER):
+        await one.joined(OTHER)
+        id = (await one.start(recording_state_callback_url=f"{app.url}/other")).recording_id
+        await app.event("RecordingStateChanged")
+        await one.client(one.connection.hang_up, False)
+        await one.stop(id)
+        assert (await app.event("RecordingStateChanged", 2))["state"] == "inactive"
+        await app.event("CallDisconnected")
+
+
 async def test_a_file_in_parts_and_its_end(node: LiveNode, app: TestApp) -> None:
     """Range requests, both signing ways of SDKs, who may not, and deletion."""
     async with talk(node, app, tone=440) as one:

@@ -220,8 +220,9 @@ class LiveNode:
     # Outside ----------------------------------------------------------------------------------------------------
 
     def deliver(self, connection_id: str, uri: str, body: bytes, event_type: str, event_id: str) -> None:
-        """See `Outside`."""
-        self._delivery.post(connection_id, uri, body, event_type, event_id)
+        """See `Outside`. Of a recording that an app has started and left it still hears, in a lane of its own."""
+        lane = uri if self.node.known(connection_id) is None else connection_id
+        self._delivery.post(lane, uri, body, event_type, event_id)
 
     def finish(self, connection_id: str) -> None:
         """See `Outside`."""
