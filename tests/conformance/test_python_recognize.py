@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from azure.communication.callautomation import DtmfTone, FileSource, RecognitionChoice, RecognizeInputType
+from azure.communication.callautomation import DtmfTone, FileSource, RecognitionChoice, RecognizeInputType, TextSource
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from tests.conformance.python_sdk import Sdk, number
 from tests.conformance.test_python_play import GREETING, MENU, RATE, places, talking
@@ -237,3 +237,21 @@ async def test_what_cannot_be_asked_for(node: LiveNode, app: TestApp, kind: str)
         with pytest.raises(HttpResponseError) as refused:
             await call.ask(play_prompt=call.file("long"))
         assert figures(refused.value) == (400, "8500")
+
+
+@pytest.mark.timeout(120)
+async def test_a_spoken_prompt_is_cut_by_a_key_and_plays_on_hold(node: LiveNode, app: TestApp) -> None:
+    words = TextSource(text="Please press one to go on, or wait for somebody to help you. " * 5, voice_name="any")
+    async with menu(node, app) as call:
+        await call.ask(play_prompt=words, interrupt_prompt=True, dtmf_max_tones_to_collect=1)
+        await until(lambda: np.abs(call.leg.heard).max(initial=0) > 1000, "the voice", 60)
+        await press(call.leg, "1")
+        assert result(await app.event("RecognizeCompleted"))[:2] == (200, 8531)
+        frames = call.leg.frames
+        assert not (await call.leg.heard_frames(frames + 25))[(frames + 15) * RATE // 50 :].any(), "it speaks on"
+        await call.client(call.connection.hold, number(CALLER), play_source=words)
+        await until(lambda: np.abs(call.leg.heard[(frames + 25) * RATE // 50 :]).max(initial=0) > 1000, "the voice", 60)
+        await call.client(call.connection.unhold, number(CALLER))
+        frames = call.leg.frames
+        assert not (await call.leg.heard_frames(frames + 25))[(frames + 15) * RATE // 50 :].any(), "it speaks on"
+        assert not app.named("HoldFailed")

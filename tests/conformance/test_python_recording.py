@@ -407,6 +407,25 @@ async def test_a_group_call_and_who_is_on_hold(node: LiveNode, app: TestApp) -> 
         await app.event("CallDisconnected")
 
 
+async def test_the_app_leaves_and_the_others_are_recorded_on(node: LiveNode, app: TestApp) -> None:
+    """Its events go on to where the request wanted them; it can be stopped by its id."""
+    voice = noise(71, 0.4)
+    async with talk(node, app) as one, phone(node, OTHER) as other:
+        await one.joined(OTHER)
+        id = (await one.start(recording_state_callback_url=f"{app.url}/other")).recording_id
+        await app.event("RecordingStateChanged")
+        await one.client(one.connection.hang_up, False)
+        await app.event("CallDisconnected")
+        await one.leg.speak(voice.tobytes())
+        await until(lambda: place_of(voice, other.heard) >= 0, "they talk on")
+        assert await one.state(id) == "active"
+        await one.stop(id)
+        assert (await app.event("RecordingStateChanged", 2))["state"] == "inactive"
+        samples, _, told = await file_of(node, app, id)
+    assert place_of(voice, samples[:, 0]) >= 0 and told["sessionEndReason"] == "RecordingStopped"
+    assert {event["path"] for event in app.named("RecordingStateChanged")} == {"/other"}
+
+
 async def test_a_file_in_parts_and_its_end(node: LiveNode, app: TestApp) -> None:
     """Range requests, both signing ways of SDKs, who may not, and deletion."""
     async with talk(node, app, tone=440) as one:

@@ -269,6 +269,10 @@ NOTES: Final[dict[str, Note]] = {
             ("RecognizeFailed 400/8547", f"{_SPOKEN_ANSWERS}test_another_answer_than_the_choices"),
             ("RecognizeFailed 400/8565", f"{_SPOKEN_ANSWERS}test_nobody_says_anything_and_nobody_understands"),
             ("success, choices 200/8533, 400/8534", f"{_PYTHON_RECOGNIZE}test_a_choice_by_its_key"),
+            (
+                "success, after a spoken prompt",
+                f"{_PYTHON_RECOGNIZE}test_a_spoken_prompt_is_cut_by_a_key_and_plays_on_hold",
+            ),
             ("RecognizeFailed 500/8511", f"{_PYTHON_RECOGNIZE}test_a_prompt_that_cannot_be_played"),
             ("412/8583", f"{_PYTHON_RECOGNIZE}test_in_a_group_one_alone_is_asked_on_the_sub_leg"),
             ("400/8500 too many", f"{_PYTHON_RECOGNIZE}test_what_cannot_be_asked_for"),
