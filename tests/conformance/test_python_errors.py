@@ -6,6 +6,7 @@ import uuid
 from typing import Any
 
 import pytest
+from azure.communication.callautomation import MicrosoftTeamsUserIdentifier
 from azure.core.exceptions import (
     ClientAuthenticationError,
     HttpResponseError,
@@ -14,7 +15,7 @@ from azure.core.exceptions import (
 )
 from tests.conformance.python_sdk import number, sdk
 from tests.console_leg import caller, phone
-from tests.live import CALLEE, CALLER, CONNECTIONS, LiveNode, TestApp, rest
+from tests.live import CALLEE, CONNECTIONS, LiveNode, TestApp, rest
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -59,16 +60,25 @@ async def test_unknown_ids(node: LiveNode, kind: str) -> None:
 
 
 @BOTH
-async def test_an_operation_that_is_not_built(node: LiveNode, app: TestApp, kind: str) -> None:
-    """It says so by name, and never that it succeeded."""
+async def test_who_is_left_out_is_refused_by_name(node: LiveNode, app: TestApp, kind: str) -> None:
+    """Teams users as targets, participants and in a play: 405, and nobody is rung."""
+    teams = MicrosoftTeamsUserIdentifier("45ab2481-1c1c-4005-be24-0ffb879b1130")
     async with sdk(node, kind) as client, caller(node):
         context = (await app.invited())["incomingCallContext"]
         made = await client(client.client.answer_call, context, app.callback)
+        await app.event("CallConnected")
         connection = client.connection(made.call_connection_id)
-        with pytest.raises(HttpResponseError) as refused:
-            await client(connection.hold, number(CALLER))
-        assert figures(refused.value) == (501, "8520")
-        assert "Hold" in str(refused.value)
+        for ask in (
+            client(client.client.create_call, teams, app.callback),
+            client(connection.add_participant, teams),
+            client(connection.transfer_call_to_participant, teams),
+            client(connection.hold, teams),
+        ):
+            with pytest.raises(HttpResponseError) as refused:
+                await ask
+            assert figures(refused.value) == (405, "8520")
+            assert "microsoftTeamsUser is not supported" in str(refused.value)
+        assert len(await client(connection.list_participants)) == 2
 
 
 @BOTH
