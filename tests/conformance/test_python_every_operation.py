@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ class Subject:
     server_call_id: str = "bm9ib2R5"
     recording_id: str = "bm90LW9uZQ"
     context: str = "none"
-    person: CommunicationIdentifier = number(CALLER)
+    person: CommunicationIdentifier = field(default_factory=lambda: number(CALLER))
     callback: str = "http://127.0.0.1:9/callbacks"
 
     @property
@@ -152,7 +152,7 @@ WITHOUT_ARGUMENTS = {"GetCall", "HangupCall", "TerminateCall", "GetParticipants"
                      "CancelAllMediaOperations", *OF_A_RECORDING}  # fmt: skip
 
 
-def test_every_operation_is_here() -> None:
+async def test_every_operation_is_here() -> None:
     assert list(METHODS) == [one.name for one in OPERATIONS]
     assert set(OPTIONS) | set(PERSON) | set(WRONG) | WITHOUT_ARGUMENTS <= set(METHODS)
 

@@ -41,6 +41,7 @@ CAUSES: dict[str, tuple[tuple[int, int, str], str]] = {
     "500": (INVALID, "500"),
     "no upgrade": (INVALID, "200"),
     "no answer": (INVALID, "no answer"),
+    "closes in the upgrade": (INVALID, "before it answered the upgrade"),
     "drops at once": (INVALID, "right after it opened"),
     "closes 1008": (REFUSED, "1008"),
     "closes 1011 at once": (INVALID, "1011"),
@@ -108,7 +109,11 @@ async def failures(
             await reader.read()
             writer.close()
 
-        silent = await serve(hold)
+        async def close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.close()
+
+        silent, closing = await serve(hold), await serve(close)
         secret = await serve(hold, ssl=certificate(tmp_path_factory.mktemp("tls")))
         closed = await asyncio.start_server(hold, "127.0.0.1", 0)
         free = closed.sockets[0].getsockname()[1]
@@ -122,6 +127,7 @@ async def failures(
             "plain on tls": f"wss://127.0.0.1:{app.port}/ws",
             "no upgrade": f"{base}/status/200",
             "no answer": f"ws://127.0.0.1:{silent}/ws",
+            "closes in the upgrade": f"ws://127.0.0.1:{closing}/ws",
             "drops at once": f"{base}/ws/drop",
             "closes 1008": f"{base}/ws/close/1008",
             "closes 1011 at once": f"{base}/ws/close/1011",

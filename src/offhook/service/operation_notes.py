@@ -544,6 +544,8 @@ NOTES: Final[dict[str, Note]] = {
 
 MEANINGLESS: Final[dict[str, str]] = {
     "callIntelligenceOptions.cognitiveServicesEndpoint": "speech is the node's own, so no Azure AI resource is asked",
+    "recognizeOptions.dtmfOptions, choices, speechOptions, speechLanguage": "only those of the recognizeInputType that"
+    " is asked for count",
     "text.voiceKind, text.voiceName": "there is one voice; the locale that a name begins with counts",
     "UnholdRequest.operationContext": "ParticipantsUpdated alone tells of it, which has none",
     "UnholdRequest.operationCallbackUri": "ParticipantsUpdated alone tells of it, at the callback of each app",
