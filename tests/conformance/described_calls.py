@@ -150,12 +150,12 @@ class Calls:
         """The connection; calls are set up in different ways, one after the other."""
         self._set_up += 1
         odd, third = self._set_up % 2 == 1, self._set_up % 3 == 0
-        transcript = {"transportType": "websocket", "transportUrl": self._app.socket, "locale": "en-US"}
+        words = {"transportType": "websocket", "transportUrl": self._app.socket, "locale": "en-US"}
         body = {
             "incomingCallContext": context,
             "callbackUri": self._app.callback,
             "mediaStreamingOptions": streaming_options(self._app.socket, start=odd, mixed=third),
-            **({"transcriptionOptions": transcript} if odd else {}),
+            **({"transcriptionOptions": {**words, "startTranscription": True}} if odd else {}),
         }
         status, properties = await rest(self._node, "POST", f"{CONNECTIONS}:answer", body)
         assert status == 200, properties
