@@ -17,7 +17,7 @@ from azure.communication.callautomation import (
     StreamingTransportType,
     TranscriptionOptions,
 )
-from azure.core.exceptions import HttpResponseError
+from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from tests.conformance.python_sdk import media_streaming, number, sdk, tone
 from tests.conformance.test_python_participants import hears
 from tests.console_leg import caller, phone
@@ -69,6 +69,34 @@ async def test_a_node_with_as_many_calls_as_it_takes(tmp_path: Path) -> None:
             await app.event("CallConnected", 2)
             await client(client.connection(made.call_connection_id).hang_up, True)
             await app.event("CallDisconnected", 2)
+
+
+async def test_a_node_whose_recordings_cannot_be_written(tmp_path: Path) -> None:
+    """The app is told, nothing of it is left, the call goes on; and when there is a place again it is recorded."""
+    app = TestApp()
+    async with app.running(), dev_node(tmp_path, "--incoming", app.webhook) as node:
+        await until(lambda: node.named("subscription"), "validation")
+        async with sdk(node, "async http") as client, caller(node, tone=440) as leg:
+            context = (await app.invited())["incomingCallContext"]
+            made = await client(client.client.answer_call, context, app.callback)
+            await app.event("CallConnected")
+            folder = tmp_path / "recordings"
+            folder.rename(tmp_path / "elsewhere")
+            start, which = client.client.start_recording, {"call_connection_id": made.call_connection_id}
+            recording = await client(start, **which)
+            failed = await app.event("StartRecordingFailed")
+            assert results(app, "StartRecordingFailed") == [(500, 9999, None)]
+            assert failed["recordingId"] == recording.recording_id
+            assert "No such file" in failed["resultInformation"]["message"]
+            with pytest.raises(ResourceNotFoundError):
+                await client(client.client.get_recording_properties, recording.recording_id)
+            (tmp_path / "elsewhere").rename(folder)
+            again = await client(start, **which)
+            assert (await app.event("RecordingStateChanged"))["state"] == "active"
+            await leg.heard_frames(leg.frames + 10)
+            await client(client.client.stop_recording, again.recording_id)
+            assert (await app.recorded(again.recording_id))["recordingDurationMs"] > 0
+            assert not any(said["kind"] == "ended" for said in leg.said)
 
 
 @pytest.mark.timeout(120)

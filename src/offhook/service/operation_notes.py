@@ -331,7 +331,14 @@ NOTES: Final[dict[str, Note]] = {
             ("success, speech or keys", f"{_SPOKEN_ANSWERS}test_speech_or_keys_whichever_comes_first"),
             ("success, spoken over a prompt", f"{_SPOKEN_ANSWERS}test_speech_cuts_a_prompt_that_may_be_interrupted"),
             ("RecognizeFailed 400/8547", f"{_SPOKEN_ANSWERS}test_another_answer_than_the_choices"),
-            ("RecognizeFailed 400/8565", f"{_SPOKEN_ANSWERS}test_nobody_says_anything_and_nobody_understands"),
+            (
+                "RecognizeFailed 400/8565, 400/8510",
+                f"{_SPOKEN_ANSWERS}test_nobody_says_anything_and_nobody_understands",
+            ),
+            (
+                "RecognizeFailed 400/8563, 400/8565 of the service",
+                f"{_SPOKEN_ANSWERS}test_a_service_that_understands_nothing_and_one_that_fails",
+            ),
             ("success, choices 200/8533, 400/8534", f"{_PYTHON_RECOGNIZE}test_a_choice_by_its_key"),
             (
                 "success, after a spoken prompt",
@@ -499,7 +506,11 @@ NOTES: Final[dict[str, Note]] = {
             ("success, externalStorage", f"{_RECORDING_FILES}test_a_storage_of_the_app"),
             ("success, JS", f"{_JS_RECORDING}test_a_recording"),
             ("a killed node", f"{_RECORDING_FILES}test_a_node_that_is_killed_leaves_a_file_that_plays"),
-            ("StartRecordingFailed 500/9999", f"{_RECORDING_FAULTS}test_a_folder_that_is_gone"),
+            (
+                "StartRecordingFailed 500/9999",
+                f"{_PYTHON_LIMITS}test_a_node_whose_recordings_cannot_be_written",
+            ),
+            ("RecordingStateChanged inactive 500/9999", f"{_RECORDING_FAULTS}test_a_disk_that_fills"),
             (
                 "400/8559 a second one, 404/8522 no such locator, 405/8520 video, rooms, 400/8523 channels",
                 f"{_PYTHON_RECORDING}test_what_cannot_be_recorded",
