@@ -182,9 +182,18 @@ NOTES: Final[dict[str, Note]] = {
             ("success, of a group", f"{_PYTHON_TRANSFER}test_one_of_a_group_is_transferred_and_the_others_stay"),
             ("success, to an app", f"{_PYTHON_TRANSFER}test_to_a_user_whom_an_app_watches"),
             ("success, by REFER", "service/test_refer.py::test_a_trunk_that_knows_refer_transfers_by_itself"),
-            ("CallTransferFailed", f"{_PYTHON_TRANSFER}test_a_transfer_that_fails_keeps_the_call"),
-            ("400/8558 the transferee left", f"{_PYTHON_TRANSFER}test_the_call_goes_on_while_the_target_rings"),
-            ("409/8607, 400/8523", f"{_PYTHON_TRANSFER}test_a_transfer_under_way_is_not_begun_again"),
+            (
+                "CallTransferFailed 486/560486, 603/0, 404/8544",
+                f"{_PYTHON_TRANSFER}test_a_transfer_that_fails_keeps_the_call",
+            ),
+            (
+                "CallTransferFailed 400/8558, the transferee left",
+                f"{_PYTHON_TRANSFER}test_the_call_goes_on_while_the_target_rings",
+            ),
+            (
+                "409/8607, 400/8523, CallTransferFailed 400/8508",
+                f"{_PYTHON_TRANSFER}test_a_transfer_under_way_is_not_begun_again",
+            ),
             ("405/8520 teamsPhoneCallDetails", f"{_PYTHON_TRANSFER}test_details_for_teams_are_refused_by_name"),
             *_PERSON,
             _OPTION,
@@ -217,7 +226,10 @@ NOTES: Final[dict[str, Note]] = {
         "Who is in the call or rings already cannot be added again: 409/8519.",
         (
             ("success", f"{_PYTHON_PARTICIPANTS}test_somebody_is_added_and_everybody_hears_everybody"),
-            ("AddParticipantFailed", f"{_PYTHON_PARTICIPANTS}test_who_is_added_does_not_come"),
+            (
+                "AddParticipantFailed 486/560486, 603/0, 404/8544",
+                f"{_PYTHON_PARTICIPANTS}test_who_is_added_does_not_come",
+            ),
             ("AddParticipantFailed 487/10004", f"{_PYTHON_PARTICIPANTS}test_an_invitation_runs_out"),
             ("409/8519", f"{_PYTHON_PARTICIPANTS}test_who_only_rings_cannot_be_removed_and_nobody_is_added_twice"),
             ("400/8523 a time-out, headers", f"{_PYTHON_PARTICIPANTS}test_requests_that_are_not_valid"),
