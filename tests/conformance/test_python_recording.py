@@ -413,7 +413,7 @@ async def test_the_app_leaves_and_the_others_are_recorded_on(node: LiveNode, app
 
 
 async def test_an_app_that_leaves_and_at_once_stops_the_recording_hears_of_it(node: LiveNode, app: TestApp) -> None:
-    """Although what it is told of its leaving still waits. Nothing of the connection follows that; this is of another."""
+    """What it is told of its leaving still waits then. Nothing of the connection follows that; this is of another."""
     async with talk(node, app) as one, phone(node, OTHER):
         await one.joined(OTHER)
         id = (await one.start(recording_state_callback_url=f"{app.url}/other")).recording_id
