@@ -7,6 +7,7 @@ import errno
 import json
 import logging
 import os
+import threading
 import wave
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -172,6 +173,30 @@ async def test_a_disk_that_hangs(bench: Bench, monkeypatch: pytest.MonkeyPatch) 
     assert "10 s behind" in bench.stage.event("RecordingStateChanged")["resultInformation"]["message"]
     await over(bench)
     assert len(bench.samples()) == BEHIND * 320
+
+
+async def test_a_disk_that_answers_no_more(bench: Bench) -> None:
+    """The app hears of it although nothing that was begun comes back, also of a recording that was never opened."""
+    first, second = connected(bench), connected(bench)
+    bench.start(first)
+    await bench.tells(1)
+    hung = threading.Event()
+    bench.recordings._disk.submit(hung.wait)
+    try:
+        bench.start(second)
+        for _ in range(11):
+            bench.stage.run(1.0)
+            await asyncio.sleep(0)
+        await bench.tells(3)
+        assert sorted(bench.told()[1:]) == [("RecordingStateChanged", "inactive"), ("StartRecordingFailed", 500)]
+        assert "10 s behind" in bench.stage.event("StartRecordingFailed")["resultInformation"]["message"]
+        assert bench.recordings.failures == 2
+    finally:
+        hung.set()
+    await over(bench)
+    await until(lambda: not bench.recordings.running, "the end")
+    assert len(bench.told()) == 3 and len(bench.stage.node.calls) == 2
+    assert len(bench.finished) == len(list(bench.shelf.folder.glob("*.wav"))) == 1
 
 
 async def test_calls_that_end_end_their_recordings(bench: Bench) -> None:

@@ -84,6 +84,8 @@ class _Running:
     hear: Callable[[Sequence[Member]], None]
     apps: tuple[str, ...]
     """Raw ids that apps have in the call."""
+    broke: Callable[[_Running], None]
+    """Takes note, inside a tick, that it can go on no more."""
     open: bool = False
     reported: bool = False
     closing: str = ""
@@ -96,6 +98,7 @@ class _Running:
     def failed(self, error: Exception) -> None:
         """See `Tap`; it is called inside a tick."""
         self.document.problem = self.document.problem or str(error)
+        self.broke(self)
 
 
 class Recordings:
@@ -265,7 +268,9 @@ class Recordings:
         )
         take = Take(self.shelf.stem(document), document.form, document.rate, document.channels)
         recorder = Recorder(live.bridge.rate, channels, take.put)
-        running = self._running[id] = _Running(live, machine, take, document, recorder, channels, recorder.hear, apps)
+        running = self._running[id] = _Running(
+            live, machine, take, document, recorder, channels, recorder.hear, apps, self._broke
+        )
         if not request.pause_on_start:
             live.bridge.tap(running)
         self._node.bridged(live)
@@ -297,6 +302,8 @@ class Recordings:
         """One round of each: open it, or write what waits. In the thread."""
         for running in batch:
             document = running.document
+            if running.closing == "failed" and not running.open:
+                continue  # StartRecordingFailed has said that there is no file
             try:
                 if not running.saved:
                     running.saved = True
@@ -309,6 +316,11 @@ class Recordings:
                 if not isinstance(error, OSError):
                     log.exception("the recording %s failed", document.id)
                 document.problem = document.problem or f"{getattr(error, 'strerror', None) or error}"
+
+    def _broke(self, running: _Running) -> None:
+        """Its call hears of it after the tick: the thread may hang, and with it the task that would tell."""
+        clock = self._node.clock
+        clock.call_at(clock.monotonic(), lambda: self._report(running))
 
     def _report(self, running: _Running) -> None:
         """Tell its call how that went."""
