@@ -331,7 +331,7 @@ async def test_one_that_is_deleted_before_apps_are_told_stays_away(bench: Bench)
     await bench.recordings.remove(document, document.chunks[0])
     bench.heard.set()
     await until(lambda: document.told, "they have taken it")
-    await bench.recordings.keep(document)
+    bench.shelf.keep(document)
     assert not bench.shelf.documents and not list(bench.shelf.folder.iterdir())
 
 
