@@ -48,7 +48,6 @@ log = logging.getLogger("offhook.node")
 DEFAULT_RATE = 16000
 CONTEXT_LIFE = 300.0
 WATCH_EVERY = 0.1
-MAX_HOPS = 5
 ABANDON_AFTER = 20.0
 """Seconds without a sign of an app that could not be reached, after which it has left its calls."""
 NO_WEBHOOK = "give the app's event route: offhook dev --incoming URL, or a [[webhook]] of offhook serve that fits"
@@ -200,7 +199,7 @@ class Node:
 
     def leg_event(self, live: LiveCall, leg_id: str, event: LegEvent) -> None:
         """What an endpoint did; acted on at once, or after the tick that is running. `live`: where its leg began."""
-        self._events.append((self.moved.get(leg_id, live), leg_id, event))
+        self._events.append((live, leg_id, event))
         if not self._busy:
             self._drain_events()
 
@@ -211,6 +210,7 @@ class Node:
         try:
             while self._events:
                 live, leg_id, event = self._events.pop(0)
+                live = self.moved.get(leg_id, live)  # what came before may have moved it
                 try:
                     live.leg_event(leg_id, event)
                 except Exception:
@@ -464,7 +464,7 @@ class Node:
         now = self.clock.monotonic()
         target = request.target.raw_id
         rings = target in self.phones or (self.phone(target) is not None and not self.announces(target))
-        if rings or live.hop >= MAX_HOPS:
+        if rings:
             live.call.redirect(request.target, self.mint(), now)
         else:
             live.call.reannounce(request.target, now)
