@@ -9,7 +9,6 @@ import pytest
 from tests.scenarios.stage import CALLEE, CALLER, OTHER, Stage
 
 from offhook.errors import CallError
-from offhook.wire.identifiers import Identifier
 
 
 def incoming_to(stage: Stage) -> str:
@@ -168,12 +167,13 @@ def test_redirected_to_another_app_it_is_told_anew_and_the_old_context_is_spent(
 def test_a_call_sent_round_in_circles_ends() -> None:
     stage = Stage()
     caller = stage.call()
-    targets: list[Identifier] = [OTHER, CALLEE]
-    for hop in range(20):
-        if caller.end is not None:
-            break
-        stage.redirect(targets[hop % 2])
-    assert caller.end is not None and caller.end.ended_by == "service"
+    for target in [OTHER, CALLEE] * 5:
+        stage.redirect(target)
+    with pytest.raises(CallError) as refused:
+        stage.redirect(OTHER)
+    assert refused.value.outcome == "conflict" and "10 times" in refused.value.detail
+    stage.run(31)
+    assert caller.end is not None and caller.end.ended_by == "timeout"
     assert stage.empty()
 
 

@@ -82,7 +82,7 @@ NOTES: Final[dict[str, Note]] = {
     ),
     "RedirectCall": Note(
         "Rings a phone and bridges the caller to it, or tells the apps that watch the target.",
-        "At most ten times for one call.",
+        "At most ten times for one call, then 409/8519: it rings on, to be answered or rejected.",
         (
             ("success, to a phone", f"{_PYTHON_OUTBOUND}test_redirect_to_a_registered_phone"),
             (
@@ -93,6 +93,7 @@ NOTES: Final[dict[str, Note]] = {
                 "409/8519 spent",
                 f"{_INBOUND}test_redirected_to_another_app_it_is_told_anew_and_the_old_context_is_spent",
             ),
+            ("409/8519 too often", f"{_INBOUND}test_a_call_sent_round_in_circles_ends"),
             _TEAMS,
         ),
     ),
