@@ -9,6 +9,7 @@ from tests.scenarios.meeting import PEOPLE, add, answered, hears, speaking, tran
 from tests.scenarios.stage import CALLEE, CALLER, OTHER, Party, Stage
 
 from offhook.errors import CallError
+from offhook.legs.leg import Answered
 
 
 def test_the_one_person_talks_to_the_target_and_the_app_is_out() -> None:
@@ -177,3 +178,21 @@ def test_a_key_of_who_was_transferred_reaches_nobody_but_is_no_mistake() -> None
     parties[0].leg.leave()
     stage.run(0.1)
     assert stage.events[-1] == "CallDisconnected" and stage.empty()
+
+
+def test_who_leaves_in_the_tick_in_which_the_target_answers_ends_the_new_call() -> None:
+    stage = Stage()
+    app, caller = answered(stage)
+    phone = stage.phone(OTHER, answers=None)
+    transfer(stage, app, OTHER)
+    target = phone.parties[0]
+
+    def in_a_tick(stream: Any, audio: Any) -> None:
+        stage.on_frame = None
+        stage.node.leg_event(target.live, target.leg.leg_id, Answered())
+        caller.leg.leave()
+
+    stage.on_frame = in_a_tick
+    stage.run(0.1)
+    assert stage.events[-2:] == ["CallTransferAccepted", "CallDisconnected"]
+    assert caller.end is not None and target.end is not None and stage.empty() and not stage.node.moved

@@ -59,7 +59,7 @@ class Transfers:
         leg = self._named(request)
         if target == leg.identifier:
             raise CallError("invalid_argument", f"targetParticipant: {target.raw_id} is the transferee itself.")
-        if any(other.identifier == target for other in call.legs.values()):
+        if call.leg_of(target) is not None:
             raise CallError("conflict", f"targetParticipant: {target.raw_id} is in the call, or is being rung for it.")
         if leg.leg_id in self._under_way:
             raise CallError("transfer_conflict")
@@ -143,7 +143,7 @@ class Transfers:
         rung.deadline = now + RING_TIMEOUT
 
     def _accepted(self, transfer: _Transfer, transferee: CallLeg, now: float) -> None:
-        transfer.connection.report(
+        transfer.connection.tell(
             CallTransferAccepted,
             "transferred",
             transfer.operation,
@@ -162,4 +162,4 @@ class Transfers:
 
     def _fail(self, transferee_id: str, outcome: str, detail: str) -> None:
         transfer = self._under_way.pop(transferee_id)
-        transfer.connection.report(CallTransferFailed, outcome, transfer.operation, detail)
+        transfer.connection.tell(CallTransferFailed, outcome, transfer.operation, detail)

@@ -103,13 +103,14 @@ def announce(call: Conversation, callee: Identifier, now: float) -> None:
 def hang_up(call: Conversation, connection: Connection, now: float) -> None:
     """With one other person the call ends; in a group the app alone leaves, and the others talk on (§5.7).
 
-    So it does while other apps are in the call; who rings because it asked for them is rung no more.
+    So it does while other apps are in the call; who rings because it asked for them is rung no more, and if nobody else
+    is there, the others are told that the call is over.
     """
     if len(call.connections) > 1:
         for leg in [leg for leg in call.legs.values() if leg.invited_by(connection)]:
             call.release(leg, "ended_by_app")
         call.drop(connection, "ended_by_app")
-        if connection.identity is not None and call.state == "connected":
+        if not call.deserted("far_end_left", now) and connection.identity is not None and call.state == "connected":
             call.tell_roster()
         return
     if len(call.joined()) < 2:

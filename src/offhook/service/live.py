@@ -183,7 +183,9 @@ class LiveCall:
     def give(self, leg_id: str) -> tuple[Leg, Identifier, bool]:
         """Let go of a leg that lives on elsewhere: what `add_leg` wants there."""
         self._part(leg_id)
-        return self.legs.pop(leg_id), self._names.pop(leg_id), leg_id in self._inbound
+        leg = self.legs.pop(leg_id)
+        leg.drop_keys()  # those that were to be heard are of this call
+        return leg, self._names.pop(leg_id), leg_id in self._inbound
 
     def choose_rate(self, rate: int) -> None:
         """The bridge's rate, chosen when the call is answered; fixed once a port is on it."""
@@ -197,6 +199,7 @@ class LiveCall:
             return
         now = self._host.clock.monotonic()
         self.note("leg", type(event).__name__.lower(), **self._leg_detail(leg_id, event))
+        self._last_result = None
         match event:
             case Ringing():
                 self.call.leg_ringing(leg_id, now)

@@ -144,7 +144,7 @@ class Node:
 
     def leg_event(self, live: LiveCall, leg_id: str, event: LegEvent) -> None:
         """What an endpoint did; acted on at once, or after the tick that is running. `live`: where its leg began."""
-        self._events.append((self.moved.get(leg_id, live), leg_id, event))
+        self._events.append((live, leg_id, event))
         if not self._busy:
             self._drain_events()
 
@@ -155,6 +155,7 @@ class Node:
         try:
             while self._events:
                 live, leg_id, event = self._events.pop(0)
+                live = self.moved.get(leg_id, live)  # what came before may have moved it
                 try:
                     live.leg_event(leg_id, event)
                 except Exception:
