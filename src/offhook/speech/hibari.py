@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -12,6 +13,9 @@ from offhook.audio.resample import resample
 from offhook.errors import SpeechError
 from offhook.speech.provider import Words, require_english
 from offhook.speech.ssml import Segment, segments
+
+LONGEST: Final = 200
+"""Characters that are spoken in one go, some 13 s: all other texts, and who is to be understood, wait for it."""
 
 
 class HibariVoice:
@@ -29,7 +33,7 @@ class HibariVoice:
         """Hz that the model speaks at."""
 
     def speak(self, words: Words, rate: int) -> Iterator[Frame]:
-        """See `Voice`: a piece is a sentence, or a pause."""
+        """See `Voice`: a piece is a sentence, a part of a long one, or a pause."""
         todo = segments(words)
         for segment in todo:
             require_english(segment.language, "The local voice")
@@ -42,9 +46,21 @@ class HibariVoice:
     def _sentences(self, segment: Segment, rate: int) -> Iterator[Frame]:
         try:
             for sentence in self._engine.split_sentences(segment.text):
-                for made in self._engine.stream(sentence, segment.speed, seed=0):
-                    if len(made):
-                        spoken = np.clip(np.asarray(made, np.float32) * (32767 * segment.gain), -32768, 32767)
-                        yield resample(spoken.astype(np.int16), self.rate, rate)
+                for clause in clauses(sentence):
+                    for made in self._engine.stream(clause, segment.speed, seed=0):
+                        if len(made):
+                            spoken = np.clip(np.asarray(made, np.float32) * (32767 * segment.gain), -32768, 32767)
+                            yield resample(spoken.astype(np.int16), self.rate, rate)
         except Exception as error:  # an engine of others: whatever it raises means that this cannot be spoken
             raise SpeechError("speech_failed", f"The local voice cannot speak this text: {error}.") from error
+
+
+def clauses(sentence: str) -> Iterator[str]:
+    """Parts of a sentence of at most `LONGEST` characters, that end behind a comma, between words, or anywhere."""
+    while len(sentence) > LONGEST:
+        ends = [found.end() for found in re.finditer(r"[,;:]\s|\s", sentence[:LONGEST])]
+        marks = [end for end in ends if sentence[end - 2] in ",;:" and end > LONGEST // 2]
+        cut = (marks or ends or [LONGEST])[-1]
+        yield sentence[:cut]
+        sentence = sentence[cut:]
+    yield sentence
