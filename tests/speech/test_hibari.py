@@ -64,12 +64,25 @@ def test_a_part_ends_behind_a_comma_or_between_words() -> None:
     assert len(list(clauses("word, " + words))) == 2, "not for the sake of a comma at its beginning"
 
 
-def test_a_text_without_an_end_comes_in_pieces(voice: HibariVoice) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        "so we go on and on " * 20,
+        "7 " * 200,
+        "7" * 200,
+        "<speak><say-as interpret-as='digits'>" + "7" * 200 + "</say-as></speak>",
+    ],
+)
+def test_a_text_without_an_end_comes_in_pieces(voice: HibariVoice, text: str) -> None:
     """So that nobody waits for it, whatever is in it."""
-    digits = "<speak><say-as interpret-as='digits'>" + "7" * 1000 + "</say-as></speak>"
-    for text, ssml in (("so we go on and on " * 20, False), (digits, True)):
-        pieces = voice.speak(Words(text=text, ssml=ssml), 16000)
-        assert all(len(piece) < 30 * 16000 for _, piece in zip(range(3), pieces, strict=False))
+    pieces = list(voice.speak(Words(text=text, ssml=text.startswith("<")), 8000))
+    assert len(pieces) > 1 and all(len(piece) < 20 * 8000 for piece in pieces)
+
+
+def test_a_long_number_is_read_digit_by_digit(voice: HibariVoice) -> None:
+    card = "4111111111111111"
+    assert np.array_equal(said(voice, f"Card {card}."), said(voice, f"Card {' '.join(card)}."))
+    assert len(said(voice, "1" * 40)) > 10 * 16000
 
 
 @pytest.mark.parametrize("text", ["...", "-", "日本語", "\ud800", "a" * 4000, "1" * 4000, "😀 ok", "\x00\x01"])

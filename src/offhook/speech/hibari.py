@@ -15,7 +15,9 @@ from offhook.speech.provider import Words, require_english
 from offhook.speech.ssml import Segment, segments
 
 LONGEST: Final = 200
-"""Characters that are spoken in one go, some 13 s: all other texts, and who is to be understood, wait for it."""
+"""Letters that are spoken in one go, some 13 s: all other texts, and who is to be understood, wait for it."""
+_DIGIT: Final = 5  # letters that a digit is as long as
+_LONG_NUMBER: Final = re.compile(r"[0-9]{13,}")  # what is rather read out digit by digit than as trillions
 
 
 class HibariVoice:
@@ -45,7 +47,8 @@ class HibariVoice:
 
     def _sentences(self, segment: Segment, rate: int) -> Iterator[Frame]:
         try:
-            for sentence in self._engine.split_sentences(segment.text):
+            text = _LONG_NUMBER.sub(lambda number: " ".join(number[0]), segment.text)
+            for sentence in self._engine.split_sentences(text):
                 for clause in clauses(sentence):
                     for made in self._engine.stream(clause, segment.speed, seed=0):
                         if len(made):
@@ -56,11 +59,21 @@ class HibariVoice:
 
 
 def clauses(sentence: str) -> Iterator[str]:
-    """Parts of a sentence of at most `LONGEST` characters, that end behind a comma, between words, or anywhere."""
-    while len(sentence) > LONGEST:
-        ends = [found.end() for found in re.finditer(r"[,;:]\s|\s", sentence[:LONGEST])]
-        marks = [end for end in ends if sentence[end - 2] in ",;:" and end > LONGEST // 2]
-        cut = (marks or ends or [LONGEST])[-1]
+    """Parts of a sentence that are not longer than `LONGEST`, and end behind a comma, between words, or anywhere."""
+    while (most := _reach(sentence)) < len(sentence):
+        ends = [found.end() for found in re.finditer(r"\s", sentence[:most])]
+        marks = [end for end in ends if end > max(most // 2, 1) and sentence[end - 2] in ",;:"]
+        cut = (marks or ends or [most])[-1]
         yield sentence[:cut]
         sentence = sentence[cut:]
     yield sentence
+
+
+def _reach(sentence: str) -> int:
+    """How many characters may be spoken in one go."""
+    left = LONGEST
+    for index, sign in enumerate(sentence):
+        left -= _DIGIT if sign.isdigit() else 1
+        if left < 0:
+            return index
+    return len(sentence)
