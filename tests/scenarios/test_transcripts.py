@@ -10,9 +10,11 @@ from tests.scenarios.recogniser import Recogniser, loud_is_voiced
 from tests.scenarios.stage import CALLBACK, CALLER, OTHER, VERSION, Party, Stage, asked
 from tests.scenarios.test_participants import add, mute, remove
 
+from offhook.audio.bridge import Bridge
 from offhook.legs.leg import RateChanged
 from offhook.legs.simulated import Script
-from offhook.service.hearings import MOST_WAITING
+from offhook.service.clock import ManualClock
+from offhook.service.hearings import MOST_WAITING, Hearing, Hearings
 from offhook.service.transcription import LAST_WORDS, transcribe
 from offhook.wire.connecting import CallLocator, ConnectRequest
 from offhook.wire.models import AnswerCallRequest, MediaStreamingOptions, TranscriptionOptions
@@ -407,3 +409,28 @@ def test_people_who_come_and_go_leave_nothing() -> None:
         stage.run(1)
         assert len(transcript._people) == len(transcript._heard) == 1
     assert texts(stage) == [(OTHER.raw_id, "said 2000")] * 5
+
+
+def test_many_are_looked_at_in_turn_and_nobody_is_forgotten_on_a_late_loop() -> None:
+    """A third of the hearings after each tick; all of them when several ticks had to be made up."""
+    clock, bridge, looked = ManualClock(), Bridge(16000, lambda port, error: None), list[str]()
+    hearings = Hearings(bridge, {}, clock, lambda: Recogniser(clock))
+    for number in range(6):
+        hearings.start(str(number), "leg", 16000, None, language="en-US", end_silence=1.0)  # type: ignore[arg-type]
+    look_at = hearings._look_at
+
+    def look(hearing: Hearing) -> None:
+        looked.append(hearing.hearing_id)
+        look_at(hearing)
+
+    hearings._look_at = look  # type: ignore[method-assign]
+    counts = []
+    for ticks in [1] * 12 + [3] * 12:
+        for _ in range(ticks):
+            bridge.tick()
+        clock.advance(0.02)
+        counts.append(len(looked))
+        assert all(hearing.waits <= 5 for hearing in hearings._hearings.values())
+        looked.clear()
+    assert counts[6:12] == [2] * 6
+    assert not any(hearing.dropped for hearing in hearings._hearings.values())

@@ -28,7 +28,7 @@ log = logging.getLogger("offhook.hearing")
 BLOCK_FRAMES: Final = 25
 """Frames that wait for the pass; the newest is dropped beyond, which a loop that is alive never sees."""
 PASS_EVERY: Final = 3
-"""Ticks between looks at one hearing; those of one call are looked at in turn, so that many make no tick late."""
+"""Ticks between looks at one hearing. Those of one call are looked at in turn, so that many make no tick late."""
 PARTIAL_EVERY: Final = 0.7
 """Seconds between partial results, or twice what the last one took, whichever is more."""
 _TRIAL: Final = np.zeros(RATE // 4, np.int16)
@@ -102,6 +102,8 @@ class Hearing:
     resampler: StreamResampler
     block: np.ndarray[tuple[int, int], np.dtype[np.int16]]
     waits: int = 0
+    due: int = PASS_EVERY
+    """How many frames wait when it is looked at."""
     dropped: int = 0
     waiting: list[Utterance] = field(default_factory=list)
     cancel: Callable[[], None] | None = None
@@ -194,16 +196,19 @@ class Hearings:
 
     def hear(self, members: Sequence[Member]) -> None:
         """See `Tap`: copy what each seat said. Nobody there, muted or held is silence."""
+        due = False
         for hearing in self._hearings.values():
             if hearing.waits == BLOCK_FRAMES:
                 hearing.dropped += 1
+                due = True
                 continue
             seat = self._seats.get(hearing.leg_id)
             frame = None if seat is None else seat.frame
             hearing.block[hearing.waits] = 0 if frame is None else frame
             hearing.waits += 1
+            due = due or hearing.waits >= hearing.due
         self._ticks += 1
-        if self._pass is None and self._ticks % PASS_EVERY < len(self._hearings):
+        if due and self._pass is None:
             self._pass = self._clock.call_at(self._clock.monotonic(), self._look)
 
     def failed(self, error: Exception) -> None:
@@ -221,8 +226,10 @@ class Hearings:
 
     def _look(self) -> None:
         self._pass = None
-        for hearing in list(self._hearings.values())[self._ticks % PASS_EVERY :: PASS_EVERY]:
-            self._look_at(hearing)
+        for index, hearing in enumerate(list(self._hearings.values())):
+            if hearing.waits >= hearing.due:
+                hearing.due = PASS_EVERY + (index - self._ticks) % PASS_EVERY
+                self._look_at(hearing)
 
     def _look_at(self, hearing: Hearing) -> None:
         waits, hearing.waits = hearing.waits, 0
