@@ -314,7 +314,6 @@ class LiveCall:
 
     def dial_transcript(self, action: OpenTranscription, owner: Transcript) -> TranscriptStream:
         """See `Scene`."""
-        self._host.bridged(self)  # what apps send is read in ticks
         return self._host.open_transcript(self, action, owner)
 
     def transcription(self, connection_id: str, fact: Fact, outcome: str = "", detail: str = "") -> None:

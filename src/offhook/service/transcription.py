@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import count
@@ -15,6 +16,7 @@ from offhook.errors import SpeechError
 from offhook.service.clock import Clock, Handle
 from offhook.service.hearings import Heard, Hearings, try_language
 from offhook.service.speech import Speech
+from offhook.service.stream_port import Batch
 from offhook.service.streaming import TEXT, AppStream
 from offhook.wire.transcription import TranscriptionRequest, transcription_data, transcription_metadata
 
@@ -29,6 +31,8 @@ MOST_FAILURES: Final = 3
 """Utterances one after another that cannot be recognised, after which the transcription has failed."""
 LAST_WORDS: Final = 10.0
 """Seconds for which what was said before the end is waited for and told, if it takes that long."""
+_UNREAD: Final = Batch(TEXT)
+_UNREAD.came = deque(maxlen=0)
 _FOR_GOOD: Final = frozenset({"speech_not_set_up", "speech_language"})
 
 
@@ -44,7 +48,7 @@ class TranscriptStream(AppStream):
     ping_after = 20.0
 
     def __init__(self, *where: str, locale: str, correlation_id: str, **dialling: Any) -> None:
-        super().__init__(*where, backlog=BACKLOG, **dialling)
+        super().__init__(*where, backlog=BACKLOG, batch=_UNREAD, **dialling)
         self.locale = locale
         self.sent = 0
         self.dropped = 0
