@@ -259,7 +259,6 @@ class LiveNode:
             locale=action.locale,
             correlation_id=live.call.correlation_id,
             owner=owner,
-            batch=self.node.batch,
             **self._dialling(live, action),
         )
 
