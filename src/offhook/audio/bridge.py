@@ -170,6 +170,7 @@ class Bridge:
         """The tick of two who plainly hear each other, which is what nearly all calls are: nothing to sum."""
         one, two = pair
         at = one
+        two.frame = None  # for taps, should the first one fail
         try:
             first = one.frame = one.read()
             at = two
