@@ -56,7 +56,7 @@ BESIDE = (
     Beside("python-sdk", _conformance(python=True), nice=False),
     Beside("conformance", _conformance(python=False), nice=False),
     Beside("long-runs", ("tests/soak",), nice=False),
-    Beside("own-network", ("tests/interop/test_linphone.py",), nice=False),
+    Beside("interop", ("tests/interop",), nice=False),
 )
 PYTEST_LIMIT = 20 * 60  # seconds for the whole test run: a hung run is a failed one
 

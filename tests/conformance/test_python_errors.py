@@ -6,12 +6,10 @@ import uuid
 from typing import Any
 
 import pytest
-from azure.communication.callautomation import MicrosoftTeamsUserIdentifier
 from azure.core.exceptions import (
     ClientAuthenticationError,
     HttpResponseError,
     ResourceExistsError,
-    ResourceNotFoundError,
 )
 from tests.conformance.python_sdk import number, sdk
 from tests.console_leg import caller, phone
@@ -39,46 +37,6 @@ async def test_the_loser_of_a_second_answer(node: LiveNode, app: TestApp, kind: 
             assert figures(refused.value) == (409, "8519")
         await leg.told("answered")
         assert len(app.named("CallConnected")) <= 1
-
-
-@BOTH
-async def test_unknown_ids(node: LiveNode, kind: str) -> None:
-    async with sdk(node, kind) as client:
-        connection = client.connection(NOWHERE)
-        for method, arguments in [
-            (connection.get_call_properties, ()),
-            (connection.hang_up, (True,)),
-            (connection.hang_up, (False,)),
-            (connection.list_participants, ()),
-            (connection.start_media_streaming, ()),
-            (connection.stop_media_streaming, ()),
-        ]:
-            with pytest.raises(ResourceNotFoundError) as refused:
-                await client(method, *arguments)
-            assert figures(refused.value) == (404, "8522")
-            assert "Call not found." in str(refused.value)
-
-
-@BOTH
-async def test_who_is_left_out_is_refused_by_name(node: LiveNode, app: TestApp, kind: str) -> None:
-    """Teams users as targets, participants and in a play: 405, and nobody is rung."""
-    teams = MicrosoftTeamsUserIdentifier("45ab2481-1c1c-4005-be24-0ffb879b1130")
-    async with sdk(node, kind) as client, caller(node):
-        context = (await app.invited())["incomingCallContext"]
-        made = await client(client.client.answer_call, context, app.callback)
-        await app.event("CallConnected")
-        connection = client.connection(made.call_connection_id)
-        for ask in (
-            client(client.client.create_call, teams, app.callback),
-            client(connection.add_participant, teams),
-            client(connection.transfer_call_to_participant, teams),
-            client(connection.hold, teams),
-        ):
-            with pytest.raises(HttpResponseError) as refused:
-                await ask
-            assert figures(refused.value) == (405, "8520")
-            assert "microsoftTeamsUser is not supported" in str(refused.value)
-        assert len(await client(connection.list_participants)) == 2
 
 
 @BOTH

@@ -49,7 +49,6 @@ log = logging.getLogger("offhook.node")
 DEFAULT_RATE = 16000
 CONTEXT_LIFE = 300.0
 WATCH_EVERY = 0.1
-MAX_HOPS = 5
 ABANDON_AFTER = 20.0
 """Seconds without a sign of an app that could not be reached, after which it has left its calls."""
 NO_WEBHOOK = "give the app's event route: offhook dev --incoming URL, or a [[webhook]] of offhook serve that fits"
@@ -412,7 +411,7 @@ class Node:
         now = self.clock.monotonic()
         target = request.target.raw_id
         rings = target in self.phones or (self.phone(target) is not None and not self.announces(target))
-        if rings or live.hop >= MAX_HOPS:
+        if rings:
             live.call.redirect(request.target, self.mint(), now)
         else:
             live.call.reannounce(request.target, now)
