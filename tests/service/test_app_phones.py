@@ -15,6 +15,7 @@ from offhook.errors import CallError
 from offhook.service.app_phones import AppPhones
 from offhook.wire.identifiers import parse_raw_id
 from offhook.wire.models import CreateCallRequest, decode_request
+from offhook.wire.tones import StartContinuousDtmfRequest
 
 USER = parse_raw_id("8:acs:11111111-0000-0000-0000-000000000001_00000000-0000-0000-0000-000000000001")
 
@@ -172,7 +173,11 @@ def test_a_call_is_transferred_to_an_app_and_its_legs_live_on_elsewhere(rate: in
     stage.streams[1].say(np.full(rate, 700, "<i2").tobytes())
     stage.run(0.3)
     assert hears(caller) == pytest.approx(700, abs=5)
+    keys = StartContinuousDtmfRequest(target_participant=CALLER)
+    stage.node.ask(other, lambda call, now: call.tones(other, keys, now))
     caller.leg.press("5")
+    stage.run(0.3)
+    assert stage.event("ContinuousDtmfRecognitionToneReceived")["tone"] == "five", "its menu can be used"
     stage.node.hang_up(other)
     stage.run(0.1)
     assert caller.end is not None and stage.empty() and not stage.node.moved
