@@ -24,7 +24,8 @@ from offhook.legs.simulated import Hooks, Script, SimulatedLeg
 from offhook.service.clock import ManualClock
 from offhook.service.eventgrid import IncomingPost
 from offhook.service.live import LiveCall
-from offhook.service.node import Node, NodeIdentity
+from offhook.service.node import Node
+from offhook.service.outside import NodeIdentity
 from offhook.service.stream_port import StreamPort
 from offhook.service.streaming import MediaStream
 from offhook.service.transcription import Transcript, TranscriptStream

@@ -42,12 +42,21 @@ class Beside:
         return ROOT / f".coverage-{self.name}"
 
 
+def _conformance(*, python: bool) -> tuple[str, ...]:
+    """Tests of tests/conformance: those through the Python SDK, or all others. Together they wait for eight minutes."""
+    files = sorted((ROOT / "tests/conformance").glob("test_*.py"))
+    return tuple(
+        str(path.relative_to(ROOT)) for path in files if path.name.startswith("test_python_") is python
+    )
+
+
 _PROCESSOR = ("tests/wire", "tests/audio", "tests/sip", "tests/calls", "tests/scenarios")
 BESIDE = (
     Beside("processor", _PROCESSOR, nice=True),
-    Beside("conformance", ("tests/conformance",), nice=False),
+    Beside("python-sdk", _conformance(python=True), nice=False),
+    Beside("conformance", _conformance(python=False), nice=False),
     Beside("long-runs", ("tests/soak",), nice=False),
-    Beside("own-network", ("tests/interop/test_linphone.py",), nice=False),
+    Beside("interop", ("tests/interop",), nice=False),
 )
 PYTEST_LIMIT = 20 * 60  # seconds for the whole test run: a hung run is a failed one
 
@@ -180,7 +189,7 @@ def pytest_step(tally: Tally, arguments: Sequence[str]) -> None:
     if arguments:
         count_run(tally, "pytest", run_pytest(report, arguments), report)
         return
-    print("beside: " + "; ".join(" ".join(group.paths) for group in BESIDE) + " (printed at the end)", flush=True)
+    print("beside: " + ", ".join(group.name for group in BESIDE) + " (printed at the end)", flush=True)
     groups = [(group, start_beside(group)) for group in BESIDE]
     try:
         elsewhere = [f"--ignore={path}" for group in BESIDE for path in group.paths]

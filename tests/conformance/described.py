@@ -27,6 +27,8 @@ DESCRIPTION = (
 )
 Described = Case[Any]
 _MODES = ((GenerationMode.POSITIVE, 2), (GenerationMode.NEGATIVE, 1))  # and how many of three are such
+_EITHER = {"callConnectionId", "callLocator"}
+"""A recording is of one of them."""
 _DIALLED = re.compile(r"\s*(https?|wss?|ftp|file):", re.IGNORECASE)
 
 
@@ -125,6 +127,8 @@ def _body(body: Any, living: Living, chance: random.Random) -> bytes:
     if not isinstance(body, dict | list | str | int | float | bool | type(None)):
         return b""  # NotSet: the operation has no body
     filled = _filled("", body, lambda name: living.known(name, chance) if chance.random() < 0.9 else None)
+    if isinstance(filled, dict) and _EITHER <= filled.keys() and chance.random() < 0.9:
+        del filled[chance.choice(sorted(_EITHER))]
     return json.dumps(filled).encode()
 
 

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from aiohttp import ClientSession
 from tests.conformance.described import Made
@@ -113,6 +113,8 @@ class Calls:
                 self._learn(await response.json() if body else {})
         if b"Call not found." in body or (made.name in ("HangupCall", "TerminateCall") and got[0] == 204):
             self.connections = [one for one in self.connections if one not in made.target]
+        if got[0] == 404 or (made.name == "StopRecording" and got[0] == 204):
+            self.recordings = [one for one in self.recordings if quote(one, safe="") not in made.target]
         count = (made.name, got[0])
         self.answers[count] = self.answers.get(count, 0) + 1
         return got
@@ -127,7 +129,7 @@ class Calls:
 
     # set up and end ---------------------------------------------------------------------------------------------
 
-    async def renew(self) -> None:
+    async def renew(self, chance: random.Random) -> None:
         """Forget what is over; then enough calls that run, enough that ring, and none too many."""
         over = {e["data"]["callConnectionId"] for e in self._app.events if e["type"].endswith("CallDisconnected")}
         over |= {e["data"]["callConnectionId"] for e in self._app.events if e["type"].endswith("CallFailed")}
@@ -141,30 +143,30 @@ class Calls:
             await until(partial(self._connected, connection), "CallConnected")
             self.connections.append(connection)
             self.server_calls = [*self.server_calls[-2:], server_call]
-            await self._recorded(server_call)
+        if not self.recordings:
+            await self._record(chance)
 
     async def _answered(self, context: str) -> str:
         """The connection; calls are set up in different ways, one after the other."""
         self._set_up += 1
         odd, third = self._set_up % 2 == 1, self._set_up % 3 == 0
-        transcript = {"transportType": "websocket", "transportUrl": self._app.socket, "locale": "en-US"}
+        words = {"transportType": "websocket", "transportUrl": self._app.socket, "locale": "en-US"}
         body = {
             "incomingCallContext": context,
             "callbackUri": self._app.callback,
             "mediaStreamingOptions": streaming_options(self._app.socket, start=odd, mixed=third),
-            **({"transcriptionOptions": transcript} if odd else {}),
+            **({"transcriptionOptions": {**words, "startTranscription": True}} if odd else {}),
         }
         status, properties = await rest(self._node, "POST", f"{CONNECTIONS}:answer", body)
         assert status == 200, properties
         return str(properties["callConnectionId"])
 
-    async def _recorded(self, server_call: str) -> None:
-        """Every second call is recorded."""
-        if self._set_up % 2 == 0:
-            body = {"callLocator": {"kind": "serverCallLocator", "serverCallId": server_call}}
-            status, started = await rest(self._node, "POST", "/calling/recordings", body)
-            if status == 200:
-                self._learn(started)
+    async def _record(self, chance: random.Random) -> None:
+        """One of the calls is recorded."""
+        body = {"callConnectionId": chance.choice(self.connections)}
+        status, started = await rest(self._node, "POST", "/calling/recordings", body)
+        if status == 200:
+            self._learn(started)
 
     def _connected(self, connection_id: str) -> bool:
         return any(e["data"]["callConnectionId"] == connection_id for e in self._app.named("CallConnected"))

@@ -58,18 +58,21 @@ class Sdk:
 
 
 @contextlib.asynccontextmanager
-async def sdk(node: LiveNode, kind: str, key: str | None = None) -> AsyncIterator[Sdk]:
-    """A client of one of `CLIENTS`. The sync one with a connection string takes its trust from the environment."""
+async def sdk(node: LiveNode, kind: str, key: str | None = None, **options: Any) -> AsyncIterator[Sdk]:
+    """A client of one of `CLIENTS`; the two plain http ones take `options`.
+
+    The sync one with a connection string takes its trust from the environment.
+    """
     credential = AzureKeyCredential(key or node.key)
     made: Any
     if kind == "async http":
-        made = AsyncClient(node.http, credential)
+        made = AsyncClient(node.http, credential, **options)
     elif kind == "async http with slash":
         made = AsyncClient(node.http + "/", credential)
     elif kind == "async connection string":
         made = AsyncClient.from_connection_string(node.connection_string, connection_verify=node.info["caBundle"])
     elif kind == "sync http":
-        made = CallAutomationClient(node.http, credential)
+        made = CallAutomationClient(node.http, credential, **options)
     else:
         made = CallAutomationClient.from_connection_string(node.connection_string)
     one = Sdk(made)

@@ -43,7 +43,7 @@ async def conform(folder: Path, count: int, number: int) -> Calls:
         began = time.monotonic()
         async with running_calls(node, app, files.url("/a.wav")) as calls:
             for index, case in enumerate(cases):
-                await calls.renew()
+                await calls.renew(chance)
                 if case.operation.definition.raw["operationId"] in TAKE_CONTEXTS:
                     await calls.ringing()
                 made = sent(case, calls, chance)
@@ -75,7 +75,7 @@ async def test_a_thousand_requests(tmp_path: Path) -> None:
     calls = await conform(tmp_path, 1000, SEED)
     done = {name for (name, status), times in calls.answers.items() if status < 300 and times}
     never = {operation.name for operation in OPERATIONS} - UNBUILT - done
-    assert len(never) <= 3, f"{never}: what is made up does not get as far as to be done"
+    assert len(never) <= 1, f"{never}: what is made up does not get as far as to be done"
 
 
 @pytest.mark.soak

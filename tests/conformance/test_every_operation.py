@@ -1,7 +1,7 @@
 """What is the same for every operation, over the table: one that is added to it is tested at once.
 
-Unknown and early calls, bodies that are not valid, people of Teams, signatures, the address that the events of one
-action go to.
+What no SDK sends, so over plain REST: bodies that are not valid, requests that are not signed; and the address that
+the events of one action go to. The rest is in test_python_every_operation.py.
 """
 
 from __future__ import annotations
@@ -13,17 +13,15 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientSession
-from tests.console_leg import Leg, caller, phone
-from tests.live import API_VERSION, CONNECTIONS, LiveNode, TestApp, answer, rest, streaming_options, until
-from tests.request_bodies import BODIES, BUILT, CALLER, NOWHERE, OF_A_CALL, TEAMS, path_of, people_in, with_person
+from tests.console_leg import Leg, caller
+from tests.live import API_VERSION, LiveNode, TestApp, answer, rest, streaming_options, until
+from tests.request_bodies import BODIES, BUILT, CALLER, NOWHERE, path_of
 
 from offhook.service.operations import OPERATIONS, Operation
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 NAME = {operation.name: operation for operation in OPERATIONS}
-WITHOUT_STATE = ("GetCall", "HangupCall", "TerminateCall", "GetParticipants", "GetParticipant")
-"""Those that a call takes before it is connected."""
 
 
 def of(operation: Operation) -> str:
@@ -46,29 +44,6 @@ async def talk(node: LiveNode, app: TestApp, **options: Any) -> AsyncIterator[tu
         yield leg, properties["callConnectionId"]
 
 
-@pytest.mark.parametrize("operation", OF_A_CALL, ids=of)
-async def test_a_call_that_is_not_there(node: LiveNode, operation: Operation) -> None:
-    status, error = await rest(node, operation.method, path_of(operation), BODIES.get(operation.name))
-    assert (status, code(error)) == (404, "8522")
-
-
-async def test_a_call_that_still_rings(node: LiveNode) -> None:
-    async with phone(node, "+15550100888", never=True):
-        target = {"phoneNumber": {"value": "+15550100888"}}
-        body = {**BODIES["CreateCall"], "targets": [target]}
-        status, made = await rest(node, "POST", CONNECTIONS, body)
-        assert status == 201
-        for operation in OF_A_CALL:
-            if operation.name not in WITHOUT_STATE:
-                path = path_of(operation, made["callConnectionId"])
-                status, error = await rest(node, operation.method, path, BODIES.get(operation.name))
-                assert (status, code(error)) == (400, "8501"), operation.name
-        path = f"{CONNECTIONS}/{made['callConnectionId']}"
-        assert (await rest(node, "GET", path))[1]["callConnectionState"] == "connecting"
-        assert (await rest(node, "DELETE", path))[0] == 204
-        assert (await rest(node, "GET", path))[0] == 404
-
-
 @pytest.mark.parametrize("operation", [one for one in BUILT if BODIES.get(one.name)], ids=of)
 async def test_a_body_that_is_not_valid(node: LiveNode, operation: Operation) -> None:
     """Each field, and what stands in it: the message names the one that is wrong."""
@@ -83,21 +58,6 @@ async def test_a_body_that_is_not_valid(node: LiveNode, operation: Operation) ->
             assert name in error["error"]["message"], (name, wrong)
 
 
-@pytest.mark.parametrize("operation", [one for one in BUILT if people_in(BODIES.get(one.name, {}))], ids=of)
-@pytest.mark.parametrize("kind", TEAMS)
-async def test_people_of_teams_are_refused_by_name(node: LiveNode, operation: Operation, kind: str) -> None:
-    body = with_person(BODIES[operation.name], TEAMS[kind])
-    status, error = await rest(node, operation.method, path_of(operation), body)
-    assert (status, code(error)) == (405, "8520")
-    assert kind in error["error"]["message"] and people_in(BODIES[operation.name])[0][0] in error["error"]["message"]
-
-
-async def test_a_call_cannot_be_placed_as_a_teams_app(node: LiveNode) -> None:
-    body = {**BODIES["CreateCall"], "teamsAppSource": {"appId": "a", "cloud": "public"}}
-    status, error = await rest(node, "POST", CONNECTIONS, body)
-    assert (status, code(error)) == (405, "8520") and "teamsAppSource" in error["error"]["message"]
-
-
 @pytest.mark.parametrize("operation", OPERATIONS, ids=of)
 async def test_a_request_that_is_not_signed(node: LiveNode, operation: Operation) -> None:
     url = f"{node.http}{path_of(operation)}?api-version={API_VERSION}"
@@ -108,13 +68,6 @@ async def test_a_request_that_is_not_signed(node: LiveNode, operation: Operation
 def words_options(app: TestApp) -> dict[str, Any]:
     """`transcriptionOptions` that are not started with the call."""
     return {"transportType": "websocket", "transportUrl": app.socket, "locale": "en-US"}
-
-
-async def test_a_stream_that_was_not_configured(node: LiveNode, app: TestApp) -> None:
-    async with talk(node, app) as (_, connection):
-        for name in ("StartMediaStreaming", "StopMediaStreaming"):
-            status, error = await rest(node, "POST", path_of(NAME[name], connection), {})
-            assert (status, code(error)) == (405, "8522")
 
 
 # the address that the events of one action go to -------------------------------------------------------------------

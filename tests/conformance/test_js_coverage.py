@@ -48,10 +48,14 @@ ACTIONS = {
 """What the app in js/app.mjs calls each; hangUp is both, by `forEveryone`."""
 
 
+WITH = {"HangupCall": ", forEveryone=False", "TerminateCall": ", forEveryone=True"}
+
+
 @pytest.mark.parametrize("name", [operation.name for operation in BUILT])
 def test_it_is_asked_for(name: str) -> None:
     action = ACTIONS[name]
     app = (HERE / "js/app.mjs").read_text()
     assert re.search(rf"^  {action}: ", app, re.MULTILINE), "no action of the app"
-    asked = [path for path in HERE.glob("test_js_*.py") if re.search(rf'app\.ask\(\s*"{action}"', path.read_text())]
+    request = rf'app\.ask\(\s*"{action}"{WITH.get(name, "")}'
+    asked = [path for path in HERE.glob("test_js_*.py") if re.search(request, path.read_text())]
     assert asked, f"no test asks for {action}"

@@ -47,10 +47,13 @@ async def test_keys_are_sent_heard_and_collected(node: LiveNode, app: JsApp, num
         assert (heard["operationContext"], heard["sequenceId"], heard["tone"]) == ("listen", 1, "seven")
         await app.ask("stopContinuousDtmfRecognition", **one, options={"operationContext": "stop"})
         assert (await app.event(connection, "ContinuousDtmfRecognitionStopped"))["operationContext"] == "stop"
+        await leg.send(kind="dtmf", tone="5")
         sent = await app.ask("sendDtmfTones", **one, tones=["one", "d"], options={"operationContext": "send"})
         assert sent["operationContext"] == "send"
         assert (await app.event(connection, "SendDtmfTonesCompleted"))["operationContext"] == "send"
         assert [said["tone"] for said in leg.said if said["kind"] == "key"] == ["1", "D"]
+        told = app.all("callback", lambda r: r["type"].endswith("ContinuousDtmfRecognitionToneReceived"))
+        assert [report["parsed"]["tone"] for report in told] == ["seven", "asterisk", "pound"], "none after the stop"
 
 
 async def test_playing(node: LiveNode, app: JsApp, number: str) -> None:
@@ -69,6 +72,8 @@ async def test_playing(node: LiveNode, app: JsApp, number: str) -> None:
         await app.event(connection, "PlayStarted", 2)
         await app.ask("cancelAllOperations", **one)
         assert (await app.event(connection, "PlayCanceled"))["resultInformation"]["subCode"] == 8508
+        frames = leg.frames
+        assert not (await leg.heard_frames(frames + 10))[(frames + 5) * FRAME :].any(), "the loop goes on"
         words, before = {"kind": "textSource", "text": "hello", "voiceName": "any"}, leg.frames
         await app.ask("playToAll", **one, sources=[words])
         await app.event(connection, "PlayCompleted", 2)
@@ -126,6 +131,8 @@ async def test_transcription(node: LiveNode, app: JsApp, number: str) -> None:
         assert (subscription["id"], subscription["state"]) == (metadata["parsed"]["subscriptionId"], "active")
         await app.ask("updateTranscription", **one, locale="en-US", options={"operationContext": "us"})
         assert (await app.event(connection, "TranscriptionUpdated", deadline=40))["operationContext"] == "us"
+        subscription = (await app.ask("getCallConnectionProperties", **one))["transcriptionSubscription"]
+        assert subscription["locale"] == "en-US"
         await leg.speak(spoken(words).tobytes())
         final = await app.told(
             "transcription", lambda r: r["kind"] == "TranscriptionData" and r["parsed"]["resultState"] == "Final", 1, 40

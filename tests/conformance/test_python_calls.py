@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from azure.communication.callautomation import CallConnectionState
-from azure.core.exceptions import ResourceNotFoundError
+from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from tests.conformance.python_sdk import CLIENTS, Sdk, claims, dominant, media_streaming, number, pcm_of, sdk, tone
 from tests.console_leg import Leg, caller
 from tests.live import CALLEE, CALLER, LiveNode, Stream, TestApp, until
@@ -122,6 +122,7 @@ async def check_stop_and_start(client: Sdk, app: TestApp, connection_id: str) ->
     assert stopped["operationContext"] == "stop it"
     assert stopped["mediaStreamingUpdate"]["mediaStreamingStatusDetails"] == "subscriptionStopped"
     await until(lambda: app.streams[0].closed_with == 1000, "our close")
+    await _not_now(client, connection.stop_media_streaming)
     properties = await client(connection.get_call_properties)
     assert properties.media_streaming_subscription.state == "inactive"
     await client(connection.start_media_streaming, operation_context="start it")
@@ -133,6 +134,13 @@ async def check_stop_and_start(client: Sdk, app: TestApp, connection_id: str) ->
         "/callbacks",
     ]
     await app.stream(2, frames=5)
+    await _not_now(client, connection.start_media_streaming)
+
+
+async def _not_now(client: Sdk, request: Any) -> None:
+    with pytest.raises(HttpResponseError) as refused:
+        await client(request, operation_context="refused")
+    assert (refused.value.status_code, refused.value.error.code) == (400, "8500")  # type: ignore[union-attr]
 
 
 async def check_stop_audio(node: LiveNode, app: TestApp, leg: Leg, rate: int) -> None:

@@ -6,13 +6,14 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-import numpy as np
 import pytest
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from tests.conformance.python_sdk import Sdk, media_streaming, number, pcm_of, sdk, tone
 from tests.conformance.test_python_participants import BOTH, OTHER, hears, talk, tones
 from tests.console_leg import caller, phone
 from tests.live import CALLER, LiveNode, Stream, TestApp, until
+
+from offhook.calls.moving import MOST_APPS
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -150,6 +151,23 @@ async def test_what_cannot_be_joined(node: LiveNode, app: TestApp) -> None:
         assert not app.events
 
 
+async def test_a_call_holds_so_many_apps_and_no_more(node: LiveNode, app: TestApp) -> None:
+    async with talk(node, app) as one:
+        server_call_id = (await app.event("CallConnected"))["serverCallId"]
+        for _ in range(MOST_APPS - 1):
+            last = await connect(one.client, app, server_call_id=server_call_id)
+        with pytest.raises(HttpResponseError) as refused:
+            await connect(one.client, app, server_call_id=server_call_id)
+        assert (refused.value.status_code, refused.value.error.code) == (400, "8523")  # type: ignore[union-attr]
+        assert "callLocator" in refused.value.message
+        await app.event("CallConnected", MOST_APPS)
+        assert tones(pcm_of(await one.newest(CALLER))) == {440}, "the first goes on"
+        await one.client(one.client.connection(last.call_connection_id).hang_up, False)
+        await app.event("CallDisconnected")
+        await connect(one.client, app, server_call_id=server_call_id)
+        await app.event("CallConnected", MOST_APPS + 1)
+
+
 async def test_who_joins_too_early_hears_that_the_call_never_was(node: LiveNode, app: TestApp) -> None:
     """The call is dialled; the id of one that is not connected yet is known to who asks the node."""
     async with sdk(node, "async http") as client, phone(node, OTHER, never=True) as other:
@@ -159,7 +177,8 @@ async def test_who_joins_too_early_hears_that_the_call_never_was(node: LiveNode,
         await client(client.connection(created.call_connection_id).hang_up, True)
         failed = await app.event("ConnectFailed")
         assert failed["callConnectionId"] == early.call_connection_id and failed["operationContext"] == "join"
-        assert np.array_equal(sorted(told(app, early.call_connection_id)), ["CallDisconnected", "ConnectFailed"])
+        await until(lambda: len(told(app, early.call_connection_id)) == 2, "both events")
+        assert sorted(told(app, early.call_connection_id)) == ["CallDisconnected", "ConnectFailed"]
 
 
 def _server_call_id(call_id: str, connection_id: str) -> str:

@@ -10,11 +10,10 @@ from azure.core.exceptions import (
     ClientAuthenticationError,
     HttpResponseError,
     ResourceExistsError,
-    ResourceNotFoundError,
 )
 from tests.conformance.python_sdk import number, sdk
 from tests.console_leg import caller, phone
-from tests.live import CALLEE, CALLER, CONNECTIONS, LiveNode, TestApp, rest
+from tests.live import CALLEE, CONNECTIONS, LiveNode, TestApp, rest
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -38,37 +37,6 @@ async def test_the_loser_of_a_second_answer(node: LiveNode, app: TestApp, kind: 
             assert figures(refused.value) == (409, "8519")
         await leg.told("answered")
         assert len(app.named("CallConnected")) <= 1
-
-
-@BOTH
-async def test_unknown_ids(node: LiveNode, kind: str) -> None:
-    async with sdk(node, kind) as client:
-        connection = client.connection(NOWHERE)
-        for method, arguments in [
-            (connection.get_call_properties, ()),
-            (connection.hang_up, (True,)),
-            (connection.hang_up, (False,)),
-            (connection.list_participants, ()),
-            (connection.start_media_streaming, ()),
-            (connection.stop_media_streaming, ()),
-        ]:
-            with pytest.raises(ResourceNotFoundError) as refused:
-                await client(method, *arguments)
-            assert figures(refused.value) == (404, "8522")
-            assert "Call not found." in str(refused.value)
-
-
-@BOTH
-async def test_an_operation_that_is_not_built(node: LiveNode, app: TestApp, kind: str) -> None:
-    """It says so by name, and never that it succeeded."""
-    async with sdk(node, kind) as client, caller(node):
-        context = (await app.invited())["incomingCallContext"]
-        made = await client(client.client.answer_call, context, app.callback)
-        connection = client.connection(made.call_connection_id)
-        with pytest.raises(HttpResponseError) as refused:
-            await client(connection.hold, number(CALLER))
-        assert figures(refused.value) == (501, "8520")
-        assert "Hold" in str(refused.value)
 
 
 @BOTH

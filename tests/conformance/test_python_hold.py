@@ -6,7 +6,7 @@ import asyncio
 
 import numpy as np
 import pytest
-from azure.communication.callautomation import FileSource
+from azure.communication.callautomation import FileSource, TextSource
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from tests.conformance.python_sdk import media_streaming, number, pcm_of, sdk
 from tests.conformance.test_python_participants import hears
@@ -109,13 +109,18 @@ async def test_what_cannot_be_done_and_a_prompt_that_cannot_be_played(node: Live
             await client(connection.hold, number(CALLER))
         assert figures(refused.value) == (400, "8500") and "already" in str(refused.value)
         await client(connection.unhold, number(CALLER))
-        for name, outcome in (("/none.wav", (400, 8536)), ("/page.wav", (400, 8535))):
+        sources = (
+            (FileSource(files.url("/none.wav")), (400, 8536)),
+            (FileSource(files.url("/page.wav")), (400, 8535)),
+            (TextSource(text=" ", voice_name="any"), (400, 8582)),
+            (TextSource(text="Bonjour", source_locale="fr-FR", voice_kind="female"), (400, 8565)),
+        )
+        for count, (source, outcome) in enumerate(sources, 1):
             await client(
-                connection.hold, number(CALLER), play_source=FileSource(files.url(name)), operation_context=name,
+                connection.hold, number(CALLER), play_source=source, operation_context=f"{count}",
                 operation_callback_url=f"{app.url}/other",
             )  # fmt: skip
-            failed = await app.event("HoldFailed", 1 if name == "/none.wav" else 2)
-            assert result(failed) == (*outcome, name)
+            assert result(await app.event("HoldFailed", count)) == (*outcome, f"{count}")
         assert {event["path"] for event in app.named("HoldFailed")} == {"/other"}
         await silent(stream, False)
         assert not (await client(connection.get_participant, number(CALLER))).is_on_hold

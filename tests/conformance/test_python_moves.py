@@ -4,16 +4,18 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 import pytest
 from azure.core.exceptions import HttpResponseError
-from tests.conformance.python_sdk import media_streaming, number
+from tests.conformance.python_sdk import media_streaming, number, tone
 from tests.conformance.test_python_connect import connect, stream_of, streams, told
 from tests.conformance.test_python_participants import BOTH, OTHER, THIRD, hears, talk
 from tests.console_leg import phone
 from tests.live import CALLER, LiveNode, TestApp, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+NEVER = "+15550100888"
 
 
 @BOTH
@@ -64,7 +66,7 @@ def await_roster(app: TestApp, connection: str) -> list[str]:
 
 
 async def test_who_cannot_be_moved(node: LiveNode, app: TestApp) -> None:
-    async with talk(node, app) as one, phone(node, OTHER, never=True) as other:
+    async with talk(node, app) as one, phone(node, OTHER, never=True) as other, phone(node, NEVER, never=True):
         await one.add()
         await other.told("invite")
         group = await connect(one.client, app, group_call_id=str(uuid.uuid4()))
@@ -81,5 +83,38 @@ async def test_who_cannot_be_moved(node: LiveNode, app: TestApp) -> None:
             with pytest.raises(HttpResponseError) as refused:
                 await one.client(here.move_participants, people, of)
             assert (refused.value.status_code, refused.value.error.code) == figures  # type: ignore[union-attr]
+        ringing = await one.client(one.client.client.create_call, number(NEVER), app.callback)
+        with pytest.raises(HttpResponseError) as early:
+            await one.client(here.move_participants, [number(NEVER)], ringing.call_connection_id)
+        assert (early.value.status_code, early.value.error.code) == (400, "8501")  # type: ignore[union-attr]
+        await one.client(one.client.connection(ringing.call_connection_id).hang_up, True)
         assert "MoveParticipantSucceeded" not in told(app, group.call_connection_id)
         await one.client(here.hang_up, True)
+
+
+async def test_who_is_here_already_or_being_transferred_stays(node: LiveNode, app: TestApp) -> None:
+    """Each is told of by an event, and goes on talking where they are."""
+    async with talk(node, app) as one, phone(node, CALLER, tone=700) as same, phone(node, OTHER, never=True) as target:
+        group = await connect(one.client, app, group_call_id=str(uuid.uuid4()))
+        here, first = one.client.connection(group.call_connection_id), app.streams[0].headers["x-ms-call-connection-id"]
+        await one.client(one.connection.transfer_call_to_participant, number(OTHER))
+        await target.told("invite")
+        await one.client(here.move_participants, [number(CALLER)], first, operation_context="transferred")
+        assert _result(await app.event("MoveParticipantFailed")) == (409, 8607, "transferred")
+        await target.hang_up()
+        await app.event("CallTransferFailed")
+        await one.client(here.add_participant, number(CALLER), source_caller_id_number=number("+15550100077"))
+        await app.event("AddParticipantSucceeded")
+        await one.client(here.move_participants, [number(CALLER)], first, operation_context="here")
+        assert _result(await app.event("MoveParticipantFailed", 2)) == (409, 8519, "here")
+        await app.streams[0].play(tone(1100, 30, 16000))
+        await hears(one.leg, 1100)
+        assert not same.heard.any(), "they are in another call"
+        await one.client(here.hang_up, True)
+        await same.told("ended")
+
+
+def _result(data: dict[str, Any]) -> tuple[int, int, str]:
+    information = data["resultInformation"]
+    assert data["participant"]["rawId"] == f"4:{CALLER}"
+    return information["code"], information["subCode"], data["operationContext"]

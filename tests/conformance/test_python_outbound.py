@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from azure.communication.callautomation import CallRejectReason
+from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from tests.conformance.python_sdk import media_streaming, number, sdk, tone
 from tests.console_leg import caller, phone
 from tests.live import CALLEE, CALLER, LiveNode, TestApp, until
@@ -57,6 +58,41 @@ async def test_redirect_to_a_number_that_an_app_watches_rings_the_app_again(node
         assert second["incomingCallContext"] != first["incomingCallContext"]
         await client(client.client.answer_call, second["incomingCallContext"], app.callback)
         await leg.told("answered")
+
+
+@pytest.mark.parametrize(
+    "script, figures",
+    [({"reject": "busy"}, (486, 560486)), ({"reject": "declined"}, (603, 0))],
+)
+async def test_redirect_to_a_phone_that_refuses(
+    node: LiveNode, app: TestApp, script: dict[str, str], figures: tuple[int, int]
+) -> None:
+    """The caller hears why; the context is spent all the same."""
+    async with sdk(node, "async http") as client, phone(node, OTHER, **script), caller(node) as leg:
+        context = (await app.invited())["incomingCallContext"]
+        await client(client.client.redirect_call, context, number(OTHER))
+        ended = await leg.told("ended")
+        assert (ended["code"], ended["subCode"]) == figures
+        assert not any(said["kind"] == "answered" for said in leg.said)
+        with pytest.raises(ResourceNotFoundError):
+            await client(client.client.answer_call, context, app.callback)
+        assert not app.events
+
+
+async def test_redirect_to_and_fro_without_end(node: LiveNode, app: TestApp) -> None:
+    """After ten times the call still rings, and can be answered."""
+    async with sdk(node, "async http") as client, caller(node, tone=900) as leg:
+        for count in range(1, 11):
+            context = (await app.invited(count))["incomingCallContext"]
+            await client(client.client.redirect_call, context, number((OTHER, CALLEE)[count % 2]))
+        context = (await app.invited(11))["incomingCallContext"]
+        with pytest.raises(ResourceExistsError) as refused:
+            await client(client.client.redirect_call, context, number(OTHER))
+        assert refused.value.error is not None and refused.value.error.code == "8519"
+        await client(client.client.answer_call, context, app.callback, media_streaming=media_streaming(app.socket))
+        await leg.told("answered")
+        stream = await app.stream(frames=5)
+        assert not stream.frames[-1]["silent"]
 
 
 @BOTH
@@ -123,7 +159,7 @@ async def test_create_and_nobody_is_registered(node: LiveNode, app: TestApp) -> 
     async with sdk(node, "sync http") as client:
         await client(client.client.create_call, number("+15550100404"), app.callback)
         failed = await app.event("CreateCallFailed")
-        assert failed["resultInformation"]["code"] == 404
+        assert (failed["resultInformation"]["code"], failed["resultInformation"]["subCode"]) == (404, 8544)
         assert "offhook phone --number +15550100404" in failed["resultInformation"]["message"]
 
 
@@ -135,3 +171,13 @@ async def test_create_and_the_app_hangs_up_while_it_rings(node: LiveNode, app: T
         assert (await leg.told("ended"))["endedBy"] == "app"
         gone = await app.event("CallDisconnected")
         assert gone["resultInformation"]["subCode"] == 7000
+
+
+async def test_create_for_nobody_or_somebody_twice(node: LiveNode, app: TestApp) -> None:
+    async with sdk(node, "async http") as client:
+        for targets in ([], [number(OTHER), number(OTHER)]):
+            with pytest.raises(HttpResponseError) as refused:
+                await client(client.client.create_call, targets, app.callback)
+            assert (refused.value.status_code, refused.value.error.code) == (400, "8523")  # type: ignore[union-attr]
+            assert "targets" in refused.value.message
+        assert not app.events

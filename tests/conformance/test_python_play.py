@@ -13,7 +13,7 @@ from azure.communication.callautomation import FileSource, SsmlSource, TextSourc
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from tests.conformance.python_sdk import CLIENTS, Sdk, media_streaming, number, pcm_of, sdk
 from tests.console_leg import Leg, Samples, caller, phone
-from tests.live import CALLEE, CALLER, CONNECTIONS, LiveNode, TestApp, dev_node, rest, until
+from tests.live import CALLEE, LiveNode, TestApp, dev_node, until
 from tests.sip_phone import BYE, TestPhone
 from tests.sound_files import Files, sound_files
 
@@ -206,30 +206,27 @@ async def test_requests_that_are_refused(node: LiveNode, app: TestApp) -> None:
                 await client(connection.play_media, FileSource(url=url))
             assert figures(refused.value) == (400, "8523")
             assert "playSources[0].file.uri" in str(refused.value)
-        nowhere = f"{CONNECTIONS}/11111111-2222-3333-4444-555555555555"
-        source = {"kind": "file", "file": {"uri": "https://files.test/a.wav"}}
-        assert (await rest(node, "POST", f"{nowhere}:play", {"playSources": [source]}))[0] == 404
-        assert (await rest(node, "POST", f"{nowhere}:cancelAllMediaOperations"))[0] == 404
         assert await client(connection.cancel_all_media_operations) is None, "nothing runs: nothing to cancel"
     await app.event("CallDisconnected")
     assert results(app) == []
 
 
-async def test_before_the_call_is_up_it_is_refused(node: LiveNode, app: TestApp) -> None:
-    async with shelf() as files, sdk(node, "async http") as client, phone(node, CALLEE, never=True) as ringing:
-        made = await client(
-            client.client.create_call, number(CALLEE), app.callback, source_caller_id_number=number(CALLER)
-        )
-        await ringing.told("invite")
-        connection = client.connection(made.call_connection_id)
-        for ask, arguments in (
-            (connection.play_media, (FileSource(files.url("/menu.wav")),)),
-            (connection.cancel_all_media_operations, ()),
-        ):
-            with pytest.raises(HttpResponseError) as refused:
-                await client(ask, *arguments)
-            assert figures(refused.value) == (400, "8501")
-        await client(connection.hang_up, True)
+async def test_more_than_may_wait(node: LiveNode, app: TestApp) -> None:
+    """What waits already is not harmed, and there is room again when it is canceled."""
+    async with talking(node, app) as (client, connection, leg, files):
+        greeting = FileSource(files.url("/greeting.wav"))
+        for _ in range(20):
+            await client(connection.play_media, greeting, loop=True)
+        with pytest.raises(HttpResponseError) as refused:
+            await client(connection.play_media, greeting, operation_context="too many")
+        assert figures(refused.value) == (400, "8500")
+        await until(lambda: places(leg.heard, GREETING), "the first")
+        await client(connection.cancel_all_media_operations)
+        await app.event("PlayCanceled", 20)
+        await client(connection.play_media, FileSource(files.url("/menu.wav")))
+        await app.event("PlayCompleted")
+        assert places(await leg.heard_frames(leg.frames + 2), MENU)
+        assert [event["data"].get("operationContext") for event in app.named("PlayFailed")] == []
 
 
 async def test_a_sip_phone_hears_it(tmp_path: Path) -> None:

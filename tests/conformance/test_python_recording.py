@@ -366,20 +366,6 @@ async def test_what_cannot_be_recorded(node: LiveNode, app: TestApp) -> None:
         await one.stop(again)
 
 
-async def test_a_call_that_still_rings_is_not_recorded(node: LiveNode, app: TestApp) -> None:
-    async with sdk(node, "async http") as client, phone(node, OTHER, never=True):
-        created = await client(
-            client.client.create_call,
-            number(OTHER),
-            app.callback,
-            source_caller_id_number=number("+15550100077"),
-        )
-        with pytest.raises(HttpResponseError) as refused:
-            await client(client.client.start_recording, call_connection_id=created.call_connection_id)
-        assert (refused.value.status_code, refused.value.error.code) == (400, "8501")  # type: ignore[union-attr]
-        await client(client.connection(created.call_connection_id).hang_up, True)
-
-
 async def test_a_group_call_and_who_is_on_hold(node: LiveNode, app: TestApp) -> None:
     """Named by its group; it is recorded before anybody is there; who is on hold is silent in it."""
     voice, unheard = noise(61, 0.4), noise(62, 0.4)

@@ -19,6 +19,7 @@ from tests.conformance.test_python_recognize import menu, sounds
 from tests.conformance.test_python_tones import press, result
 from tests.live import LiveNode, TestApp, dev_node, until
 from tests.sip_phone import BYE, TestPhone
+from tests.speech_service import speech_service
 from tests.spoken import plain, spoken
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
@@ -134,6 +135,30 @@ async def test_nobody_says_anything_and_nobody_understands(node: LiveNode, app: 
         await call.ask(SPEECH, speech_language="fr-FR", operation_context="french")
         failed = await told(app, "RecognizeFailed", 2)
         assert result(failed) == (400, 8565, "french") and "fr-FR" in failed["resultInformation"]["message"]
+
+
+async def test_a_service_that_understands_nothing_and_one_that_fails(tmp_path: Path) -> None:
+    """Each is told apart, and keys still count afterwards."""
+    app = TestApp()
+    async with (
+        app.running(),
+        speech_service() as service,
+        dev_node(tmp_path, "--incoming", app.webhook, "--speech-url", service.url) as node,
+    ):
+        await until(lambda: node.named("subscription"), "validation")
+        async with menu(node, app) as call:
+            service.answer = {"text": " ", "segments": [], "words": []}
+            await call.ask(SPEECH, end_silence_timeout=1, initial_silence_timeout=20, operation_context="nothing")
+            await call.leg.speak(spoken("Yes.").tobytes())
+            assert result(await told(app, "RecognizeFailed")) == (400, 8563, "nothing")
+            service.status, service.error = 400, {"error": {"code": "broken"}}
+            await call.ask(SPEECH, end_silence_timeout=1, initial_silence_timeout=20, operation_context="broken")
+            await call.leg.speak(spoken("Yes.").tobytes())
+            failed = await told(app, "RecognizeFailed", 2)
+            assert result(failed) == (400, 8565, "broken") and "broken" in failed["resultInformation"]["message"]
+            await call.ask(dtmf_max_tones_to_collect=1, operation_context="keys")
+            await press(call.leg, "1")
+            assert result(await told(app, "RecognizeCompleted")) == (200, 8531, "keys")
 
 
 async def test_canceled_while_the_caller_speaks(node: LiveNode, app: TestApp) -> None:

@@ -134,22 +134,6 @@ async def test_tones_that_cannot_be_sent(node: LiveNode, app: TestApp, kind: str
         assert not [e for e in app.events if "SendDtmf" in e["type"]]
 
 
-async def test_nobody_to_send_to_yet(node: LiveNode, app: TestApp) -> None:
-    async with sdk(node, "async http") as client, phone(node, never=True):
-        made = await client(client.client.create_call, number(CALLEE), app.callback)
-        connection = client.connection(made.call_connection_id)
-        for method, *arguments in (
-            (connection.send_dtmf_tones, [DtmfTone.ONE], number(CALLEE)),
-            (connection.start_continuous_dtmf_recognition, number(CALLEE)),
-            (connection.stop_continuous_dtmf_recognition, number(CALLEE)),
-            (connection.start_recognizing_media, RecognizeInputType.DTMF, number(CALLEE)),
-        ):
-            with pytest.raises(HttpResponseError) as refused:
-                await client(method, *arguments)
-            assert figures(refused.value) == (400, "8501")
-        await client(connection.hang_up, True)
-
-
 # listening ----------------------------------------------------------------------------------------------------------
 
 

@@ -163,9 +163,9 @@ async def test_started_stopped_and_started_again(node: LiveNode, app: TestApp, m
         assert stopped["transcriptionUpdate"]["transcriptionStatusDetails"] == "subscriptionStopped"
         await until(lambda: app.streams[0].closed_with == 1000, "closed")
         assert await state(client, connection) == "inactive"
-        await leg.speak(spoken("Nobody hears this.", 0.2).tobytes())
-        frames = leg.frames
-        await leg.heard_frames(frames + 100)
+        unheard = spoken("Nobody hears this.", 0.2)
+        await leg.speak(unheard.tobytes())
+        await leg.heard_frames(leg.frames + len(unheard) // 320 + 50)  # all of it, and a second
         await client(connection.start_transcription, operation_context="three")
         assert (await happened(app, "TranscriptionStarted", 2))["operationContext"] == "three"
         await leg.speak(spoken(SENTENCE).tobytes())

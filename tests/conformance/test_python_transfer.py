@@ -116,7 +116,8 @@ async def test_a_transfer_that_fails_keeps_the_call(
 
 
 async def test_a_transfer_under_way_is_not_begun_again(node: LiveNode, app: TestApp) -> None:
-    async with talk(node, app) as one, phone(node, OTHER, never=True):
+    """Until the app leaves, which calls it off."""
+    async with talk(node, app) as one, phone(node, OTHER, never=True) as other:
         await transfer(one)
         with pytest.raises(HttpResponseError) as refused:
             await transfer(one, number(THIRD))
@@ -124,6 +125,15 @@ async def test_a_transfer_under_way_is_not_begun_again(node: LiveNode, app: Test
         with pytest.raises(HttpResponseError) as refused:
             await transfer(one, number(CALLER))
         assert (refused.value.status_code, refused.value.error.code) == (400, "8523")  # type: ignore[union-attr]
+        await other.told("invite")
+        await one.client(one.connection.hang_up, False)
+        failed = await app.event("CallTransferFailed")
+        assert (failed["resultInformation"]["code"], failed["resultInformation"]["subCode"]) == (400, 8508)
+        await app.event("CallDisconnected")
+        names = [event["type"].rpartition(".")[2] for event in app.events]
+        assert names.index("CallTransferFailed") < names.index("CallDisconnected") == len(names) - 1
+        await other.told("ended")
+        await one.leg.told("ended")
 
 
 @BOTH

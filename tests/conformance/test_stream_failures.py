@@ -14,10 +14,12 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from azure.communication.callautomation import StreamingTransportType, TranscriptionOptions
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from tests.conformance.python_sdk import media_streaming, sdk
 from tests.console_leg import Leg, caller
 from tests.live import LiveNode, Stream, TestApp, answer, rest, streaming_options, until
 from tests.raw_socket import tcp_app
@@ -39,6 +41,7 @@ CAUSES: dict[str, tuple[tuple[int, int, str], str]] = {
     "500": (INVALID, "500"),
     "no upgrade": (INVALID, "200"),
     "no answer": (INVALID, "no answer"),
+    "closes in the upgrade": (INVALID, "before it answered the upgrade"),
     "drops at once": (INVALID, "right after it opened"),
     "closes 1008": (REFUSED, "1008"),
     "closes 1011 at once": (INVALID, "1011"),
@@ -106,7 +109,11 @@ async def failures(
             await reader.read()
             writer.close()
 
-        silent = await serve(hold)
+        async def close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.close()
+
+        silent, closing = await serve(hold), await serve(close)
         secret = await serve(hold, ssl=certificate(tmp_path_factory.mktemp("tls")))
         closed = await asyncio.start_server(hold, "127.0.0.1", 0)
         free = closed.sockets[0].getsockname()[1]
@@ -120,12 +127,14 @@ async def failures(
             "plain on tls": f"wss://127.0.0.1:{app.port}/ws",
             "no upgrade": f"{base}/status/200",
             "no answer": f"ws://127.0.0.1:{silent}/ws",
+            "closes in the upgrade": f"ws://127.0.0.1:{closing}/ws",
             "drops at once": f"{base}/ws/drop",
             "closes 1008": f"{base}/ws/close/1008",
             "closes 1011 at once": f"{base}/ws/close/1011",
             "gone in mid-call": "",
         }
         app.on_stream = take_over
+        client = await stack.enter_async_context(sdk(node, "async http"))
         gone = await stack.enter_async_context(vanishing.running())
 
         async def one(cause: str, number: str) -> tuple[str, Failure]:
@@ -133,8 +142,13 @@ async def failures(
             data = await until(lambda: [e["data"] for e in app.incoming if e["data"]["to"]["rawId"] == f"4:{number}"])
             url = urls.get(cause, f"{base}/status/{cause}") or gone.socket
             began = loop.time()
-            made = await answer(node, data[0]["incomingCallContext"], app.callback, streaming_options(url))
-            connection = made["callConnectionId"]
+            made = await client(
+                client.client.answer_call,
+                data[0]["incomingCallContext"],
+                app.callback,
+                media_streaming=media_streaming(url),
+            )
+            connection = made.call_connection_id
             if cause == "gone in mid-call":
                 await until(lambda: gone.streams and len(gone.streams[0].frames) > 55)
                 gone.refusing = 404
@@ -174,6 +188,45 @@ async def test_each_cause_is_told_and_the_call_lives_on(
     status, properties = await rest(node, "GET", f"/calling/callConnections/{failure.connection}")
     assert (status, properties["callConnectionState"]) == (200, "connected")
     assert properties["mediaStreamingSubscription"]["state"] == "inactive"
+
+
+async def test_stopped_before_it_is_open(world: tuple[LiveNode, TestApp]) -> None:
+    """A stream and a transcription that dial an app which never answers: the start fails, the stop is done."""
+    node, app = world
+    await app.clear()
+
+    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with tcp_app(hold) as port, sdk(node, "async http") as client, caller(node) as leg:
+        url = f"ws://127.0.0.1:{port}/ws"
+        made = await client(
+            client.client.answer_call,
+            (await app.invited())["incomingCallContext"],
+            app.callback,
+            media_streaming=media_streaming(url, start=False),
+            transcription=TranscriptionOptions(
+                transport_url=url, transport_type=StreamingTransportType.WEBSOCKET, locale="en-US",
+                start_transcription=False,
+            ),
+        )  # fmt: skip
+        await app.event("CallConnected")
+        one = client.connection(made.call_connection_id)
+        for start, stop, name, sub_code in (
+            (one.start_media_streaming, one.stop_media_streaming, "MediaStreaming", 8603),
+            (one.start_transcription, one.stop_transcription, "Transcription", 8579),
+        ):
+            await client(start, operation_context="start")
+            await client(stop, operation_context="stop")
+            failed, stopped = await app.event(f"{name}Failed"), await app.event(f"{name}Stopped")
+            assert (failed["resultInformation"]["code"], failed["resultInformation"]["subCode"]) == (500, sub_code)
+            assert (failed["operationContext"], stopped["operationContext"]) == ("start", "stop")
+            assert not app.named(f"{name}Started")
+        there = await client(one.get_call_properties)
+        assert there.call_connection_state == "connected"
+        assert there.media_streaming_subscription.state == there.transcription_subscription.state == "inactive"
+        await leg.heard_frames(leg.frames + 5)
 
 
 @pytest.mark.parametrize("code", [1000, 1001])

@@ -168,6 +168,16 @@ async def ask(node: LiveNode, method: str, path: str, body: Any = None) -> tuple
     return await rest(node, method, path, body, api_version="2023-10-01")
 
 
+async def test_files_of_recordings_are_behind_tokens_too(tmp_path: Path) -> None:
+    async with world(tmp_path, CLIENT) as (node, _, provider), ClientSession() as session:
+        for claims, status in (({}, 200), ({"appid": "another"}, 403)):
+            provider.claims = claims
+            token = (await provider.get_token()).token
+            headers = {"Authorization": f"Bearer {token}"}
+            async with session.get(f"{node.http}/console/api/recordings", headers=headers) as response:
+                assert response.status == status, await response.text()
+
+
 async def test_users_and_their_tokens(node: LiveNode) -> None:
     """As `create_user`, `create_user_and_token`, `get_token`, `revoke_tokens` and `delete_user` of the SDK ask."""
     status, made = await ask(node, "POST", IDENTITIES)

@@ -22,8 +22,9 @@ from offhook.legs.simulated import Figures, Hooks, Script, SimulatedLeg
 from offhook.service.clock import PTIME, ManualClock
 from offhook.service.eventgrid import IncomingPost
 from offhook.service.live import LiveCall
-from offhook.service.node import Node, NodeIdentity
+from offhook.service.node import Node
 from offhook.service.operations import Asked
+from offhook.service.outside import NodeIdentity
 from offhook.service.stream_port import StreamPort
 from offhook.service.streaming import MediaStream
 from offhook.service.targets import Targets

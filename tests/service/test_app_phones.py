@@ -11,7 +11,6 @@ from tests.scenarios.meeting import add, answered, hears, transfer
 from tests.scenarios.stage import CALLBACK, CALLER, OTHER, VERSION, Stage
 
 from offhook.audio.tones import ToneSource
-from offhook.errors import CallError
 from offhook.service.app_phones import AppPhones
 from offhook.wire.identifiers import parse_raw_id
 from offhook.wire.models import CreateCallRequest, decode_request
@@ -213,16 +212,3 @@ def test_an_app_is_added_to_a_call_and_redirects_with_what_went_along() -> None:
     stage.node.hang_up(other)
     stage.run(0.1)
     assert [p.identifier for p in stage.node.participants(app)][0] == CALLER and caller.end is None
-
-
-def test_apps_that_redirect_to_each_other_are_stopped() -> None:
-    stage = Stage()
-    watching(stage)
-    caller = stage.call(to=USER)
-    for to in (NEXT, USER) * 5:
-        stage.redirect(to)
-    with pytest.raises(CallError) as refused:
-        stage.redirect(NEXT)
-    assert refused.value.outcome == "conflict" and len(stage.node.calls) == 1
-    stage.run(31)
-    assert caller.end is not None and stage.empty()

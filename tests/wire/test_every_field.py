@@ -34,6 +34,7 @@ _SUBTYPES = {
 _COMMON = {"operationContext": "comes back in the events", "operationCallbackUri": "where the events go"}
 _STREAM = "opens the app's stream"
 _VOICE = "without a meaning: there is one voice"
+_OF_OTHERS = "without a meaning for other input types"
 _CUSTOM = "refused with PlayFailed 400/8565 unless empty"
 _TEAMS = "refused: there is no Teams Phone"
 _HEARD = "how it is recognised"
@@ -112,8 +113,8 @@ FIELDS: dict[str, dict[str, str]] = {
     },
     "RecognizeOptions": {
         "interruptPrompt": "whether tones cut the prompt", "initialSilenceTimeoutInSeconds": "when it fails",
-        "targetParticipant": "whose", "speechLanguage": _HEARD, "speechRecognitionModelEndpointId": _MODEL,
-        "dtmfOptions": "see the type", "choices": "see the type", "speechOptions": "see the type",
+        "targetParticipant": "whose", "speechRecognitionModelEndpointId": _MODEL,
+        **dict.fromkeys(("dtmfOptions", "choices", "speechOptions", "speechLanguage"), _OF_OTHERS),
     },
     "DtmfOptions": {
         "interToneTimeoutInSeconds": "when it fails", "maxTonesToCollect": "when it is done",

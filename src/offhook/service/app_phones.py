@@ -12,7 +12,8 @@ from offhook.errors import CallError, LegError
 from offhook.legs.leg import Leg, LegEnd, LegEvent
 from offhook.legs.pair import PairedLeg
 from offhook.service.identities import WITHHELD
-from offhook.service.node import Node, Phone
+from offhook.service.node import Node
+from offhook.service.outside import Phone
 from offhook.wire.identifiers import COMMUNICATION_USER
 from offhook.wire.results import RESULTS
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Any
 
 from picows import WSMsgType
 
@@ -21,6 +21,7 @@ from offhook.service.clock import Clock, Handle, MediaClock
 from offhook.service.directory import LocalDirectory
 from offhook.service.eventgrid import IncomingPost
 from offhook.service.live import LiveCall
+from offhook.service.outside import MediaNetwork, NodeIdentity, Outside, Phone
 from offhook.service.participants import AskCall
 from offhook.service.recordings import Recorders
 from offhook.service.sounds import Loader, Sounds
@@ -52,62 +53,6 @@ ABANDON_AFTER = 20.0
 """Seconds without a sign of an app that could not be reached, after which it has left its calls."""
 NO_WEBHOOK = "give the app's event route: offhook dev --incoming URL, or a [[webhook]] of offhook serve that fits"
 FULL_TICK = 0.016  # mean seconds of a tick above which new calls are refused
-
-
-class Phone(Protocol):
-    """A registered endpoint that the node can ring."""
-
-    def ring(self, action: DialLeg, call_id: str) -> Leg:
-        """A leg that rings there; LegError when it cannot take one now."""
-
-
-class Outside(Protocol):
-    """What a node needs of the network."""
-
-    def deliver(self, connection_id: str, uri: str, body: bytes, event_type: str, event_id: str) -> None:
-        """Post a callback, in order with the others of its connection."""
-
-    def finish(self, connection_id: str) -> None:
-        """No callback follows for this connection."""
-
-    def announce(self, post: IncomingPost) -> int:
-        """Post an IncomingCall to every subscription; gives back how many there are."""
-
-    def stream(self, live: LiveCall, action: OpenStream, port: StreamPort) -> MediaStream:
-        """A stream that will dial the app."""
-
-    def transcript(self, live: LiveCall, action: OpenTranscription, owner: Transcript) -> TranscriptStream:
-        """A socket for a transcription that will dial the app."""
-
-
-@dataclass(frozen=True, slots=True)
-class NodeIdentity:
-    """Who the node is: its number inside ids, the key that seals contexts, its resource and its Event Grid topic."""
-
-    number: int
-    context_key: bytes
-    resource_id: str
-
-    @property
-    def topic(self) -> str:
-        """The Event Grid topic of the resource (protocol.md §6.3)."""
-        return (
-            "/subscriptions/00000000-0000-0000-0000-000000000000/resourcegroups/offhook/providers"
-            f"/microsoft.communication/communicationservices/{self.resource_id}"
-        )
-
-
-class MediaNetwork(Protocol):
-    """Sockets of legs' audio, read and written by the tick."""
-
-    def receive(self, now: float) -> None:
-        """Hand out what came since the last tick; never raises."""
-
-    def flush(self) -> None:
-        """Send what this tick has for it; never raises."""
-
-    def discard(self) -> None:
-        """Throw away what came while the clock rested: nobody was to hear it."""
 
 
 class Node:

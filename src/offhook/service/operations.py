@@ -113,10 +113,7 @@ Paths = tuple[tuple[re.Pattern[str], "Operation"], ...]
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One row. `success` is exact: the SDKs raise for any other 2xx. `run` may raise CallError and WireError.
-
-    `limits`: what of it is not built, for the page.
-    """
+    """One row. `success` is exact: the SDKs raise for any other 2xx. `run` may raise CallError and WireError."""
 
     group: str
     name: str
@@ -127,7 +124,6 @@ class Operation:
     events: str = ""
     request: type[Request] | None = None
     run: Run | None = None
-    limits: str = ""
 
 
 def _with(request: type[R], act: Callable[[CallControl, Asked, R], WireStruct | None]) -> Run:
@@ -237,12 +233,12 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     ),
     Operation("Media", "StartTranscription", "POST", _I + ":startTranscription", 202, False,
               "TranscriptionStarted, TranscriptionFailed", StartTranscriptionRequest,
-              _with(StartTranscriptionRequest, transcription.transcribe), "no custom speech models"),
+              _with(StartTranscriptionRequest, transcription.transcribe)),
     Operation("Media", "StopTranscription", "POST", _I + ":stopTranscription", 202, False, "TranscriptionStopped",
               StopTranscriptionRequest, _with(StopTranscriptionRequest, transcription.transcribe)),
     Operation("Media", "UpdateTranscription", "POST", _I + ":updateTranscription", 202, False,
               "TranscriptionUpdated, TranscriptionFailed", UpdateTranscriptionRequest,
-              _with(UpdateTranscriptionRequest, transcription.transcribe), "no custom speech models"),
+              _with(UpdateTranscriptionRequest, transcription.transcribe)),
     Operation("Recording", "StartRecording", "POST", _R, 200, True, "RecordingStateChanged, StartRecordingFailed",
               StartCallRecordingRequest, _with(StartCallRecordingRequest, recordings.start)),
     Operation("Recording", "GetRecordingProperties", "GET", _R + "/{recordingId}", 200, run=recordings.state),

@@ -20,8 +20,11 @@ The success status is exact, because the official SDKs raise an error for any ot
 `Repeatability-Request-ID`: the same id again within an hour is answered with the same status and ids and is not done
 twice. Events of a repeated or refused request are not sent again.
 
-Any operation may also answer: 400/8523 for an api-version that is not known, 401/7509 for a wrong signature and
-401/7501 for a wrong token, 429/8516 with `Retry-After`, 503/9999 while the node stops.
+Any operation may also answer: 400/8523 for an api-version that is not known
+(`conformance/test_python_every_operation.py::test_a_version_that_is_not_known`), 401/7509 for a wrong signature
+(`conformance/test_python_every_operation.py::test_a_wrong_key`) and 401/7501 for a wrong token
+(`conformance/test_tokens.py::test_tokens_that_are_refused_and_a_key_that_changes`), 429/8516 with `Retry-After`,
+503/9999 while the node stops.
 
 This page is made from `offhook/service/operations.py` and `operation_notes.py`; a test compares them, and another
 one sees to it that every test that is named here exists. `file::test` stands in [tests](../tests).
@@ -55,7 +58,7 @@ def _coverage() -> Iterator[str]:
                     f"`{operation.method} {operation.path}`",
                     str(operation.success),
                     "yes" if operation.repeatable else "no",
-                    ("in part" if operation.limits else "yes") if operation.run else "501, not built yet",
+                    "yes" if operation.run else "501, not built yet",
                 )
             )
             + " |"
@@ -66,8 +69,6 @@ def _section(operation: Operation, note: Note) -> Iterator[str]:
     yield f"\n## {operation.name}\n"
     yield f"{note.here}\n"
     yield f"- Events: {operation.events or 'none'}"
-    if operation.limits:
-        yield f"- Limits: {operation.limits}"
     if note.differences:
         yield f"- Differs from ACS: {note.differences}"
     yield "- Proved by: " + "; ".join(f"{what}: `{test}`" for what, test in note.proved_by)

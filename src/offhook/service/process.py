@@ -34,8 +34,9 @@ from offhook.service.eventgrid import IncomingPost, Subscriptions, SubscriptionS
 from offhook.service.listener import Listener
 from offhook.service.live import LiveCall
 from offhook.service.metrics import Metrics
-from offhook.service.node import Node, NodeIdentity
+from offhook.service.node import Node
 from offhook.service.origins import Origins, origin_of
+from offhook.service.outside import NodeIdentity
 from offhook.service.phones import Phones
 from offhook.service.posting import DeliveryReport, Poster
 from offhook.service.recording_room import RecordingRoom

@@ -272,7 +272,10 @@ class Take:
             try:
                 file.close()
             finally:
-                self.pieces[-1].size = file.size
+                piece = self.pieces[-1]
+                piece.size = file.size
+                if self.form == "wav":  # also what a full disk took of the last write
+                    piece.samples = (file.size - HEADER_SIZE) // (2 * self.channels)
 
 
 def piece_path(stem: Path, index: int, form: str) -> Path:

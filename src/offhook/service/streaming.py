@@ -217,7 +217,8 @@ class AppStream:
                 )
         except (OSError, WSError, TimeoutError, ValueError) as error:
             raise _explain(error, self.url) from None
-        assert isinstance(listener, _Socket)
+        if not isinstance(listener, _Socket):  # what picows gives when the connection is lost in mid-handshake
+            raise StreamError("stream_url_invalid", "the app closed the connection before it answered the upgrade")
         return listener
 
     async def _reach(self, url: WSParsedURL) -> socket.socket:
