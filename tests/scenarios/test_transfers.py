@@ -10,7 +10,7 @@ from tests.scenarios.meeting import PEOPLE, add, answered, hears, speaking, tran
 from tests.scenarios.stage import CALLEE, CALLER, OTHER, Party, Stage
 
 from offhook.errors import CallError
-from offhook.legs.leg import Answered, Dtmf
+from offhook.legs.leg import Answered, Dtmf, Referred
 
 
 def test_the_one_person_talks_to_the_target_and_the_app_is_out() -> None:
@@ -203,3 +203,15 @@ def test_who_leaves_in_the_tick_in_which_the_target_answers_ends_the_new_call() 
     stage.run(0.1)
     assert stage.events[-2:] == ["CallTransferAccepted", "CallDisconnected"]
     assert caller.end is not None and target.end is not None and stage.empty() and not stage.node.moved
+
+
+def test_who_was_invited_while_a_trunk_was_asked_is_not_rung_twice() -> None:
+    stage = Stage()
+    app, caller = answered(stage)
+    phone = stage.phone(OTHER, answers=None)
+    stage.node.refer = lambda leg, action: True
+    transfer(stage, app, OTHER)
+    add(stage, app, OTHER)
+    stage.node.leg_event(caller.live, caller.leg.leg_id, Referred("leg_failed", refused=True))
+    assert stage.result("CallTransferFailed") == (409, 8519) and len(phone.parties) == 1
+    assert stage.node.properties(app).call_connection_state == "connected"
