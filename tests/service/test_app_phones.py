@@ -11,10 +11,10 @@ from tests.scenarios.meeting import add, answered, hears, transfer
 from tests.scenarios.stage import CALLBACK, CALLER, OTHER, VERSION, Stage
 
 from offhook.audio.tones import ToneSource
-from offhook.errors import CallError
 from offhook.service.app_phones import AppPhones
 from offhook.wire.identifiers import parse_raw_id
 from offhook.wire.models import CreateCallRequest, decode_request
+from offhook.wire.tones import StartContinuousDtmfRequest
 
 USER = parse_raw_id("8:acs:11111111-0000-0000-0000-000000000001_00000000-0000-0000-0000-000000000001")
 
@@ -172,7 +172,11 @@ def test_a_call_is_transferred_to_an_app_and_its_legs_live_on_elsewhere(rate: in
     stage.streams[1].say(np.full(rate, 700, "<i2").tobytes())
     stage.run(0.3)
     assert hears(caller) == pytest.approx(700, abs=5)
+    keys = StartContinuousDtmfRequest(target_participant=CALLER)
+    stage.node.ask(other, lambda call, now: call.tones(other, keys, now))
     caller.leg.press("5")
+    stage.run(0.3)
+    assert stage.event("ContinuousDtmfRecognitionToneReceived")["tone"] == "five", "its menu can be used"
     stage.node.hang_up(other)
     stage.run(0.1)
     assert caller.end is not None and stage.empty() and not stage.node.moved
@@ -208,16 +212,3 @@ def test_an_app_is_added_to_a_call_and_redirects_with_what_went_along() -> None:
     stage.node.hang_up(other)
     stage.run(0.1)
     assert [p.identifier for p in stage.node.participants(app)][0] == CALLER and caller.end is None
-
-
-def test_apps_that_redirect_to_each_other_are_stopped() -> None:
-    stage = Stage()
-    watching(stage)
-    caller = stage.call(to=USER)
-    for to in (NEXT, USER) * 5:
-        stage.redirect(to)
-    with pytest.raises(CallError) as refused:
-        stage.redirect(NEXT)
-    assert refused.value.outcome == "conflict" and len(stage.node.calls) == 1
-    stage.run(31)
-    assert caller.end is not None and stage.empty()

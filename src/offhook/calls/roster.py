@@ -122,5 +122,5 @@ def _leg_of(call: Conversation, person: Identifier, *, joined: bool = False) -> 
     if leg is not None and (leg.joined or not joined):
         return leg
     if any(app.identity == person for app in call.connections.values()):
-        raise CallError("invalid_argument", f"{person.raw_id} is the app itself; to leave the call, hang up.")
+        raise CallError("invalid_argument", f"{person.raw_id} is the app itself; hang up to leave the call.")
     raise CallError("participant_not_found", f"Nobody with the raw id {person.raw_id} is in the call.")

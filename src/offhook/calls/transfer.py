@@ -130,6 +130,10 @@ class Transfers:
     def _ring(self, leg: CallLeg, transfer: _Transfer, now: float) -> None:
         """Ring the target from here, as somebody whom the transferee calls."""
         request = transfer.request
+        if self._call.leg_of(request.target) is not None:
+            # Invited while the endpoint was asked: nobody is rung twice for one call.
+            self._fail(leg.leg_id, "conflict", f"{request.target.raw_id} is in the call by now, or is being rung.")
+            return
         by_phone = request.target.kind == "phoneNumber"
         source = request.source_caller_id_number if by_phone else None
         rung = self._call.dial(

@@ -208,8 +208,8 @@ class LiveCall:
                 self.call.leg_answered(leg_id, now)
             case Refused(outcome, detail):
                 self.call.leg_failed(leg_id, outcome, now, detail)
-            case Dtmf(tone):
-                self._dtmf(leg_id, tone)
+            case Dtmf(tone, in_sound):
+                self._dtmf(leg_id, tone, in_sound)
             case KeySent():
                 self.call.key_sent(leg_id, now)
             case Referred(outcome, refused, detail):
@@ -527,9 +527,9 @@ class LiveCall:
 
     # inside -----------------------------------------------------------------------------------------------------
 
-    def _dtmf(self, leg_id: str, tone: str) -> None:
+    def _dtmf(self, leg_id: str, tone: str, in_sound: bool) -> None:
         try:
-            self.call.leg_dtmf(leg_id, tone, self._host.clock.monotonic())
+            self.call.leg_dtmf(leg_id, tone, self._host.clock.monotonic(), in_sound)
         except CallError as error:
             self.note("leg", "tone ignored", leg=leg_id, tone=tone, reason=str(error))
             return
