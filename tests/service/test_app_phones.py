@@ -115,6 +115,15 @@ def test_a_node_that_is_full_takes_the_call_of_neither() -> None:
     assert stage.empty()
 
 
+def test_a_node_that_is_being_drained_says_so() -> None:
+    stage = Stage()
+    watching(stage)
+    app, _ = answered(stage)
+    stage.node.draining = True
+    add(stage, app, USER)
+    assert "The service is stopping." in stage.event("AddParticipantFailed")["resultInformation"]["message"]
+
+
 def test_a_node_that_stops_ends_both() -> None:
     stage = Stage()
     watching(stage)
@@ -150,6 +159,7 @@ def test_numbers_and_users_that_nobody_watches_are_not_reached() -> None:
     stage.create(USER)
     stage.run(0.1)
     assert stage.result("CreateCallFailed") == (404, 8544) and stage.posts == [] and stage.empty()
+    assert "[[webhook]]" in stage.event("CreateCallFailed")["resultInformation"]["message"]
 
 
 @pytest.mark.parametrize("rate", [16000, 24000])
