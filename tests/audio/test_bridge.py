@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from offhook.audio import bridge as module
 from offhook.audio.bridge import Bridge, Member, Port
-from offhook.audio.pcm import Frame
+from offhook.audio.pcm import Frame, total
 
 RATE = 16000
 
@@ -84,28 +86,70 @@ def test_muted_is_not_heard_and_still_hears_held_does_neither() -> None:
     assert b.heard == [None, None, 5]
 
 
-@given(
-    st.lists(
-        st.tuples(st.one_of(st.none(), st.integers(-32768, 32767)), st.booleans(), st.booleans()),
-        min_size=1,
-        max_size=9,
-    )
+class Person(NamedTuple):
+    """One of a call; `audience`: by number, who alone is to hear them."""
+
+    value: int | None
+    muted: bool
+    held: bool
+    audience: set[int] | None
+    listens: bool
+
+
+PEOPLE = st.lists(
+    st.builds(
+        Person,
+        value=st.one_of(st.none(), st.integers(-32768, 32767)),
+        muted=st.booleans(),
+        held=st.booleans(),
+        audience=st.one_of(st.none(), st.none(), st.sets(st.integers(0, 8))),
+        listens=st.sampled_from([True, True, True, False]),
+    ),
+    min_size=1,
+    max_size=9,
 )
-def test_however_many_there_are_each_hears_the_saturated_sum_of_those_who_are_heard(
-    people: list[tuple[int | None, bool, bool]],
-) -> None:
+
+
+@given(PEOPLE)
+def test_however_many_there_are_each_hears_the_saturated_sum_of_those_who_are_heard(people: list[Person]) -> None:
     call, failures = bridge()
-    ports = [Constant(value) for value, _, _ in people]
-    for port, (_, muted, held) in zip(ports, people, strict=True):
-        member = call.add(port)
-        call.mute(member, muted)
-        call.hold(member, held)
+    ports = [Constant(person.value) for person in people]
+    seats = [call.add(port, listens=person.listens) for port, person in zip(ports, people, strict=True)]
+    for seat, person in zip(seats, people, strict=True):
+        call.mute(seat, person.muted)
+        call.hold(seat, person.held)
+        if person.audience is not None:
+            call.set_audience(seat, frozenset(seats[n] for n in person.audience if n < len(seats)))
     call.tick()
-    heard = {n: value for n, (value, muted, held) in enumerate(people) if value is not None and not muted and not held}
-    for n, port in enumerate(ports):
-        others = [] if people[n][2] else [value for m, value in heard.items() if m != n]
+    for n, (port, listener) in enumerate(zip(ports, people, strict=True)):
+        others = [
+            person.value
+            for m, person in enumerate(people)
+            if m != n and person.value is not None and not person.muted and not person.held and listener.listens
+            and (not listener.held if person.audience is None else n in person.audience)
+        ]  # fmt: skip
         assert port.heard == [max(-32768, min(32767, sum(others))) if others else None]
     assert not failures
+
+
+def test_in_a_large_call_what_those_hear_who_hear_the_same_is_summed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A prompt to all must not make every listener a sum of its own: that grows with the square of the people."""
+    sums: list[int] = []
+
+    def counted(frames: Sequence[Frame]) -> Any:
+        sums.append(len(frames))
+        return total(frames)
+
+    monkeypatch.setattr(module, "total", counted)
+    call, _ = bridge()
+    ports = [Constant(n) for n in range(40)]
+    seats = [call.add(port, str(port.value)) for port in ports]
+    app = Constant(None)
+    call.add(app)
+    call.set_audience(call.add(Constant(1000), listens=False), frozenset(seats))
+    call.tick()
+    assert sums == [41, 40]
+    assert app.heard == [780] and [port.heard for port in ports] == [[1780 - n] for n in range(40)]
 
 
 @pytest.mark.parametrize("count", [2, 4])

@@ -89,26 +89,17 @@ def test_mix_is_the_saturating_sum(frames: list[pcm.Frame]) -> None:
 
 @settings(deadline=None)
 @given(parties())
-def test_everyone_hears_all_others_and_never_themselves(frames: list[pcm.Frame]) -> None:
+def test_a_total_is_the_plain_sum(frames: list[pcm.Frame]) -> None:
     before = [f.copy() for f in frames]
-    heard = pcm.mix_minus(frames)
-    for own, mixed in enumerate(heard):
-        others = [f.astype(np.int64) for i, f in enumerate(frames) if i != own]
-        wide = np.sum(others, axis=0) if others else np.zeros(len(frames[0]), np.int64)
-        assert mixed.tolist() == held(wide)
+    assert pcm.total(frames).tolist() == np.sum([f.astype(np.int64) for f in frames], axis=0).tolist()
     assert all((f == b).all() for f, b in zip(frames, before, strict=True))
-
-
-def test_mix_minus_takes_off_the_own_share_before_it_saturates() -> None:
-    loud, other = frame(30000), frame(30000)
-    assert [m.tolist() for m in pcm.mix_minus([loud, other, frame(-30000)])] == [[0], [0], [32767]]
 
 
 def test_nothing_to_mix_and_unequal_lengths_are_errors() -> None:
     with pytest.raises(AudioError, match="no frame"):
         pcm.mix([])
     with pytest.raises(AudioError, match="320 and 160 samples cannot be mixed"):
-        pcm.mix_minus([pcm.silence(16000), pcm.silence(8000)])
+        pcm.total([pcm.silence(16000), pcm.silence(8000)])
 
 
 def test_gain_scales_rounds_and_saturates() -> None:

@@ -17,6 +17,7 @@ from tests.calls.stage import (
     incoming,
     leaves,
     shut_down,
+    terminate,
     up,
 )
 
@@ -28,6 +29,7 @@ from offhook.errors import CallError
 from offhook.wire.identifiers import Identifier
 from offhook.wire.recognizing import MOST_TO_COLLECT, DtmfOptions, RecognizeRequest
 from offhook.wire.tones import SendDtmfTonesRequest, StartContinuousDtmfRequest, StopContinuousDtmfRequest
+from offhook.wire.transfer import TransferRequest
 
 ELSEWHERE = "https://app.test/elsewhere"
 
@@ -216,6 +218,34 @@ def test_who_listens_is_told_when_the_participant_leaves_but_not_when_the_call_e
     assert told(call)[0] == "ContinuousDtmfRecognitionToneFailed 400/8558 [listen]"
     leaves("leg1")(call)
     assert [word.split()[0] for word in told(call)] == ["CallDisconnected"]
+
+
+@pytest.mark.parametrize("end", [terminate(), shut_down])
+def test_who_listens_is_not_told_of_a_call_that_ends_for_all(end: Any) -> None:
+    call = group()
+    listen(call, OTHER)
+    listen(call, THIRD)
+    end(call)
+    assert [word.split()[0] for word in told(call)] == ["CallDisconnected"]
+
+
+def test_who_listens_is_not_told_of_a_transfer_that_ends_the_call() -> None:
+    call = one()
+    listen(call)
+    call.transfer(APP, "target", TransferRequest(target=OTHER), 10.0)
+    call.leg_referred("leg0", "", True, "", 10.0)
+    call.drain()
+    up("target")(call)
+    assert [word.split()[0] for word in told(call)] == ["CallTransferAccepted", "CallDisconnected"]
+
+
+def test_who_listens_is_told_while_somebody_is_still_rung() -> None:
+    call = created(OTHER, THIRD)
+    up("leg0")(call)
+    listen(call, OTHER)
+    call.drain()
+    leaves("leg0")(call)
+    assert told(call)[0] == "ContinuousDtmfRecognitionToneFailed 400/8558 [listen]"
 
 
 def test_a_key_counts_for_who_listens_and_for_who_collects() -> None:

@@ -182,6 +182,17 @@ def test_an_app_that_leaves_gives_its_turn_to_the_others() -> None:
     assert told(call, ready("b")) == ["StartPrompt second b", "PlayStarted [b]"]
 
 
+def test_nothing_has_its_turn_when_the_last_one_leaves() -> None:
+    call = one()
+    ask(call, "first")
+    play("second")(call)
+    ready("second")(call)
+    assert told(call, leaves("leg0")) == [
+        "RecognizeFailed 400/8558 [first]", "LegLeft leg0", "DropPrompt second", "PlayCanceled 400/8508 [second]",
+        "CallDisconnected 0/560000 [answered]", "CallEnded far_end_hung_up_pstn",
+    ]  # fmt: skip
+
+
 def test_in_a_group_the_sub_leg_is_had_by_one() -> None:
     call = group()
     ask(call, "first", OTHER, prompted=True)

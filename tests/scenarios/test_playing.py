@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.scenarios.meeting import GROUP, connect
 from tests.scenarios.shelf import Shelf
 from tests.scenarios.stage import CALLEE, CALLER, OTHER, Party, Stage, asked
 
@@ -14,6 +15,7 @@ from offhook.audio.sound import Sound
 from offhook.errors import CallError, PromptError
 from offhook.service import media
 from offhook.service.clock import PTIME
+from offhook.wire.connecting import CallLocator
 from offhook.wire.identifiers import Identifier
 from offhook.wire.playing import PlayRequest, PlaySource
 
@@ -71,6 +73,16 @@ def test_the_caller_hears_every_sample_from_the_frame_after_it_was_loaded(room: 
     assert completed["at"] - started["at"] == pytest.approx(4 * PTIME), "told with the last frame"
     assert started["data"]["operationContext"] == completed["data"]["operationContext"] == "a"
     assert room.result("PlayCompleted") == (200, 0)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_group_call_with_nobody_in_it_plays_to_its_end(room: Room, stream: bool) -> None:
+    """Or a play would hold up the queue until somebody comes, who would hear it from the middle of nowhere."""
+    room.shelf.sounds["a"] = sound(1000)
+    connection = connect(room, CallLocator("groupCallLocator", GROUP), stream=stream)
+    room.play(connection, "a")
+    room.run(0.5)
+    assert room.events[-2:] == ["PlayStarted", "PlayCompleted"]
 
 
 def test_the_stream_of_the_app_does_not_hear_it_and_goes_on(room: Room) -> None:
@@ -228,6 +240,16 @@ def test_a_sound_that_breaks_off_fails_its_play_and_the_next_one_plays(room: Roo
     assert room.events[-3:] == ["PlayFailed", "PlayStarted", "PlayCompleted"]
     assert 3 * FRAME < np.count_nonzero(party.pcm() == 1000) < 8 * FRAME
     assert room.shelf.let_go[0] == "a"
+
+
+def test_a_sound_that_breaks_off_on_its_way_here_fails_its_play(room: Room) -> None:
+    grows = room.shelf.growing["a"] = Sound()
+    grows.append(np.full(50 * FRAME, 1000, np.int16))
+    party, connection = room.answered()
+    room.play(connection, "a")
+    grows.fail(PromptError("speech_failed", "it broke", 0))
+    room.run(0.3)
+    assert room.result("PlayFailed") == (400, 8565) and room.shelf.let_go == ["a"]
 
 
 @pytest.mark.parametrize("way", ["cancel", "leave"])

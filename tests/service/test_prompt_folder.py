@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -76,6 +77,15 @@ def test_nothing_else(folder: Path, uri: str, why: str) -> None:
     with pytest.raises(PromptError, match=why) as refused:
         PromptFolder(folder, MOST).read(uri)
     assert refused.value.outcome == "play_not_downloaded"
+
+
+@pytest.mark.parametrize("uri", ["de", "a.wav", "pipe.wav", "none.wav", "de/none.wav"])
+def test_nothing_stays_open(folder: Path, uri: str) -> None:
+    before = os.listdir("/proc/self/fd")
+    for _ in range(3):
+        with contextlib.suppress(PromptError):
+            PromptFolder(folder, MOST).read(uri)
+    assert os.listdir("/proc/self/fd") == before
 
 
 def test_without_a_folder_the_setting_is_named(tmp_path: Path) -> None:

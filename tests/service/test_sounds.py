@@ -223,6 +223,20 @@ async def test_who_asks_at_the_same_time_shares_the_fetch_and_may_give_up_alone(
     cancels[1]()
 
 
+async def test_what_nobody_waits_for_any_more_is_not_fetched_on(files: Files) -> None:
+    sounds = Sounds(targets=Targets(private=True), fetch_timeout=3600)
+    files.release.clear()
+    cancels = [sounds.load((file(files.url("/a.wav")),), 16000, lambda loaded: None) for _ in range(2)]
+    await until(lambda: files.asked)
+    for cancel in cancels:
+        cancel()
+    await until(lambda: not sounds._tasks)
+    assert not sounds._kept
+    files.release.set()
+    await loaded(sounds, file(files.url("/a.wav")))
+    await sounds.close()
+
+
 async def test_a_slow_host_holds_up_nobody_else(files: Files, sounds: Sounds) -> None:
     files.release.clear()
     files.quick = {"/quick.wav"}

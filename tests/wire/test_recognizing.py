@@ -15,6 +15,7 @@ from offhook.wire.holding import HOLD_EVENTS, HoldRequest, UnholdRequest
 from offhook.wire.models import decode_request
 from offhook.wire.playing import MOST_SOURCES
 from offhook.wire.recognizing import (
+    MOST_PHRASES,
     RECOGNIZE_EVENTS,
     Choice,
     ChoiceResult,
@@ -123,6 +124,8 @@ YES = {"label": "yes", "phrases": ["yes"]}
         ("recognize", options("choices", choices=[{**YES, "tone": "1"}]), "recognizeOptions.choices[0].tone"),
         ("recognize", options("choices", choices=[YES, YES]), "recognizeOptions.choices"),
         ("recognize", options("choices", choices=[{"label": x, "phrases": [], "tone": "one"} for x in "ab"]),
+         "recognizeOptions.choices"),
+        ("recognize", options("choices", choices=[{**YES, "phrases": ["yes", "y" * MOST_PHRASES]}]),
          "recognizeOptions.choices"),
         ("recognize", {**options(), "playPrompt": {"kind": "file"}}, "playPrompt.file"),
         ("recognize", {**options(), "playPrompts": [FILE, {"kind": "x"}]}, "playPrompts[1].kind"),

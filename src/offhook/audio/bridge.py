@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
-from offhook.audio.pcm import Frame, mix, mix_minus, samples_per_frame
+from offhook.audio.pcm import Frame, mix, samples_per_frame, saturate, total
 from offhook.errors import AudioError
 
 
@@ -37,11 +38,12 @@ class Tap(Protocol):
 class Member:
     """One port's seat on a bridge: whom it hears, who hears it, and what it said in this tick."""
 
-    __slots__ = ("audience", "frame", "hears", "held", "label", "muted", "port", "read", "write")
+    __slots__ = ("audience", "circle", "frame", "hears", "held", "label", "listens", "muted", "port", "read", "write")
 
-    def __init__(self, port: Port, label: str | None) -> None:
+    def __init__(self, port: Port, label: str | None, listens: bool) -> None:
         self.port = port
         self.label = label
+        self.listens = listens
         self.read = port.read
         self.write = port.write
         self.muted = False
@@ -49,6 +51,11 @@ class Member:
         self.audience: frozenset[Member] | None = None
         self.frame: Frame | None = None
         self.hears: tuple[Member, ...] = ()
+        self.circle: _Circle = (False, ())
+
+
+_Circle = tuple[bool, tuple[Member, ...]]
+"""Whom a member hears, itself apart: whether those whom everybody hears, and who names it in their audience."""
 
 
 class Bridge:
@@ -71,9 +78,12 @@ class Bridge:
         """The seats in order of joining."""
         return tuple(self._members)
 
-    def add(self, port: Port, label: str | None = None) -> Member:
-        """Seat a port. `label` names the participant it carries (raw id); None for the app's stream."""
-        member = Member(port, label)
+    def add(self, port: Port, label: str | None = None, *, listens: bool = True) -> Member:
+        """Seat a port. `label` names the participant it carries (raw id); None for the app's stream.
+
+        Nothing is mixed for a port that does not listen.
+        """
+        member = Member(port, label, listens)
         self._members.append(member)
         self._changed = True
         return member
@@ -171,19 +181,19 @@ class Bridge:
             self._drop(at, error)
 
     def _share(self, members: Sequence[Member]) -> None:
-        """Many who all hear each other: one sum, from which everybody's own share is taken."""
-        speaking = [(member, member.frame) for member in members if member.frame is not None]
-        frames = [frame for _, frame in speaking]
-        total: Frame | None = None
-        others: Sequence[Frame | None] = [None]
-        if len(frames) > 1:
-            total, others = mix(frames), mix_minus(frames)
-        elif frames:
-            total = frames[0]
-        own = {member: rest for (member, _), rest in zip(speaking, others, strict=False)}
+        """Many: what those hear who hear the same is summed once, and everybody's own share taken off it."""
+        free = [member.frame for member in members if member.audience is None and member.frame is not None]
+        sums: dict[_Circle, tuple[Frame | None, npt.NDArray[np.int32] | None]] = {}
         for member in members:
+            circle = member.circle
+            if circle not in sums:
+                named = [speaker.frame for speaker in circle[1] if speaker.frame is not None]
+                sums[circle] = _summed([*free, *named] if circle[0] else named)
+            whole, wide = sums[circle]
+            if circle[0] and member.audience is None and member.frame is not None:
+                whole = None if wide is None else saturate(wide - member.frame)
             try:
-                member.write(None if member.held else own.get(member, total), member.hears)
+                member.write(whole, member.hears)
             except Exception as error:
                 self._drop(member, error)
 
@@ -191,33 +201,37 @@ class Bridge:
         """Work out who hears whom; done on change, so that a tick only follows it."""
         self._changed = False
         members = self._members
+        free = [m for m in members if m.audience is None]
+        some = [(m, m.audience) for m in members if m.audience is not None]
         for member in members:
-            member.hears = tuple(m for m in members if self._hears(member, m))
-        plain = len(members) == 2 and not any(m.muted or m.held or m.audience is not None for m in members)
+            everybody = member.listens and not member.held
+            named = tuple(m for m, audience in some if member in audience and m is not member and member.listens)
+            member.circle = (everybody, named)
+            member.hears = (*(m for m in free if m is not member), *named) if everybody else named
+        plain = len(members) == 2 and not some and not any(m.muted or m.held or not m.listens for m in members)
         self._pair = (members[0], members[1]) if plain else None
-        self._crowd = len(members) > 3 and all(m.audience is None for m in members)
-
-    @staticmethod
-    def _hears(listener: Member, speaker: Member) -> bool:
-        if speaker is listener:
-            return False
-        return not listener.held if speaker.audience is None else listener in speaker.audience
+        self._crowd = len(members) > 3
 
     @staticmethod
     def _sum(hears: Sequence[Member]) -> Frame | None:
         frames = [m.frame for m in hears if m.frame is not None]
         if len(frames) < 2:
             return frames[0] if frames else None
-        total = frames[0].astype(np.int32)
-        for frame in frames[1:]:
-            total += frame
-        return np.clip(total, -32768, 32767).astype(np.int16)
+        return mix(frames)
 
     def _drop(self, member: Member, error: Exception) -> None:
         """Off with it, without touching the list that the tick is walking."""
         self.remove(member.port)
         member.frame = None
         self._failed(member.port, error)
+
+
+def _summed(frames: Sequence[Frame]) -> tuple[Frame | None, npt.NDArray[np.int32] | None]:
+    """Frames as they are heard together, and their sum in 32 bits; one alone is handed on as it is, without a sum."""
+    if len(frames) < 2:
+        return (frames[0] if frames else None), None
+    wide = total(frames)
+    return saturate(wide.copy()), wide
 
 
 def _nobody(port: Port, error: Exception) -> None:

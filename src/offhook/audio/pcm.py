@@ -67,16 +67,19 @@ def saturate(wide: npt.NDArray[np.int32]) -> Frame:
 
 def mix(frames: Sequence[Frame]) -> Frame:
     """The saturating sum of frames of one length. AudioError when there is none or the lengths differ."""
-    return saturate(_total(frames))
+    return saturate(total(frames))
 
 
-def mix_minus(frames: Sequence[Frame]) -> list[Frame]:
-    """For each frame the saturating sum of all others, in the same order.
-
-    The total is made once in 32 bits and each frame's own share taken off it. AudioError as for `mix`.
-    """
-    total = _total(frames)
-    return [saturate(total - frame) for frame in frames]
+def total(frames: Sequence[Frame]) -> npt.NDArray[np.int32]:
+    """The plain sum of frames of one length in 32 bits. AudioError as for `mix`."""
+    if not frames:
+        raise AudioError("there is no frame to mix")
+    wide = frames[0].astype(np.int32)
+    for frame in frames[1:]:
+        if len(frame) != len(wide):
+            raise AudioError(f"frames of {len(wide)} and {len(frame)} samples cannot be mixed; resample one first")
+        wide += frame
+    return wide
 
 
 def gain(frame: Frame, db: float) -> Frame:
@@ -153,17 +156,6 @@ def longest_gap(reference: Frame, heard: Frame, delay: int, rate: int) -> int:
     there[: len(shifted)] = shifted
     longest = _longest_run(speaks & (there == 0))
     return longest if longest >= window else 0
-
-
-def _total(frames: Sequence[Frame]) -> npt.NDArray[np.int32]:
-    if not frames:
-        raise AudioError("there is no frame to mix")
-    total = frames[0].astype(np.int32)
-    for frame in frames[1:]:
-        if len(frame) != len(total):
-            raise AudioError(f"frames of {len(total)} and {len(frame)} samples cannot be mixed; resample one first")
-        total += frame
-    return total
 
 
 def _speaking(samples: Frame, window: int) -> npt.NDArray[np.bool_]:

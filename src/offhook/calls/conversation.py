@@ -240,8 +240,9 @@ class Conversation:
         del self.legs[leg.leg_id]
         self.transfers.left(leg)
         if leg.joined:
-            self.media.left(leg.leg_id, self.present())
-            self.keys.left(leg.leg_id, alone=not self.joined())
+            over = self.state == "ended" or not (self.legs or self.is_group)
+            self.media.left(leg.leg_id, self.present(), over=over)
+            self.keys.left(leg.leg_id, over=over)
             self.outbox.append(LegLeft(leg.leg_id))
 
     def release(self, leg: CallLeg, outcome: str) -> None:

@@ -58,11 +58,11 @@ class Keys:
                     tone=TONE_NAMES[key],
                 )
 
-    def left(self, leg_id: str, alone: bool) -> None:
-        """A participant is gone. `alone`: with it, the call is over, so that who listens need not be told."""
+    def left(self, leg_id: str, *, over: bool) -> None:
+        """A participant is gone. `over`: so is the call, and who listens need not be told."""
         for key in [key for key in self._listening if key[1] == leg_id]:
             listening = self._listening.pop(key)
-            if not alone:
+            if not over:
                 listening.connection.tell(ContinuousDtmfRecognitionToneFailed, "participant_left", listening.operation)
 
     def dropped(self, connection: Connection) -> None:

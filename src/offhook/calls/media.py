@@ -233,13 +233,14 @@ class Media:
         if action is not None and action in self._in_turn():
             self._outcomes([action], fact, now)
 
-    def left(self, leg_id: str, present: frozenset[str]) -> None:
-        """A participant is gone."""
+    def left(self, leg_id: str, present: frozenset[str], *, over: bool) -> None:
+        """A participant is gone. `over`: so is the call, and nothing more has its turn."""
         self._on_hold &= present
         for action in list(self._actions):
             if outcome := action.left(leg_id, present):
                 self._end_all([action], outcome, NOBODY if outcome == "media_canceled" else "")
-        self._go_on(None)
+        if not over:
+            self._go_on(None)
 
     def dropped(self, connection: Connection) -> None:
         """An app's hold on the call ends."""

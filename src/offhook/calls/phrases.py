@@ -30,23 +30,20 @@ def best_match(text: str, choices: Iterable[Sequence[str]]) -> tuple[int, str] |
 
     Of several phrases the longest one in words counts, and of equally long ones the one that was said first.
     """
-    said = words(text)
+    said = _spaced(words(text))
     best: tuple[int, int, int, str] | None = None
     for index, phrases in enumerate(choices):
         for phrase in phrases:
             wanted = words(phrase)
-            at = _place(wanted, said)
-            if at is not None and (best is None or (-len(wanted), at) < best[:2]):
+            at = said.find(_spaced(wanted)) if wanted else -1
+            if at >= 0 and (best is None or (-len(wanted), at) < best[:2]):
                 best = (-len(wanted), at, index, phrase)
     return None if best is None else best[2:]
 
 
-def _place(wanted: list[str], said: list[str]) -> int | None:
-    """Where the words stand in a row."""
-    for at in range(len(said) - len(wanted) + 1):
-        if wanted and said[at : at + len(wanted)] == wanted:
-            return at
-    return None
+def _spaced(words: list[str]) -> str:
+    """Words with a space round each, so that they are found whole and in a row."""
+    return f" {' '.join(words)} "
 
 
 def _spoken(token: str) -> list[str]:

@@ -100,8 +100,8 @@ class Transfers:
         if transferee_id is None:
             return False
         transfer, transferee = self._under_way.pop(transferee_id), call.legs[transferee_id]
-        call.forget(transferee)
         call.forget(target)
+        call.forget(transferee)
         call.outbox.append(SplitCall(transferee.leg_id, target.leg_id))
         self._accepted(transfer, transferee, now)
         return True

@@ -352,6 +352,7 @@ class LiveCall:
                 self._prompts.load(action, host.sounds)
             case StartPrompt():
                 self._prompts.start(action)
+                host.bridged(self)  # a group call plays to its end though nobody is in it
             case DropPrompt():
                 self._prompts.drop(action)
             case HoldLeg(leg_id, held):

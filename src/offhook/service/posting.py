@@ -410,7 +410,7 @@ def describe(error: Exception, sent: bool) -> str:
             return f"the name {error.host} cannot be found"
         return f"cannot connect to {error.host}:{error.port} ({error.os_error.strerror or error.os_error})"
     if isinstance(error, aiohttp.InvalidURL) or (isinstance(error, ValueError) and not isinstance(error, OSError)):
-        return f"this is not a URL that can be posted to ({error})"
+        return f"this is not a URL that can be dialled ({error})"
     if isinstance(error, aiohttp.ServerDisconnectedError | ConnectionResetError):
         return "the app closed the connection without an answer" if sent else "the app closed the connection"
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -41,10 +41,10 @@ class PromptFolder:
                 inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=held)
                 os.close(held)
                 held = inner
-            # Without O_NONBLOCK a named pipe would be waited for.
-            file = os.open(names[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=held)
-            with open(file, "rb") as opened:
-                found = os.fstat(file)
+            # O_NONBLOCK: a named pipe is not waited for. What an opener has opened is closed again if it is a folder.
+            extra = os.O_NOFOLLOW | os.O_NONBLOCK
+            with open(names[-1], "rb", opener=lambda name, how: os.open(name, how | extra, dir_fd=held)) as opened:
+                found = os.fstat(opened.fileno())
                 if not stat.S_ISREG(found.st_mode):
                     raise _refused(uri, "is no file")
                 if found.st_size > self._most:

@@ -66,6 +66,7 @@ class Prompts:
                 self._loaded[prompt_id] = loaded
                 loaded.listen(partial(self._grown, connection_id, prompt_id, loaded))
                 self._owner.prompt_ready(connection_id, prompt_id)
+                self._grown(connection_id, prompt_id, loaded)  # it may have broken off on its way here
 
         self._loads[prompt_id] = loader.load(action.sources, self._bridge.rate, done)
 
@@ -78,7 +79,7 @@ class Prompts:
             loop=action.loop,
             ended=partial(self._after_tick, partial(self._over, prompt_id)),
         )
-        playing = _Playing(action.connection_id, port, self._bridge.add(port), action.to)
+        playing = _Playing(action.connection_id, port, self._bridge.add(port, listens=False), action.to)
         self._playing[prompt_id] = playing
         self._bridge.set_audience(playing.member, self._audience(action.to))
 

@@ -195,12 +195,14 @@ class Sounds:
                 self._forget(old)
 
     def _leave(self, kept: _Kept) -> None:
-        """One hearer less; what nobody hears is not spoken on."""
+        """One hearer less; what nobody waits for or hears is not loaded on, nor spoken on."""
         kept.users -= 1
-        if not kept.users and kept.spoken is not None and not kept.spoken.sound.over:
+        over = kept.task.done() if kept.spoken is None else kept.spoken.sound.over
+        if not kept.users and not over:
             self._forget(kept)
             kept.task.cancel()
-            kept.spoken.stop()
+            if kept.spoken is not None:
+                kept.spoken.stop()
 
     def _forget(self, kept: _Kept) -> None:
         if self._kept.get(kept.key) is kept:

@@ -14,6 +14,7 @@ from offhook.wire.tones import ToneRequest, read_tone, targeted
 MOST_TO_COLLECT: Final = 256
 """Tones after which a recognition ends, whatever maximum the app gave: it must have some end."""
 LONGEST_END_SILENCE: Final = 300_000  # milliseconds; ours, no published limit was found
+MOST_PHRASES: Final = 20_000  # characters of all phrases together: each is looked for in what was said; ours
 
 _INPUTS: Final = ("dtmf", "speech", "speechOrDtmf", "choices")
 
@@ -119,6 +120,9 @@ def _choices(options: Fields) -> tuple[Choice, ...]:
     for what, given in (("label", labels), ("tone", tones)):
         if len(set(given)) < len(given):
             raise wrong(options.at("choices"), f"names the same {what} twice; nobody could tell the two apart")
+    length = sum(len(phrase) for choice in choices for phrase in choice.phrases)
+    if length > MOST_PHRASES:
+        raise wrong(options.at("choices"), f"has {length} characters of phrases; give at most {MOST_PHRASES}")
     return choices
 
 
