@@ -260,7 +260,6 @@ class LiveNode:
             locale=action.locale,
             correlation_id=live.call.correlation_id,
             owner=owner,
-            batch=self.node.batch,
             **self._dialling(live, action),
         )
 
