@@ -96,8 +96,10 @@ def connected(bench: Bench, **options: Any) -> str:
 async def over(bench: Bench, count: int = 1) -> Document:
     """The `count`-th recording that is over."""
     await until(lambda: len(bench.finished) >= count, "the end")
-    await until(lambda: bench.finished[count - 1].told, "that is written down")
-    return bench.finished[count - 1]
+    document = bench.finished[count - 1]
+    path = bench.shelf.folder / f"{document.id}.json"
+    await until(lambda: json.loads(path.read_bytes())["told"], "that is written down")
+    return document
 
 
 @pytest.mark.parametrize("rate", [16000, 24000])
