@@ -118,6 +118,10 @@ class WithTransfers(AnyCall):
         rung = {one.leg_id for one in under_way.values()} & set(self.call.legs)
         assert {leg for leg in self.call.legs if leg in ("leg6", "leg7")} == rung, "rung for nobody"
 
+    @invariant()
+    def apps_are_not_left_alone(self) -> None:
+        assert self.call.state != "connected" or self.call.legs, "nobody will ever end it"
+
     def teardown(self) -> None:
         super().teardown()
         if hasattr(self, "call"):

@@ -18,9 +18,10 @@ from offhook.calls.call import Call
 from offhook.errors import CallError, PromptError
 from offhook.legs.leg import Ended
 from offhook.service import media
+from offhook.service.app_phones import AppPhones
 from offhook.wire.connecting import CallLocator
 from offhook.wire.holding import HoldRequest, UnholdRequest
-from offhook.wire.identifiers import Identifier
+from offhook.wire.identifiers import Identifier, parse_raw_id
 from offhook.wire.models import StartMediaStreamingRequest, StopMediaStreamingRequest
 from offhook.wire.participants import (
     AddParticipantRequest,
@@ -31,7 +32,8 @@ from offhook.wire.participants import (
 from offhook.wire.playing import PlayRequest, PlaySource
 from offhook.wire.recognizing import Choice, RecognizeRequest
 
-TARGETS = st.sampled_from([CALLEE, OTHER, CALLER])
+USER = parse_raw_id("8:acs:11111111-0000-0000-0000-000000000001_00000000-0000-0000-0000-000000000001")
+TARGETS = st.sampled_from([CALLEE, OTHER, CALLER, USER])
 
 
 class AnyOrder(RuleBasedStateMachine):
@@ -45,6 +47,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.shelf.sounds.update(good=np.ones(2000, np.int16), bad=PromptError("play_bad_format", "no sound", 0))
         self.stage.node.speech = Recogniser(self.stage.clock)
         self.stage.phone(OTHER, answers=1.0)
+        self.stage.node.find_app = AppPhones(self.stage.node, lambda callee, caller: callee == USER.raw_id).find
         self.callers: list[Party] = []
         self.connections: list[str] = []
         self.invitations: list[str] = []
@@ -131,7 +134,7 @@ class AnyOrder(RuleBasedStateMachine):
         stage, connections = self.stage, self.connections
         self.attempt(lambda: connections.append(connect(stage, locator, rate=rate or 16000, stream=bool(rate))))
 
-    @rule(data=st.data(), to=TARGETS, who=st.sampled_from([None, CALLEE, OTHER, CALLER]))
+    @rule(data=st.data(), to=TARGETS, who=st.sampled_from([None, CALLEE, OTHER, CALLER, USER]))
     def transfer(self, data: st.DataObject, to: Identifier, who: Identifier | None) -> None:
         if self.connections:
             app = data.draw(st.sampled_from(self.connections))
@@ -236,6 +239,13 @@ class AnyOrder(RuleBasedStateMachine):
     def who_has_moved_is_where_the_node_thinks(self) -> None:
         for leg_id, live in self.stage.node.moved.items():
             assert leg_id in live.legs and live.call.call_id in self.stage.node.calls
+
+    @invariant()
+    def each_call_knows_its_legs_and_will_end(self) -> None:
+        for live in self.stage.node.calls.values():
+            call = live.call
+            assert set(call.legs) == set(live.legs)
+            assert call.state != "connected" or call.legs or call.deadline is not None, "nobody is there to end it"
 
     @invariant()
     def each_call_is_told_its_end_once_and_last(self) -> None:

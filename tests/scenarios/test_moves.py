@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from tests.scenarios.meeting import GROUP, PEOPLE, add, answered, connect, hears, move, speaking, told, transfer
 from tests.scenarios.stage import CALLER, OTHER, Stage
@@ -9,6 +10,7 @@ from tests.scenarios.stage import CALLER, OTHER, Stage
 from offhook.errors import CallError
 from offhook.wire.connecting import CallLocator
 from offhook.wire.participants import MuteParticipantsRequest
+from offhook.wire.tones import SendDtmfTonesRequest
 
 GROUP_CALL = CallLocator("groupCallLocator", GROUP)
 
@@ -110,3 +112,19 @@ def test_moves_that_are_refused() -> None:
             move(stage, to, of, *people)
         assert refused.value.outcome == outcome
     assert stage.events == before and ringing_phone.parties[0].end is None
+
+
+def test_keys_that_were_being_sent_are_not_heard_in_the_other_call() -> None:
+    stage = Stage()
+    app, caller = answered(stage)
+    meeting = connect(stage, GROUP_CALL)
+    speaking(stage, OTHER, 2)
+    add(stage, meeting, OTHER)
+    stage.run(0.3)
+    keys = SendDtmfTonesRequest(tones=("5",), target_participant=CALLER)
+    stage.node.ask(app, lambda call, now: call.tones(app, keys, now))
+    stage.run(0.06)
+    assert caller.heard[-1] is not None and np.abs(caller.heard[-1]).max() > 1000
+    move(stage, meeting, app, CALLER)
+    stage.run(0.02)
+    assert hears(caller) == 2 and stage.result("SendDtmfTonesFailed") == (400, 8558)

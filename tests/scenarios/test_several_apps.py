@@ -96,6 +96,35 @@ def test_who_was_invited_by_an_app_that_leaves_is_rung_no_more() -> None:
     assert phones[0].parties[0].end is not None and phones[1].parties[0].end is None
 
 
+def test_an_app_that_leaves_with_nobody_there_but_whom_it_rings_ends_the_call() -> None:
+    stage = Stage()
+    app, caller = answered(stage)
+    second = connect(stage, server_id(caller.live), stream=False)
+    phone = stage.phone(PEOPLE[0], answers=None)
+    add(stage, app, PEOPLE[0])
+    caller.leg.leave()
+    stage.run(0.1)
+    assert told(stage, second)[-1] == "ParticipantsUpdated", "somebody may still come"
+    stage.node.hang_up(app)
+    stage.run(0.1)
+    assert phone.parties[0].end is not None and stage.empty()
+    assert told(stage, second)[-1] == "CallDisconnected" and stage.result("CallDisconnected") == (0, 5003)
+
+
+def test_how_an_app_left_is_not_how_somebody_leaves_later() -> None:
+    stage = Stage()
+    app, caller = answered(stage)
+    second = connect(stage, server_id(caller.live), stream=False)
+    speaking(stage, PEOPLE[0], 2)
+    add(stage, second, PEOPLE[0])
+    stage.run(0.3)
+    stage.node.hang_up(app)
+    assert stage.result("CallDisconnected") == (200, 7000)
+    caller.leg.leave()
+    stage.run(0.1)
+    assert caller.end is not None and (caller.end.code, caller.end.sub_code) == (0, 0)
+
+
 def test_an_app_takes_up_a_call_that_every_app_has_left() -> None:
     stage = Stage()
     app, caller = answered(stage)
@@ -192,6 +221,20 @@ def test_a_group_without_people_does_not_last_for_ever() -> None:
     assert told(stage, app)[-1] == "AddParticipantFailed", "the hour counts anew"
     stage.clock.advance(700.0)
     assert told(stage, app)[-1] == "CallDisconnected" and stage.empty()
+
+
+def test_a_group_is_left_to_an_app_when_the_hour_is_over_and_somebody_rings() -> None:
+    stage = Stage()
+    group = CallLocator("groupCallLocator", GROUP)
+    app, other = connect(stage, group, stream=False), connect(stage, group, stream=False)
+    stage.phone(PEOPLE[0], answers=None)
+    stage.clock.advance(3590.0)
+    add(stage, app, PEOPLE[0])
+    stage.clock.advance(20.0)
+    stage.node.hang_up(app)
+    assert "CallDisconnected" not in told(stage, other)
+    stage.clock.advance(3700.0)
+    assert told(stage, other)[-1] == "CallDisconnected" and stage.empty()
 
 
 def test_a_call_has_so_many_apps_at_most() -> None:

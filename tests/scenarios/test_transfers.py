@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from tests.scenarios.meeting import PEOPLE, add, answered, hears, speaking, transfer
 from tests.scenarios.stage import CALLEE, CALLER, OTHER, Party, Stage
 
 from offhook.errors import CallError
+from offhook.legs.leg import Answered, Dtmf, Referred
 
 
 def test_the_one_person_talks_to_the_target_and_the_app_is_out() -> None:
@@ -167,13 +169,49 @@ def test_who_is_shown_to_the_target_and_what_goes_along() -> None:
     assert [action.sip_headers for action in actions] == [(), (("X-MS-Custom-a", "b"),)]
 
 
-def test_a_key_of_who_was_transferred_reaches_nobody_but_is_no_mistake() -> None:
+@pytest.mark.parametrize("in_sound", [False, True])
+def test_a_key_of_who_was_transferred_reaches_the_target(in_sound: bool) -> None:
+    """One whose tones are heard anyway is not played once more."""
     stage = Stage()
     app, caller = answered(stage)
     parties: list[Party] = speaking(stage, OTHER, 2)
     transfer(stage, app, OTHER)
     stage.run(0.3)
-    caller.leg.press("5")
+    stage.node.leg_event(caller.live, caller.leg.leg_id, Dtmf("5", in_sound))
+    stage.run(0.1)
+    heard = parties[0].heard[-1]
+    assert heard is not None and (np.abs(heard).max() > 1000) != in_sound
+    assert hears(caller) == 2, "and not who has pressed it"
     parties[0].leg.leave()
     stage.run(0.1)
     assert stage.events[-1] == "CallDisconnected" and stage.empty()
+
+
+def test_who_leaves_in_the_tick_in_which_the_target_answers_ends_the_new_call() -> None:
+    stage = Stage()
+    app, caller = answered(stage)
+    phone = stage.phone(OTHER, answers=None)
+    transfer(stage, app, OTHER)
+    target = phone.parties[0]
+
+    def in_a_tick(stream: Any, audio: Any) -> None:
+        stage.on_frame = None
+        stage.node.leg_event(target.live, target.leg.leg_id, Answered())
+        caller.leg.leave()
+
+    stage.on_frame = in_a_tick
+    stage.run(0.1)
+    assert stage.events[-2:] == ["CallTransferAccepted", "CallDisconnected"]
+    assert caller.end is not None and target.end is not None and stage.empty() and not stage.node.moved
+
+
+def test_who_was_invited_while_a_trunk_was_asked_is_not_rung_twice() -> None:
+    stage = Stage()
+    app, caller = answered(stage)
+    phone = stage.phone(OTHER, answers=None)
+    stage.node.refer = lambda leg, action: True
+    transfer(stage, app, OTHER)
+    add(stage, app, OTHER)
+    stage.node.leg_event(caller.live, caller.leg.leg_id, Referred("leg_failed", refused=True))
+    assert stage.result("CallTransferFailed") == (409, 8519) and len(phone.parties) == 1
+    assert stage.node.properties(app).call_connection_state == "connected"

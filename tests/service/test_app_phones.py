@@ -14,6 +14,7 @@ from offhook.audio.tones import ToneSource
 from offhook.service.app_phones import AppPhones
 from offhook.wire.identifiers import parse_raw_id
 from offhook.wire.models import CreateCallRequest, decode_request
+from offhook.wire.tones import StartContinuousDtmfRequest
 
 USER = parse_raw_id("8:acs:11111111-0000-0000-0000-000000000001_00000000-0000-0000-0000-000000000001")
 
@@ -114,6 +115,15 @@ def test_a_node_that_is_full_takes_the_call_of_neither() -> None:
     assert stage.empty()
 
 
+def test_a_node_that_is_being_drained_says_so() -> None:
+    stage = Stage()
+    watching(stage)
+    app, _ = answered(stage)
+    stage.node.draining = True
+    add(stage, app, USER)
+    assert "The service is stopping." in stage.event("AddParticipantFailed")["resultInformation"]["message"]
+
+
 def test_a_node_that_stops_ends_both() -> None:
     stage = Stage()
     watching(stage)
@@ -149,6 +159,7 @@ def test_numbers_and_users_that_nobody_watches_are_not_reached() -> None:
     stage.create(USER)
     stage.run(0.1)
     assert stage.result("CreateCallFailed") == (404, 8544) and stage.posts == [] and stage.empty()
+    assert "[[webhook]]" in stage.event("CreateCallFailed")["resultInformation"]["message"]
 
 
 @pytest.mark.parametrize("rate", [16000, 24000])
@@ -171,7 +182,11 @@ def test_a_call_is_transferred_to_an_app_and_its_legs_live_on_elsewhere(rate: in
     stage.streams[1].say(np.full(rate, 700, "<i2").tobytes())
     stage.run(0.3)
     assert hears(caller) == pytest.approx(700, abs=5)
+    keys = StartContinuousDtmfRequest(target_participant=CALLER)
+    stage.node.ask(other, lambda call, now: call.tones(other, keys, now))
     caller.leg.press("5")
+    stage.run(0.3)
+    assert stage.event("ContinuousDtmfRecognitionToneReceived")["tone"] == "five", "its menu can be used"
     stage.node.hang_up(other)
     stage.run(0.1)
     assert caller.end is not None and stage.empty() and not stage.node.moved

@@ -13,7 +13,7 @@ from tests.live import until
 from tests.service.test_trunks import NUMBER, VERSION, World, world
 from tests.sip_phone import BYE, Line
 
-from offhook.legs.leg import Ended
+from offhook.legs.leg import Dtmf, Ended
 from offhook.sip.capabilities import ALLOW
 from offhook.sip.events import Event, TransferAsked
 from offhook.sip.grammar import Address
@@ -122,6 +122,9 @@ async def test_where_refer_does_not_work_the_target_is_called_from_here(
         other = w.carrier.lines[-1]
         await until(lambda: len(other.heard) > 60 and abs(other.peak()[0] - 700) < 10, "the transferee's voice")
         await until(lambda: abs(line.peak()[0] - 440) < 10, "the target's voice")
+        line.leg.send_key("7")
+        await until(lambda: Dtmf("7") in other.events, "the transferee's key")
+        assert Dtmf("7") not in line.events
         other.leg.hang_up(BYE)
         await until(lambda: any(isinstance(event, Ended) for event in line.events), "the end of both")
 

@@ -291,6 +291,15 @@ def test_marks_come_back_when_they_are_heard_or_cut() -> None:
     assert told[1:] == [PlayedMark("second", False)]
 
 
+def test_people_who_come_and_go_leave_nothing_behind() -> None:
+    bench = Bench(mixed=False).connect()
+    for n in range(50):
+        speaker, _ = bench.speaker(f"4:+1555{n}", level(2))
+        assert [message["participantRawID"] for message in bench.tick()] == [f"4:+1555{n}"]
+        bench.bridge.remove(speaker)
+    assert len(bench.port._speakers) == 1
+
+
 # the batch ----------------------------------------------------------------------------------------------------------
 
 

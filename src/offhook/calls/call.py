@@ -277,13 +277,15 @@ class Call(Conversation):
         """What became of a ReferLeg: an empty `outcome` is success; `refused`: the endpoint called nobody."""
         self._leg_fact("leg_referred", leg_id, outcome, refused, detail, now)
 
-    def leg_dtmf(self, leg_id: str, tone: str, now: float) -> None:
-        """A key was pressed. Apps hear of it on their stream; CallError `participant_not_found` off the bridge."""
+    def leg_dtmf(self, leg_id: str, tone: str, now: float, in_sound: bool = False) -> None:
+        """A key was pressed. Apps hear of it on their stream; CallError `participant_not_found` off the bridge.
+
+        `in_sound`: everybody hears its tones anyway.
+        """
         leg = self.legs.get(leg_id)
         if leg is None or not leg.joined:
             raise CallError("participant_not_found", f"leg {leg_id} is not in the talk; tone {tone!r} is ignored")
-        self.keys.pressed(leg_id, tone)
-        self.media.pressed(leg_id, tone, now)
+        observe(self, "leg_dtmf", leg, tone, in_sound, now)
 
     def key_sent(self, leg_id: str, now: float) -> None:
         """The key of a SendKey was played."""

@@ -113,10 +113,8 @@ class Connection:
             )
         )
 
-    def report(
-        self, event: type[CallEvent], outcome: str, operation: Operation, detail: str = "", **fields: Any
-    ) -> None:
-        """The result of something that this app asked for, to where it wants it (§3.3)."""
+    def tell(self, event: type[CallEvent], outcome: str, operation: Operation, detail: str = "", **fields: Any) -> None:
+        """The result of something that this app asked for, with that request's context, to where it wants it (§3.3)."""
         self._tell(event, row_of(outcome), detail, operation, **fields)
 
     def end(self, outcome: str, detail: str = "") -> None:
@@ -174,12 +172,6 @@ class Connection:
     def _open(self, stream: Subscription, operation: Operation) -> None:
         stream.start(operation)
         self._outbox.append(OpenStream(self.connection_id, stream.options, stream.subscription_id))
-
-    # operations -------------------------------------------------------------------------------------------------
-
-    def tell(self, event: type[CallEvent], outcome: str, operation: Operation, detail: str = "", **fields: Any) -> None:
-        """The result of something that the app asked for, with that request's context, to its callback (§3.3)."""
-        self._tell(event, row_of(outcome), detail, operation, **fields)
 
     # what the app sees ------------------------------------------------------------------------------------------
 

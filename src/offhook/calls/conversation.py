@@ -179,12 +179,17 @@ class Conversation:
                 return participant
         raise CallError("participant_not_found", f"Nobody with the raw id {raw_id} is in the call.")
 
-    def participant_leg(self, identifier: Identifier) -> CallLeg:
+    def leg_of(self, person: Identifier) -> CallLeg | None:
+        """The leg of somebody, whatever its phase; one on the bridge, where there are two."""
+        legs = [leg for leg in self.legs.values() if leg.identifier == person]
+        return max(legs, key=lambda leg: leg.joined, default=None)
+
+    def participant_leg(self, person: Identifier) -> CallLeg:
         """The leg on the bridge of somebody whom an app names. CallError `participant_not_found`."""
-        for leg in self.joined():
-            if leg.identifier.raw_id == identifier.raw_id:
-                return leg
-        raise CallError("participant_not_found", f"Nobody with the raw id {identifier.raw_id} is in the call.")
+        leg = self.leg_of(person)
+        if leg is None or not leg.joined:
+            raise CallError("participant_not_found", f"Nobody with the raw id {person.raw_id} is in the call.")
+        return leg
 
     # steps of the roster ----------------------------------------------------------------------------------------
 

@@ -35,14 +35,12 @@ def leaving(
 
     CallError `participant_not_found` for a stranger, `invalid_argument` where the target holds no more people.
     """
-    there = {leg.identifier for leg in target.legs.values()}
     moving, staying = [], dict[Identifier, str]()
     for person in request.people:
-        legs = sorted((leg for leg in source.legs.values() if leg.identifier == person), key=lambda leg: not leg.joined)
-        if not legs:
+        leg = source.leg_of(person)
+        if leg is None:
             raise CallError("participant_not_found", f"Nobody with the raw id {person.raw_id} is in the call fromCall.")
-        leg = legs[0]
-        if person in there:
+        if target.leg_of(person) is not None:
             staying[person] = "conflict"
         elif not leg.joined:
             staying[person] = "participant_not_present"
@@ -80,6 +78,6 @@ def move_in(
     outcomes = {**{leg.identifier: "success" for leg in legs}, **staying}
     for person, outcome in outcomes.items():
         event = MoveParticipantSucceeded if outcome == "success" else MoveParticipantFailed
-        connection.report(event, outcome, operation, participant=person, from_call=request.from_call)
+        connection.tell(event, outcome, operation, participant=person, from_call=request.from_call)
     if legs:
         call.tell_roster()

@@ -43,10 +43,10 @@ def add(
 ) -> None:
     """Ring somebody; who answers is in the call. CallError `conflict` for who is there or rings already."""
     target = request.participant_to_add
-    for leg in call.legs.values():
-        if leg.identifier == target:
-            how = "is in the call already" if leg.joined else "is being rung already"
-            raise CallError("conflict", f"participantToAdd: {target.raw_id} {how}.")
+    known = call.leg_of(target)
+    if known is not None:
+        how = "is in the call already" if known.joined else "is being rung already"
+        raise CallError("conflict", f"participantToAdd: {target.raw_id} {how}.")
     if len(call.legs) >= MOST_PARTICIPANTS:
         raise CallError("invalid_argument", f"A call holds at most {MOST_PARTICIPANTS} participants.")
     source = shown_to(target, request.source_caller_id_number, connection.identity)
@@ -62,7 +62,7 @@ def added(call: Conversation, leg: CallLeg) -> None:
     invitation, leg.invitation = leg.invitation, None
     asker = None if invitation is None else call.connections.get(invitation.connection_id)
     if invitation is not None and asker is not None:
-        asker.report(AddParticipantSucceeded, "success", invitation.operation, participant=leg.identifier)
+        asker.tell(AddParticipantSucceeded, "success", invitation.operation, participant=leg.identifier)
 
 
 def not_added(call: Conversation, leg: CallLeg, outcome: str, detail: str = "") -> None:
@@ -71,7 +71,7 @@ def not_added(call: Conversation, leg: CallLeg, outcome: str, detail: str = "") 
     invitation, leg.invitation = leg.invitation, None
     asker = None if invitation is None else call.connections.get(invitation.connection_id)
     if invitation is not None and asker is not None:
-        asker.report(AddParticipantFailed, outcome, invitation.operation, detail, participant=leg.identifier)
+        asker.tell(AddParticipantFailed, outcome, invitation.operation, detail, participant=leg.identifier)
 
 
 def cancel_add(call: Conversation, connection: Connection, request: CancelAddParticipantRequest, now: float) -> None:
@@ -81,10 +81,10 @@ def cancel_add(call: Conversation, connection: Connection, request: CancelAddPar
     for leg in call.legs.values():
         if leg.invitation is not None and leg.invitation.invitation_id == wanted:
             call.release(leg, "ended_by_app")
-            connection.report(CancelAddParticipantSucceeded, "success", operation, invitation_id=wanted)
+            connection.tell(CancelAddParticipantSucceeded, "success", operation, invitation_id=wanted)
             call.deserted("far_end_left", now)
             return
-    connection.report(CancelAddParticipantFailed, "invitation_not_found", operation, invitation_id=wanted)
+    connection.tell(CancelAddParticipantFailed, "invitation_not_found", operation, invitation_id=wanted)
 
 
 def remove(call: Conversation, connection: Connection, request: RemoveParticipantRequest, now: float) -> None:
@@ -97,10 +97,10 @@ def remove(call: Conversation, connection: Connection, request: RemoveParticipan
     leg = _leg_of(call, person)
     if not leg.joined:
         detail = "It is being rung: cancel the invitation instead." if leg.invitation else "It is being rung."
-        connection.report(RemoveParticipantFailed, "participant_not_present", operation, detail, participant=person)
+        connection.tell(RemoveParticipantFailed, "participant_not_present", operation, detail, participant=person)
         return
     call.release(leg, "removed")
-    connection.report(RemoveParticipantSucceeded, "success", operation, participant=leg.identifier)
+    connection.tell(RemoveParticipantSucceeded, "success", operation, participant=leg.identifier)
     if not call.deserted("far_end_left", now):
         call.tell_roster()
 
@@ -117,10 +117,10 @@ def mute(call: Conversation, connection: Connection, request: MuteParticipantsRe
 
 
 def _leg_of(call: Conversation, person: Identifier, *, joined: bool = False) -> CallLeg:
-    """The leg of somebody; one that is up, where there are two. CallError `participant_not_found`."""
-    legs = sorted((leg for leg in call.legs.values() if leg.identifier == person), key=lambda leg: not leg.joined)
-    if legs and (legs[0].joined or not joined):
-        return legs[0]
+    """The leg of somebody. CallError `participant_not_found`; `invalid_argument` for an app."""
+    leg = call.leg_of(person)
+    if leg is not None and (leg.joined or not joined):
+        return leg
     if any(app.identity == person for app in call.connections.values()):
-        raise CallError("invalid_argument", f"{person.raw_id} is the app itself; to leave the call, hang up.")
+        raise CallError("invalid_argument", f"{person.raw_id} is the app itself; hang up to leave the call.")
     raise CallError("participant_not_found", f"Nobody with the raw id {person.raw_id} is in the call.")

@@ -59,7 +59,7 @@ class Transfers:
         leg = self._named(request)
         if target == leg.identifier:
             raise CallError("invalid_argument", f"targetParticipant: {target.raw_id} is the transferee itself.")
-        if any(other.identifier == target for other in call.legs.values()):
+        if call.leg_of(target) is not None:
             raise CallError("conflict", f"targetParticipant: {target.raw_id} is in the call, or is being rung for it.")
         if leg.leg_id in self._under_way:
             raise CallError("transfer_conflict")
@@ -130,6 +130,10 @@ class Transfers:
     def _ring(self, leg: CallLeg, transfer: _Transfer, now: float) -> None:
         """Ring the target from here, as somebody whom the transferee calls."""
         request = transfer.request
+        if self._call.leg_of(request.target) is not None:
+            # Invited while the endpoint was asked: nobody is rung twice for one call.
+            self._fail(leg.leg_id, "conflict", f"{request.target.raw_id} is in the call by now, or is being rung.")
+            return
         by_phone = request.target.kind == "phoneNumber"
         source = request.source_caller_id_number if by_phone else None
         rung = self._call.dial(
@@ -143,7 +147,7 @@ class Transfers:
         rung.deadline = now + RING_TIMEOUT
 
     def _accepted(self, transfer: _Transfer, transferee: CallLeg, now: float) -> None:
-        transfer.connection.report(
+        transfer.connection.tell(
             CallTransferAccepted,
             "transferred",
             transfer.operation,
@@ -162,4 +166,4 @@ class Transfers:
 
     def _fail(self, transferee_id: str, outcome: str, detail: str) -> None:
         transfer = self._under_way.pop(transferee_id)
-        transfer.connection.report(CallTransferFailed, outcome, transfer.operation, detail)
+        transfer.connection.tell(CallTransferFailed, outcome, transfer.operation, detail)

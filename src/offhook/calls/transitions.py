@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from offhook.calls import holding, moving, recording, roster
-from offhook.calls.actions import AnnounceCall
+from offhook.calls.actions import AnnounceCall, SendKey
 from offhook.calls.connection import Connection
 from offhook.calls.conversation import CallLeg, Conversation, State, far_end, known
 from offhook.calls.keys import operation_of
@@ -103,13 +103,14 @@ def announce(call: Conversation, callee: Identifier, now: float) -> None:
 def hang_up(call: Conversation, connection: Connection, now: float) -> None:
     """With one other person the call ends; in a group the app alone leaves, and the others talk on (§5.7).
 
-    So it does while other apps are in the call; who rings because it asked for them is rung no more.
+    So it does while other apps are in the call; who rings because it asked for them is rung no more, and if nobody else
+    is there, the others are told that the call is over.
     """
     if len(call.connections) > 1:
         for leg in [leg for leg in call.legs.values() if leg.invited_by(connection)]:
             call.release(leg, "ended_by_app")
         call.drop(connection, "ended_by_app")
-        if connection.identity is not None and call.state == "connected":
+        if not call.deserted("far_end_left", now) and connection.identity is not None and call.state == "connected":
             call.tell_roster()
         return
     if len(call.joined()) < 2:
@@ -267,6 +268,18 @@ def leg_referred(call: Conversation, leg: CallLeg, outcome: str, refused: bool, 
     call.transfers.referred(leg, outcome and known(outcome), refused, detail, now)
 
 
+def key_pressed(call: Conversation, leg: CallLeg, tone: str, in_sound: bool, now: float) -> None:
+    """It counts for the apps that wait for it."""
+    call.keys.pressed(leg.leg_id, tone)
+    call.media.pressed(leg.leg_id, tone, now)
+
+
+def pass_key_on(call: Conversation, leg: CallLeg, tone: str, in_sound: bool, now: float) -> None:
+    """Where no app is, it is meant for the others: a menu that the caller was transferred to, say."""
+    if not in_sound:
+        call.outbox += [SendKey(other.leg_id, tone) for other in call.joined() if other is not leg]
+
+
 def peer_lost(call: Conversation, leg: CallLeg, outcome: str, detail: str, now: float) -> None:
     """Somebody left a call without an app; nobody is left to talk alone."""
     call.forget(leg)
@@ -380,6 +393,7 @@ FACTS: Final[Mapping[str, Mapping[State, Step]]] = {
         "bridging": bridge,
     },
     "leg_referred": {"connected": leg_referred},
+    "leg_dtmf": {"connected": key_pressed, "bridged": pass_key_on},
     "leg_lost": {
         "ringing": caller_lost,
         "answering": caller_lost,

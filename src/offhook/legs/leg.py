@@ -39,9 +39,10 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Dtmf:
-    """The endpoint pressed a key: one of 0-9, *, #, A-D."""
+    """The endpoint pressed a key: one of 0-9, *, #, A-D. `in_sound`: what it says holds the tones of the key, too."""
 
     tone: str
+    in_sound: bool = False
 
 
 @dataclass(frozen=True, slots=True)

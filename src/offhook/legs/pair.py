@@ -63,7 +63,7 @@ class PairedLeg:
 
     def _key_sent(self, key: str) -> None:
         other = self._other
-        other._event(other.leg_id, Dtmf(key))
+        other._event(other.leg_id, Dtmf(key, in_sound=True))
         self._event(self.leg_id, KeySent(key))
 
     def hang_up(self, end: LegEnd) -> None:

@@ -313,14 +313,17 @@ class SipLeg:
             self.hang_up(LegEnd(410, 0, "media lost", "service"))
 
     def pressed(self, key: str) -> None:
-        """A key, by telephone event or INFO."""
-        if not self._over:
-            self._event(self.leg_id, Dtmf(key))
+        """A key that came with the audio: as a telephone event, or in the sound of who knows none."""
+        self._pressed(key, in_sound=self._agreed is not None and self._agreed.send_event is None)
 
     def key_sent(self, key: str) -> None:
         """A key of ours has been sent to its end."""
         if not self._over:
             self._event(self.leg_id, KeySent(key))
+
+    def _pressed(self, key: str, *, in_sound: bool) -> None:
+        if not self._over:
+            self._event(self.leg_id, Dtmf(key, in_sound))
 
     def _answered(self, body: bytes) -> None:
         """Their answer to our offer."""
@@ -360,7 +363,7 @@ class SipLeg:
             key = text.strip().upper()
         key = {"10": "*", "11": "#"}.get(key, key)
         if len(key) == 1 and key in "0123456789*#ABCD":
-            self.pressed(key)
+            self._pressed(key, in_sound=False)
 
     def _ended(self, over: events.Over, detail: str) -> None:
         if self._over or self._still_rings(over, detail):

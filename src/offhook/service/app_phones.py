@@ -64,7 +64,8 @@ class _AppPhone:
             sip = {_IN_EVENTS.get(name, name): value for name, value in action.sip_headers}
             node.place(caller, action.target, action.display_name, called, sip, dict(action.voip_headers))
         except CallError as error:
-            raise LegError("busy", f"the node takes no call for {action.target.raw_id}: {error.detail}") from None
+            why = RESULTS[error.outcome].text(error.detail)
+            raise LegError("busy", f"the node takes no call for {action.target.raw_id}: {why}") from None
         return calling
 
     def _heard(self, call_id: str, leg_id: str, event: LegEvent) -> None:

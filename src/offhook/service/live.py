@@ -103,6 +103,7 @@ class CallHost(Protocol):
     traces: Traces
     moved: dict[str, LiveCall]
     refer: Callable[[Leg, ReferLeg], bool]
+    stopping: bool
 
     def announce(self, live: LiveCall, action: AnnounceCall) -> None:
         """Tell the apps that watch the called number."""
@@ -152,12 +153,11 @@ class LiveCall:
         self.frame = 0
         self.bridge = Bridge(rate, self._port_failed)
         self.tick = self.bridge.tick
-        """Replaced while somebody is heard."""
         self._host = host
         self._prompts = Prompts(self.bridge, host.clock, self)
         self._ports: dict[str, Port] = {}
         self._seats: dict[str, Member] = {}
-        self.hearings = Hearings(self._seats, host.clock, lambda: host.speech, self._heed)
+        self.hearings = Hearings(self.bridge, self._seats, host.clock, lambda: host.speech)
         self._listening = Listening(self, self.hearings, host.clock, lambda: host.speech)
         self.transcripts = Transcriptions(self, self.hearings, self._seats, host.clock, lambda: host.speech)
         self._names: dict[str, Identifier] = {}
@@ -183,7 +183,9 @@ class LiveCall:
     def give(self, leg_id: str) -> tuple[Leg, Identifier, bool]:
         """Let go of a leg that lives on elsewhere: what `add_leg` wants there."""
         self._part(leg_id)
-        return self.legs.pop(leg_id), self._names.pop(leg_id), leg_id in self._inbound
+        leg = self.legs.pop(leg_id)
+        leg.drop_keys()  # those that were to be heard are of this call
+        return leg, self._names.pop(leg_id), leg_id in self._inbound
 
     def choose_rate(self, rate: int) -> None:
         """The bridge's rate, chosen when the call is answered; fixed once a port is on it."""
@@ -197,6 +199,7 @@ class LiveCall:
             return
         now = self._host.clock.monotonic()
         self.note("leg", type(event).__name__.lower(), **self._leg_detail(leg_id, event))
+        self._last_result = None
         match event:
             case Ringing():
                 self.call.leg_ringing(leg_id, now)
@@ -205,8 +208,8 @@ class LiveCall:
                 self.call.leg_answered(leg_id, now)
             case Refused(outcome, detail):
                 self.call.leg_failed(leg_id, outcome, now, detail)
-            case Dtmf(tone):
-                self._dtmf(leg_id, tone)
+            case Dtmf(tone, in_sound):
+                self._dtmf(leg_id, tone, in_sound)
             case KeySent():
                 self.call.key_sent(leg_id, now)
             case Referred(outcome, refused, detail):
@@ -307,9 +310,13 @@ class LiveCall:
 
     # scene of transcriptions ------------------------------------------------------------------------------------
 
+    @property
+    def stopping(self) -> bool:
+        """See `Scene`."""
+        return self._host.stopping
+
     def dial_transcript(self, action: OpenTranscription, owner: Transcript) -> TranscriptStream:
         """See `Scene`."""
-        self._host.bridged(self)  # what apps send is read in ticks
         return self._host.open_transcript(self, action, owner)
 
     def transcription(self, connection_id: str, fact: Fact, outcome: str = "", detail: str = "") -> None:
@@ -520,17 +527,9 @@ class LiveCall:
 
     # inside -----------------------------------------------------------------------------------------------------
 
-    def _heed(self, heard: bool) -> None:
-        """Somebody is heard from now on, or nobody any more."""
-        self.tick = self._tick_heard if heard else self.bridge.tick
-
-    def _tick_heard(self) -> None:
-        self.bridge.tick()
-        self.hearings.take()
-
-    def _dtmf(self, leg_id: str, tone: str) -> None:
+    def _dtmf(self, leg_id: str, tone: str, in_sound: bool) -> None:
         try:
-            self.call.leg_dtmf(leg_id, tone, self._host.clock.monotonic())
+            self.call.leg_dtmf(leg_id, tone, self._host.clock.monotonic(), in_sound)
         except CallError as error:
             self.note("leg", "tone ignored", leg=leg_id, tone=tone, reason=str(error))
             return

@@ -31,7 +31,7 @@ from offhook.service.streaming import MediaStream
 from offhook.service.trace import CallTrace, Traces
 from offhook.service.transcription import Transcript, TranscriptStream
 from offhook.wire.events import CallDisconnected, CallParticipant, encode_callback, event_time, grid_time, incoming_call
-from offhook.wire.identifiers import Identifier
+from offhook.wire.identifiers import COMMUNICATION_USER, Identifier
 from offhook.wire.ids import mint_id, server_call_id
 from offhook.wire.models import (
     AnswerCallRequest,
@@ -144,7 +144,7 @@ class Node:
 
     def leg_event(self, live: LiveCall, leg_id: str, event: LegEvent) -> None:
         """What an endpoint did; acted on at once, or after the tick that is running. `live`: where its leg began."""
-        self._events.append((self.moved.get(leg_id, live), leg_id, event))
+        self._events.append((live, leg_id, event))
         if not self._busy:
             self._drain_events()
 
@@ -155,6 +155,7 @@ class Node:
         try:
             while self._events:
                 live, leg_id, event = self._events.pop(0)
+                live = self.moved.get(leg_id, live)  # what came before may have moved it
                 try:
                     live.leg_event(leg_id, event)
                 except Exception:
@@ -311,12 +312,14 @@ class Node:
         """
         if self.overloaded and live.call.state == "connected":
             raise LegError("throttled", "the media clock has no room for another leg")
-        phone = self.phone(action.target.raw_id) or self.find_app(action)
+        target = action.target
+        phone = self.phone(target.raw_id) or self.find_app(action)
         if phone is None:
+            or_app = f", or {NO_WEBHOOK}" if target.kind == COMMUNICATION_USER else ""
             raise LegError(
                 "unreachable",
-                f"no phone is registered as {action.target.raw_id}: register a SIP phone, "
-                f"or run `offhook phone --number {action.target.value}`",
+                f"no phone is registered as {target.raw_id}: register a SIP phone, "
+                f"or run `offhook phone --number {target.value}`{or_app}",
             )
         if live.custom_context is not None and live.call.state == "redirecting":
             # What the caller sent along goes on with the call that is redirected.

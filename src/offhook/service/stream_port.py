@@ -6,7 +6,7 @@ Hot path (architecture.md): nothing is awaited; each frame is one unfragmented t
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableSequence, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,10 @@ log = logging.getLogger("offhook.stream")
 
 DOMINANT_SPEAKERS = 4
 LEVEL_DECAY = 0.9
+SILENT = -120.0
 
+Convert = Callable[[Frame], Frame]
+"""Changes the rate of a frame; it remembers the one before."""
 
 Push = Callable[[Any, bytes], None]
 """Puts one text message into a socket without waiting: `push(TEXT, message)`."""
@@ -38,7 +41,7 @@ class Batch:
     def __init__(self, kind: Any) -> None:
         self._kind = kind
         self.stamp = b""
-        self.came: list[tuple[Callable[[bytes], None], bytes]] = []
+        self.came: MutableSequence[tuple[Callable[[bytes], None], bytes]] = []
         self.going: list[tuple[Push, bytes]] = []
 
     def read(self) -> None:
@@ -69,25 +72,32 @@ class RateEdge:
     Only a second app of a call can need it, for the first one's stream decides the rate of the call.
     """
 
-    __slots__ = ("_down", "_rates", "_read", "_up")
+    __slots__ = ("_rates", "_read", "_up")
 
     def __init__(self, read: Callable[[], Frame | None], rate: int, bridge_rate: int) -> None:
         self._read = read
         self._rates = (bridge_rate, rate)
         self._up = StreamResampler(rate, bridge_rate)
-        self._down: dict[str, StreamResampler] = {}
 
     def read(self) -> Frame | None:
         """The app's next 20 ms at the rate of the call."""
         frame = self._read()
         return None if frame is None else self._up.process(frame)
 
-    def convert(self, label: str, frame: Frame) -> Frame:
-        """20 ms of a speaker, or of the mix, at the rate of the app."""
-        resampler = self._down.get(label)
-        if resampler is None:
-            resampler = self._down[label] = StreamResampler(*self._rates)
-        return resampler.process(frame)
+    def outwards(self) -> Convert:
+        """What gives each 20 ms of one speaker, or of the mix, at the rate of the app."""
+        return StreamResampler(*self._rates).process
+
+
+class Speaker:
+    """What a port keeps of one participant whom it sends apart. `level` is smoothed, in dBFS."""
+
+    __slots__ = ("convert", "level", "writer")
+
+    def __init__(self, label: str, convert: Convert | None) -> None:
+        self.writer = FrameWriter(label)
+        self.convert = convert
+        self.level = SILENT
 
 
 @dataclass(slots=True)
@@ -119,15 +129,11 @@ class StreamPort:
         self._quiet = silence(rate).data
         self._frame_samples = samples_per_frame(rate)
         self._writer = FrameWriter(None)
-        self._writers: dict[str, FrameWriter] = {}
-        self._levels: dict[str, float] = {}
-        self.read: Callable[[], Frame | None] = self.playout.read
+        self._speakers: dict[str, Speaker] = {}
+        self._edge = None if bridge_rate in (0, rate) else RateEdge(self.playout.read, rate, bridge_rate)
+        self._convert = None if self._edge is None else self._edge.outwards()
+        self.read: Callable[[], Frame | None] = self.playout.read if self._edge is None else self._edge.read
         """The app's next 20 ms; None while it has nothing to say."""
-        self._convert: Callable[[str, Frame], Frame] | None = None
-        """Makes a frame of the call one of the app, where they have different rates."""
-        if bridge_rate not in (0, rate):
-            edge = RateEdge(self.playout.read, rate, bridge_rate)
-            self.read, self._convert = edge.read, edge.convert
 
     def connect(self, push: Push) -> None:
         """Frames go to this socket from the next tick on."""
@@ -183,7 +189,7 @@ class StreamPort:
             message = self._writer.build(self._quiet, batch.stamp, True)
         else:
             if self._convert is not None:
-                mix = self._convert("", mix)
+                mix = self._convert(mix)
             message = self._writer.build(mix.data, batch.stamp, False)
         if self.has_room is not None and not self.has_room(len(message)):
             self.counters.dropped += 1
@@ -197,29 +203,32 @@ class StreamPort:
         if len(speakers) > DOMINANT_SPEAKERS:
             speakers = self._dominant(speakers)
         for member in speakers:
-            label = member.label
-            assert label is not None
-            writer = self._writers.get(label)
-            if writer is None:
-                writer = self._writers[label] = FrameWriter(label)
+            speaker = self._speakers.get(member.label or "") or self._met(member, heard)
             frame = member.frame
-            if frame is not None and self._convert is not None:
-                frame = self._convert(label, frame)
+            if frame is not None and speaker.convert is not None:
+                frame = speaker.convert(frame)
             pcm = self._quiet if frame is None else frame.data
-            message = writer.build(pcm, batch.stamp, frame is None)
+            message = speaker.writer.build(pcm, batch.stamp, frame is None)
             if self.has_room is not None and not self.has_room(len(message)):
                 self.counters.dropped += 1
                 continue
             batch.going.append((push, message))
             self.counters.sent += 1
 
+    def _met(self, member: Member, heard: Sequence[Member]) -> Speaker:
+        """Somebody new; who is not there any more is forgotten, for a call may see many come and go."""
+        there = {other.label for other in heard}
+        self._speakers = {label: known for label, known in self._speakers.items() if label in there}
+        label = member.label or ""
+        speaker = self._speakers[label] = Speaker(label, None if self._edge is None else self._edge.outwards())
+        return speaker
+
     def _dominant(self, speakers: list[Member]) -> list[Member]:
         """The loudest few by smoothed level (protocol.md §2.8: at most 4), in their order of joining."""
-        levels = self._levels
+        levels: dict[Member, float] = {}
         for member in speakers:
-            assert member.label is not None
-            now = -120.0 if member.frame is None else level_dbfs(member.frame)
-            before = levels.get(member.label, -120.0)
-            levels[member.label] = max(now, LEVEL_DECAY * before + (1 - LEVEL_DECAY) * now)
-        ranked = sorted(speakers, key=lambda m: levels[m.label or ""], reverse=True)[:DOMINANT_SPEAKERS]
+            known = self._speakers.get(member.label or "") or self._met(member, speakers)
+            now = SILENT if member.frame is None else level_dbfs(member.frame)
+            levels[member] = known.level = max(now, LEVEL_DECAY * known.level + (1 - LEVEL_DECAY) * now)
+        ranked = sorted(speakers, key=levels.__getitem__, reverse=True)[:DOMINANT_SPEAKERS]
         return [m for m in speakers if m in ranked]
