@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -175,6 +177,22 @@ def test_an_audience_limits_who_hears_a_member() -> None:
     call.set_audience(seats[0], frozenset({seats[1]}))
     call.tick()
     assert (coach.heard, agent.heard, caller.heard) == ([110], [101], [10])
+
+
+@pytest.mark.parametrize("people", [2, 5])
+def test_nothing_of_a_call_that_is_over_waits_for_the_garbage_collector(people: int) -> None:
+    call, _ = bridge()
+    seats = [call.add(Constant(n), str(n)) for n in range(people)]
+    call.set_audience(call.add(Constant(7), listens=False), frozenset(seats))
+    call.tick()
+    left = [weakref.ref(seat.port) for seat in seats]
+    gc.disable()
+    try:
+        call.close()
+        del seats
+        assert [port() for port in left] == [None] * people
+    finally:
+        gc.enable()
 
 
 def test_a_port_that_raises_is_taken_off_and_the_call_goes_on() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -50,6 +52,22 @@ def test_a_loop_has_no_seam(length: int) -> None:
     bench = Bench(ramp(length), loop=True)
     assert np.array_equal(bench.frames(20), np.resize(ramp(length), 20 * SIZE))
     assert bench.ended == 0
+
+
+def test_a_loop_of_a_few_samples_costs_a_tick_no_more_than_another() -> None:
+    """A sound of one sample would be gone round 320 times in each tick of each call that plays it."""
+
+    class Parts(list[Frame]):
+        taken = 0
+
+        def __getitem__(self, index: Any) -> Any:
+            self.taken += 1
+            return super().__getitem__(index)
+
+    bench = Bench(ramp(1), loop=True)
+    parts = bench.port._sound.parts = Parts(bench.port._sound.parts)
+    assert np.array_equal(bench.frames(5), np.ones(5 * SIZE, np.int16))
+    assert parts.taken < 20
 
 
 @pytest.mark.parametrize("loop", [False, True])

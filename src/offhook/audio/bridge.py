@@ -53,6 +53,10 @@ class Member:
         self.hears: tuple[Member, ...] = ()
         self.circle: _Circle = (False, ())
 
+    def part(self) -> None:
+        """It has no seat any more: it says nothing, and lets go of the others."""
+        self.frame, self.hears, self.circle = None, (), (False, ())
+
 
 _Circle = tuple[bool, tuple[Member, ...]]
 """Whom a member hears, itself apart: whether those whom everybody hears, and who names it in their audience."""
@@ -93,14 +97,14 @@ class Bridge:
         for member in self._members:
             if member.port is port:
                 # Its frame is a view of what may be another port's by the next tick.
-                member.hears, member.frame = (), None
+                member.part()
         self._members = [m for m in self._members if m.port is not port]
         self._changed = True
 
     def close(self) -> None:
         """The call is over: let go of everything, so that nothing waits for the garbage collector."""
         for member in self._members:
-            member.hears = ()
+            member.part()
         self._members, self._pair, self._taps = [], None, ()
         self._failed = _nobody
 

@@ -22,8 +22,11 @@ class PromptPort:
     """
 
     def __init__(self, sound: Sound, rate: int, *, loop: bool, ended: Callable[[], None]) -> None:
-        self._sound = sound
         self._size = samples_per_frame(rate)
+        if loop and sound.whole and 0 < sound.length < self._size:
+            # Else a tick would go round a sound of a few samples hundreds of times.
+            sound = Sound.of(np.tile(sound.samples(), -(-self._size // sound.length)))
+        self._sound = sound
         self._ramp = self._size * RAMP_MS // PTIME_MS
         self._loop = loop
         self._ended: Callable[[], None] | None = ended
