@@ -35,6 +35,7 @@ class Service:
     location: str = ""
     answer: Any = field(default_factory=lambda: VERBOSE)
     plain_only: bool = False
+    content_type: str = ""
     stalls_after: int | None = None
     go_on: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -48,7 +49,7 @@ class Service:
         if self.status != 200:
             moved = {"Location": self.location} if self.location else {}
             return web.json_response(self.error, status=self.status, headers=moved)
-        response = web.StreamResponse()
+        response = web.StreamResponse(headers={"Content-Type": self.content_type} if self.content_type else None)
         await response.prepare(request)
         for at in range(0, len(self.body), self.piece):
             if self.stalls_after is not None and at >= self.stalls_after:

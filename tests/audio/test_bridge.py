@@ -208,3 +208,15 @@ def test_held_hears_only_who_names_it_and_stays_a_silent_source_for_the_others()
     call.tick()
     assert (held.heard, talker.heard, app.heard) == ([100], [1000], [7])
     assert heard == [[("held", None), ("talker", 7)]]
+
+
+def test_who_is_taken_off_says_nothing_any_more() -> None:
+    """A seat that somebody still looks at must not show a frame whose memory is another port's now."""
+    call, _ = bridge()
+    a, b = Constant(5), Constant(7)
+    seat = call.add(a, "a")
+    call.add(b, "b")
+    call.tick()
+    assert seat.frame is not None
+    call.remove(a)
+    assert seat.frame is None

@@ -80,7 +80,40 @@ def test_what_only_people_on_hold_hear_is_not_in_it(channels: Channels | None) -
     room.tick()
     room.hold(members[0], False)
     room.tick()
-    assert tap.levels() == [2, 67] if channels is None else [[0, 2, 0, 0, 0, 0], [1, 2, 0, 0, 0, 64]]
+    assert tap.levels() == ([2, 67] if channels is None else [[0, 2, 0, 0, 0, 0], [1, 2, 0, 0, 0, 64]])
+
+
+@pytest.mark.parametrize("channels", [None, Channels(5, [])])
+def test_what_an_app_says_to_nobody_is_not_in_it(channels: Channels | None) -> None:
+    """While those who would hear it are on hold, and before anybody has come; people are in it whoever hears them."""
+    room, ports, members = seated(1)
+    room.add(Constant(64))
+    room.add(Constant(None))
+    tap = Taken(channels)
+    room.tap(tap)
+    room.hold(members[0], True)
+    room.tick()
+    room.hold(members[0], False)
+    room.tick()
+    room.remove(ports[0])
+    room.tick()
+    assert tap.levels() == ([0, 65, 0] if channels is None else [[0] * 6, [1, 0, 0, 0, 0, 64], [0] * 6])
+
+
+@pytest.mark.parametrize("channels", [None, Channels(5, [])])
+def test_a_port_that_fails_leaves_nothing_of_an_earlier_tick(channels: Channels | None) -> None:
+    room, _ = bridge()
+    frames = iter([np.full(320, 1, np.int16)])
+    failing = Constant(1)
+    failing.read = lambda: next(frames)  # type: ignore[method-assign]
+    room.add(failing, "4:0")
+    room.add(Constant(2), "4:1")
+    tap = Taken(channels)
+    room.tap(tap)
+    for _ in range(3):
+        room.tick()
+    second = tap.levels()[1]
+    assert second in (0, [0] * 6), "the other one was not read in the tick of the failure"
 
 
 def test_blocks_are_copies() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from itertools import permutations
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,8 @@ FILE_PAIRS = [
     (32000, 24000),
     (96000, 16000),
     (192000, 24000),
+    (44101, 16000),
+    (22255, 24000),
     (8000, 44100),
     (16000, 11025),
     (44101, 16000),
@@ -235,6 +238,24 @@ def test_pieces_of_a_recording_meet_without_a_seam(pair: tuple[int, int], monkey
     kernel = resample(samples, *pair)
     assert np.abs(whole.astype(int) - pieces).max() <= 1
     assert np.abs(whole.astype(int) - kernel).max() <= 1
+
+
+def test_the_weights_of_an_odd_ratio_are_worked_out_once_however_long_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For each sample anew they would take longer than the sound lasts, and other prompts of a node wait behind it."""
+    worked_out: list[int] = []
+    weigh = module._offline_weights
+
+    def counted(distance: Any, rates: tuple[int, int]) -> Any:
+        worked_out.append(distance.size)
+        return weigh(distance, rates)
+
+    monkeypatch.setattr(module, "_offline_weights", counted)
+    costs = []
+    for seconds in (1, 4):
+        worked_out.clear()
+        resample(noise(seconds * 44101), 44101, 16000)
+        costs.append(sum(worked_out))
+    assert costs[0] == costs[1]
 
 
 def test_same_rate_gives_a_copy() -> None:

@@ -117,6 +117,16 @@ STORIES: dict[str, list[tuple[Input, list[str]]]] = {
         (told("updated"), []),
         (told("closed"), ["TranscriptionStopped subscriptionStopped [b]"]),
     ],
+    "a change that a failure overtakes does not answer a later one": [
+        *RUNNING,
+        (update("en-GB", "a"), ["UpdateTranscription app en-GB"]),
+        (told("failed", "stream_lost"), ["TranscriptionFailed 500/8578 streamConnectionInterrupted [answered]"]),
+        (start("b"), ["OpenTranscription app en-US"]),
+        (told("opened"), ["TranscriptionStarted subscriptionStarted [b]"]),
+        (update("en-AU", "c"), ["UpdateTranscription app en-AU"]),
+        (told("updated"), ["TranscriptionUpdated transcriptionLocaleUpdated [c]"]),
+        (told("updated"), []),
+    ],
     "stopped before it was open": [
         *LATER,
         (start("a"), ["OpenTranscription app en-US"]),

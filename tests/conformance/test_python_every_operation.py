@@ -121,7 +121,7 @@ OPTIONS: dict[str, Callable[[Subject], dict[str, Any]]] = {
 OF_A_CALL = [one.name for one in OPERATIONS if "{callConnectionId}" in one.path] + ["StartRecording"]
 OF_A_CONTEXT = ["AnswerCall", "RedirectCall", "RejectCall"]
 OF_A_RECORDING = [one.name for one in OPERATIONS if "{recordingId}" in one.path]
-WITHOUT_STATE = ("GetCall", "HangupCall", "TerminateCall", "GetParticipants", "GetParticipant")
+WITHOUT_STATE = ("GetCall", "HangupCall", "TerminateCall")
 """Those that a call takes before it is connected."""
 
 TEAMS: dict[str, CommunicationIdentifier] = {

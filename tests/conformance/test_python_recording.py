@@ -412,6 +412,18 @@ async def test_the_app_leaves_and_the_others_are_recorded_on(node: LiveNode, app
     assert {event["path"] for event in app.named("RecordingStateChanged")} == {"/other"}
 
 
+async def test_an_app_that_leaves_and_at_once_stops_the_recording_hears_of_it(node: LiveNode, app: TestApp) -> None:
+    """What it is told of its leaving still waits then. Nothing of the connection follows that; this is of another."""
+    async with talk(node, app) as one, phone(node, OTHER):
+        await one.joined(OTHER)
+        id = (await one.start(recording_state_callback_url=f"{app.url}/other")).recording_id
+        await app.event("RecordingStateChanged")
+        await one.client(one.connection.hang_up, False)
+        await one.stop(id)
+        assert (await app.event("RecordingStateChanged", 2))["state"] == "inactive"
+        await app.event("CallDisconnected")
+
+
 async def test_a_file_in_parts_and_its_end(node: LiveNode, app: TestApp) -> None:
     """Range requests, both signing ways of SDKs, who may not, and deletion."""
     async with talk(node, app, tone=440) as one:
@@ -430,6 +442,13 @@ async def test_a_file_in_parts_and_its_end(node: LiveNode, app: TestApp) -> None
     assert (await fetch(node, content, headers={"Range": f"bytes={len(data)}-"}))[0] == 416
     status, _, whole = await fetch(node, content, headers={"Range": "bytes=None"})
     assert (status, whole) == (200, data), "older SDKs send this where no part is asked for"
+    for none in ("bytes=0-1,5-6", "bytes= 0-9", "bytes=-0", "samples=0-9", "bytes=-"):
+        assert (await fetch(node, content, headers={"Range": none}))[0::2] == (200, data), none
+    for beyond in ("bytes=9-3", f"bytes={'9' * 5000}-"):
+        assert (await fetch(node, content, headers={"Range": beyond}))[0] == 416
+    assert (await fetch(node, content, headers={"Range": f"bytes=0-{'9' * 30}"}))[0::2] == (206, data)
+    status, headers, nothing = await fetch(node, content, "HEAD")
+    assert (status, headers["Content-Length"], nothing) == (200, str(len(data)), b"")
     endpoint = f"calls.example:{node.port}"  # another name of the node than that of the URL
     python, js = {"x-ms-host": "calls.example"}, {"x-ms-host": endpoint, "OriginalUrl": content}
     assert (await fetch(node, content, headers=python, host=endpoint))[0] == 200

@@ -20,7 +20,7 @@ from aiohttp import ClientSession, web
 from azure.communication.callautomation import AzureBlobContainerRecordingStorage, RecordingChannel, _content_downloader
 from azure.communication.callautomation.aio import _content_downloader_async
 from tests.conformance.test_python_recording import fetch, noise, place_of, read, talk
-from tests.live import KEY, OFFHOOK, LiveNode, TestApp, dev_node, sdk_environment, until
+from tests.live import CALLER, KEY, OFFHOOK, LiveNode, TestApp, dev_node, sdk_environment, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -74,7 +74,10 @@ async def test_a_node_that_is_killed_leaves_a_file_that_plays(tmp_path: Path, ch
             assert len(mended) >= len(sound) and np.array_equal(mended[: len(sound), 0], sound)
             assert told["recordingDurationMs"] == len(mended) // 16
             _, _, metadata = await fetch(node, chunk["metadataLocation"])
-            assert json.loads(metadata)["interrupted"] is True
+            told_of = json.loads(metadata)
+            assert told_of["interrupted"] is True
+            who = {"participantId": f"4:{CALLER}"}
+            assert (who if channel == "mixed" else {**who, "channel": 0}) in told_of["participants"]
             status, out, _ = await offhook(node, "list")
             assert status == 0 and chunk["documentId"][:-2] in out and "cut off" in out
 
@@ -140,14 +143,16 @@ async def test_a_storage_of_the_app(node: LiveNode, app: TestApp, container: Con
     """The file and its metadata are put there, tried again when it is busy, and are here no more."""
     container.refusing = 1
     async with talk(node, app, tone=440) as one:
-        box = AzureBlobContainerRecordingStorage(container_url=f"{container.url}?sv=1&sig=a%2Fb")
+        opened = container.url.replace("://", "://me:hidden@")
+        box = AzureBlobContainerRecordingStorage(container_url=f"{opened}?sv=1&sig=a%2Fb")
         id = (await one.start(recording_storage=box, recording_channel_type=RecordingChannel.MIXED)).recording_id
         await one.passed(30)
         await one.stop(id)
         told = await app.recorded(id)
     chunk = told["recordingStorageInfo"]["recordingChunks"][0]
     name = chunk["contentLocation"].rpartition("/")[2]
-    assert chunk["contentLocation"] == f"{container.url}/{name}" and "sig" not in json.dumps(told)
+    assert chunk["contentLocation"] == f"{container.url}/{name}"
+    assert not any(word in json.dumps(told) for word in ("sig", "hidden"))
     samples, _ = read(container.blobs[name])
     assert len(samples) == told["recordingDurationMs"] * 16
     metadata = json.loads(container.blobs[name.replace(".wav", ".json")])

@@ -135,7 +135,6 @@ class Transcribed(TranscriptStream):
             targets=Targets(private=True),
             clock=stage.clock,
             owner=owner,
-            batch=stage.node.batch,
         )
         self.owner = owner
         self.messages: list[dict[str, Any]] = []

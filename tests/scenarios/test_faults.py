@@ -71,6 +71,15 @@ def test_an_event_that_fails_stops_no_clock(caplog: pytest.LogCaptureFixture) ->
     assert any(record.levelno == logging.ERROR for record in caplog.records)
 
 
+def test_a_deadline_that_fails_holds_up_no_other_call(caplog: pytest.LogCaptureFixture) -> None:
+    stage = Stage()
+    broken, other = stage.call(), stage.call()
+    broken.live.call.advance = boom  # type: ignore[method-assign]
+    stage.run(31)
+    assert other.end is not None and other.end.sub_code == 10004, "it rang for 30 s"
+    assert "boom" in caplog.text
+
+
 def test_a_stall_is_made_up_or_slips_and_is_counted() -> None:
     stage = Stage()
     caller = stage.call(tone=440.0)

@@ -10,10 +10,12 @@ from tests.scenarios.recogniser import Recogniser, loud_is_voiced
 from tests.scenarios.stage import CALLBACK, CALLER, OTHER, VERSION, Party, Stage, asked
 from tests.scenarios.test_participants import add, mute, remove
 
+from offhook.audio.bridge import Bridge
 from offhook.legs.leg import RateChanged
 from offhook.legs.simulated import Script
-from offhook.service.hearings import MOST_WAITING
-from offhook.service.transcription import transcribe
+from offhook.service.clock import ManualClock
+from offhook.service.hearings import MOST_WAITING, Hearing, Hearings
+from offhook.service.transcription import LAST_WORDS, transcribe
 from offhook.wire.connecting import CallLocator, ConnectRequest
 from offhook.wire.models import AnswerCallRequest, MediaStreamingOptions, TranscriptionOptions
 from offhook.wire.transcription import (
@@ -217,7 +219,7 @@ def test_a_phone_that_changes_its_codec_is_heard_on() -> None:
     assert texts(stage) == [(CALLER.raw_id, "said 1000")]
 
 
-def test_a_stop_ends_it_at_once_and_a_start_begins_anew() -> None:
+def test_a_stop_ends_it_with_what_was_said_and_a_start_begins_anew() -> None:
     stage, recogniser = staged(delay=0.5)
     caller = stage.call()
     app = answered(stage)
@@ -226,13 +228,13 @@ def test_a_stop_ends_it_at_once_and_a_start_begins_anew() -> None:
     stage.run(1.9)
     ask(stage, app, StopTranscriptionRequest(operation_context="stop"))
     assert stage.event("TranscriptionStopped")["operationContext"] == "stop"
-    assert texts(stage) == [] and recogniser.said[-1].canceled and stage.transcripts[0].ended
+    assert texts(stage) == [(CALLER.raw_id, "said 1000")] and stage.transcripts[0].ended
     live = next(iter(stage.node.calls.values()))
-    assert live.tick == live.bridge.tick, "nobody is heard: the tick is as before"
+    assert not live.bridge._taps, "nobody is heard"
     ask(stage, app, StartTranscriptionRequest(locale="en-GB"))
     say(caller, 2000, 0.5)
     stage.run(3)
-    assert texts(stage) == [(CALLER.raw_id, "said 2000")] and recogniser.said[-1].language == "en-GB"
+    assert texts(stage)[1:] == [(CALLER.raw_id, "said 2000")] and recogniser.said[-1].language == "en-GB"
 
 
 def test_another_language_counts_for_what_is_being_said() -> None:
@@ -312,3 +314,123 @@ def test_a_node_that_stops_tells_it() -> None:
     stage.node.shut_down()
     assert stage.events[-2:] == ["TranscriptionFailed", "CallDisconnected"]
     assert stage.result("TranscriptionFailed") == (500, 8580) and stage.transcripts[0].ended
+
+
+def test_changes_of_language_are_answered_in_turn_and_after_the_start() -> None:
+    """Also those that are asked for while it starts, and while another one is tried."""
+    stage, recogniser = staged(delay=0.5)
+    recogniser.knows.add("en-AU")
+    stage.call()
+    app = answered(stage, start=False)
+    stage.run(1)
+    transcribe(stage.node, asked(app), StartTranscriptionRequest(operation_context="start"))
+    for locale in ("en-GB", "tlh", "en-AU", "en-GB"):
+        transcribe(stage.node, asked(app), UpdateTranscriptionRequest(locale=locale, operation_context=locale))
+    stage.run(4)
+    results = [
+        (event["type"].rpartition(".Transcription")[2], event["data"]["operationContext"])
+        for event in stage.callbacks if "Transcription" in event["type"]
+    ]  # fmt: skip
+    assert results == [
+        ("Started", "start"), ("Updated", "en-GB"), ("Failed", "tlh"), ("Updated", "en-AU"), ("Updated", "en-GB"),
+    ]  # fmt: skip
+    subscription = stage.node.properties(app).transcription_subscription
+    assert subscription is not None and subscription.locale == "en-GB"
+
+
+@pytest.mark.parametrize("end", ["leave", "hang up", "stop", "slow"])
+def test_the_last_words_are_told_before_the_socket_is_closed(end: str) -> None:
+    """What was said before the end; a recogniser that takes too long is not waited for."""
+    stage, recogniser = staged(delay=0.5)
+    caller = stage.call()
+    app = answered(stage)
+    stage.run(1)
+    say(caller, 1000, 1.0)
+    stage.run(0.6)
+    if end == "slow":
+        recogniser.delay = 60.0
+    if end in ("leave", "slow"):
+        caller.leg.leave()
+    elif end == "hang up":
+        stage.node.hang_up(app)
+    else:
+        transcribe(stage.node, asked(app), StopTranscriptionRequest())
+    stage.run(0.1)
+    assert not stage.transcripts[0].ended and texts(stage) == []
+    stage.run(LAST_WORDS if end == "slow" else 1)
+    assert texts(stage) == ([] if end == "slow" else [(CALLER.raw_id, "said 1000")])
+    assert stage.transcripts[0].ended and (stage.empty() or end == "stop")
+    assert "TranscriptionFailed" not in stage.events
+
+
+def test_a_port_that_is_taken_off_is_silent() -> None:
+    stage, recogniser = staged()
+    caller = stage.call()
+    answered(stage)
+    stage.run(1)
+    say(caller, 1000, 1.0)
+    stage.run(0.6)
+    live = next(iter(stage.node.calls.values()))
+    assert live.lane_failed(live._ports[caller.leg.leg_id], RuntimeError("broken"))
+    stage.run(3)
+    assert texts(stage) == [(CALLER.raw_id, "said 1000")] and recogniser.said[-1].seconds < 1.5
+
+
+def test_a_hearing_that_fails_in_a_tick_ends_the_transcription_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage, _ = staged()
+    caller = stage.call()
+    app = answered(stage)
+    stage.run(1)
+    live = next(iter(stage.node.calls.values()))
+    (hearing,) = live.hearings._hearings.values()
+    monkeypatch.setattr(hearing, "block", None)
+    stage.run(1)
+    assert stage.result("TranscriptionFailed") == (400, 8565) and stage.transcripts[0].ended
+    assert caller.end is None and not live.bridge._taps
+    ask(stage, app, StartTranscriptionRequest())
+    say(caller, 1000, 0.5)
+    stage.run(2)
+    assert texts(stage) == [(CALLER.raw_id, "said 1000")]
+
+
+def test_people_who_come_and_go_leave_nothing() -> None:
+    stage, _ = staged()
+    stage.call()
+    app = answered(stage, partly=True)
+    stage.run(1)
+    transcript = next(iter(stage.node.calls.values())).transcripts._transcripts[app]
+    phone = stage.phone(OTHER, answers=0.1, script=Script(lead=0.0))
+    for number in range(5):
+        add(stage, app, OTHER)
+        stage.run(0.5)
+        say(phone.parties[number], 2000, 1.0)
+        stage.run(0.5)
+        remove(stage, app, OTHER)
+        stage.run(1)
+        assert len(transcript._people) == len(transcript._heard) == 1
+    assert texts(stage) == [(OTHER.raw_id, "said 2000")] * 5
+
+
+def test_many_are_looked_at_in_turn_and_nobody_is_forgotten_on_a_late_loop() -> None:
+    """A third of the hearings after each tick; all of them when several ticks had to be made up."""
+    clock, bridge, looked = ManualClock(), Bridge(16000, lambda port, error: None), list[str]()
+    hearings = Hearings(bridge, {}, clock, lambda: Recogniser(clock))
+    for number in range(6):
+        hearings.start(str(number), "leg", 16000, None, language="en-US", end_silence=1.0)  # type: ignore[arg-type]
+    look_at = hearings._look_at
+
+    def look(hearing: Hearing) -> None:
+        looked.append(hearing.hearing_id)
+        look_at(hearing)
+
+    hearings._look_at = look  # type: ignore[method-assign]
+    counts = []
+    for ticks in [1] * 12 + [3] * 12:
+        for _ in range(ticks):
+            bridge.tick()
+        clock.advance(0.02)
+        counts.append(len(looked))
+        assert all(hearing.waits <= 5 for hearing in hearings._hearings.values())
+        looked.clear()
+    assert counts[6:12] == [2] * 6
+    assert not any(hearing.dropped for hearing in hearings._hearings.values())

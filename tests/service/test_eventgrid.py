@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import pytest
 from aiohttp import web
 
+from offhook.service import eventgrid
 from offhook.service.eventgrid import INCOMING_CALL, IncomingPost, Stage, Subscriptions, SubscriptionState, Watcher
 from offhook.service.posting import DeliveryReport, Poster, PostTimes
 
@@ -267,7 +268,43 @@ async def test_an_event_of_a_file_is_told_whatever_calls_are_wanted_and_tried_ag
 
     async with node(call=failing, to=("4:+1",)) as (app, n):
         body = json.dumps([{"call": "file"}]).encode()
-        n.subscriptions.tell(IncomingPost("file", "event", body, lambda: True, event_type="Microsoft.Any.File"))
+        await n.subscriptions.tell(file_event(body))
         assert n.call("a") == 0, "a call that it does not want"
-        await until(lambda: app.calls == ["file", "file"])
-        await until(lambda: [row.status for row in n.reports if row.event_type == "Microsoft.Any.File"] == [500, 200])
+        assert app.calls == ["file", "file"]
+        assert [row.status for row in n.reports if row.event_type == "Microsoft.Any.File"] == [500, 200]
+
+
+def file_event(body: bytes = b'[{"call": "file"}]', wanted: Callable[[], bool] = lambda: True) -> IncomingPost:
+    return IncomingPost("file", "event", body, wanted, event_type="Microsoft.Any.File")
+
+
+@pytest.fixture
+def quick_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(eventgrid, "_ROUNDS", (0.01,) * 20)
+
+
+async def test_an_event_of_a_file_waits_for_an_app_that_is_away(quick_rounds: None) -> None:
+    """Longer than one of a call, which is of no use by then; what it answered ends that."""
+
+    async def failing(number: int) -> web.StreamResponse:
+        return web.Response(status=503 if number < 9 else 400)
+
+    async with node(call=failing) as (app, n):
+        await n.subscriptions.tell(file_event())
+        assert len(app.calls) == 9
+
+
+async def test_an_event_of_a_file_is_told_no_more_once_it_is_of_no_use(quick_rounds: None) -> None:
+    async def failing(number: int) -> web.StreamResponse:
+        return web.Response(status=503)
+
+    async with node(call=failing) as (app, n):
+        await n.subscriptions.tell(file_event(wanted=lambda: len(app.calls) < 5))
+        assert len(app.calls) == 5
+
+
+async def test_an_app_that_is_never_validated_is_told_of_no_file(quick_rounds: None) -> None:
+    async with node(urls=["http://127.0.0.1:1/"]) as (_, n):
+        await n.subscriptions.tell(file_event())
+        (row,) = [row for row in n.reports if row.event_type == "Microsoft.Any.File"]
+        assert row.final and row.attempt == 0 and "not validated" in (row.error or "")

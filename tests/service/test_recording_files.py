@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 
 from offhook.audio.wav import read_wav
-from offhook.service.recording_files import Chunk, Document, Shelf
+from offhook.service.recording_files import Chunk, Document, Pause, Shelf
 from offhook.service.recording_writer import Take
 
 NOW = 1_700_000_000.0
@@ -19,7 +21,7 @@ def guid(number: int) -> str:
     return f"00000000-0000-8001-8000-{number:012d}"
 
 
-def document(number: int, ended: float | None = NOW, told: bool = True) -> Document:
+def document(number: int, ended: float | None = NOW, settled: bool = True) -> Document:
     return Document(
         id=guid(number),
         recording_id=f"r{number}",
@@ -31,7 +33,8 @@ def document(number: int, ended: float | None = NOW, told: bool = True) -> Docum
         rate=16000,
         channels=1,
         ended=ended,
-        told=told,
+        settled=settled,
+        told=settled,
     )
 
 
@@ -70,34 +73,102 @@ def test_recordings_are_there_after_a_start(shelf: Shelf) -> None:
 
 
 def test_one_that_a_killed_node_has_left_is_finished(shelf: Shelf) -> None:
-    left = made(shelf, document(1, ended=None, told=False), 2.5)
+    left = made(shelf, document(1, ended=None, settled=False), 2.5)
     path = shelf.folder / f"{left.id}-0.wav"
     path.write_bytes(path.read_bytes()[:44] + path.read_bytes()[44:-1])
     shelf.close()
     found = again(shelf).documents[left.id]
-    assert found.interrupted and not found.told and found.end_reason == "CallEnded"
+    assert found.interrupted and not found.settled and not found.told and found.end_reason == "CallEnded"
     (chunk,) = found.chunks
     assert chunk.milliseconds == pytest.approx(2500, abs=1) and found.ended == pytest.approx(NOW - 7.5, abs=0.01)
     assert len(read_wav(path.read_bytes()).samples) == 40000 - 1
     assert again(shelf).documents[left.id] == found, "once"
 
 
+def test_one_that_was_killed_before_it_had_a_file_is_forgotten(shelf: Shelf) -> None:
+    shelf.save(document(1, ended=None, settled=False))
+    shelf.close()
+    assert not again(shelf).documents and not list(shelf.folder.iterdir())
+
+
+def test_a_document_that_was_being_written_leaves_no_draft(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = made(shelf, document(1))
+    draft = shelf.folder / f"{one.id}.draft"
+    draft.write_bytes(b"{")
+    (shelf.folder / f"{guid(7)}.draft").write_bytes(b"")
+    (shelf.folder / "mine.draft").write_bytes(b"")
+    shelf.close()
+    assert set(again(shelf).documents) == {one.id}
+    assert [path.name for path in shelf.folder.glob("*.draft")] == ["mine.draft"]
+
+    def full(fd: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError):
+        shelf.save(one)
+    assert not draft.exists()
+
+
 def test_what_another_node_records_is_left_alone(shelf: Shelf) -> None:
-    live = made(shelf, document(1, ended=None, told=False))
+    """Also by a node that comes after the first one has gone and while the second one records."""
+    live = made(shelf, document(1, ended=None, settled=False))
     second = again(shelf)
     assert not second.alone and not second.documents
     shelf.close()
+    third = again(shelf)
+    assert not third.alone and not third.documents
+    third.close()
+    second.close()
     assert again(shelf).documents[live.id].interrupted
 
 
-def test_what_is_too_old_goes(shelf: Shelf) -> None:
-    old, new, untold = (
-        made(shelf, document(n, NOW - age, told)) for n, age, told in ((1, 3700, True), (2, 60, True), (3, 3700, False))
-    )
+def test_a_file_system_without_locks(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    fcntl = pytest.importorskip("fcntl")
+
+    def none(fd: int, how: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    one = made(shelf, document(1))
+    assert set(again(shelf).documents) == {one.id}
+
+
+def test_a_folder_that_cannot_be_written_into(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(OSError, match="written into"):
+        again(shelf)
+
+
+def test_a_further_file_begins_where_the_one_before_ended() -> None:
+    """Paused time is in between."""
+    one = document(1)
+    one.pauses = [Pause(at=one.started, milliseconds=1000), Pause(at=one.started + 5, milliseconds=2000)]
+    one.pauses.append(Pause(at=one.started + 60))
+    assert [one.moment(ms) - one.started for ms in (0, 3000, 5000, 90_000)] == [0, 4, 8, 93]
+
+
+def test_what_cannot_be_deleted_is_told(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = made(shelf, document(1, NOW - 3700))
+
+    def refused(self: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "unlink", refused)
     shelf.sweep(NOW)
-    assert set(shelf.documents) == {new.id, untold.id}
+    assert set(shelf.documents) == {old.id}
+    assert "cannot be deleted" in caplog.text and "is deleted" not in caplog.text
+
+
+def test_what_is_too_old_goes(shelf: Shelf) -> None:
+    kinds = ((1, 3700, True), (2, 60, True), (3, 3700, False))
+    old, new, unsettled = (made(shelf, document(n, NOW - age, settled)) for n, age, settled in kinds)
+    shelf.sweep(NOW)
+    assert set(shelf.documents) == {new.id, unsettled.id}
     assert not list(shelf.folder.glob(f"{old.id}*"))
-    assert set(again(shelf, keep=0).documents) == {new.id, untold.id}
+    assert set(again(shelf, keep=0).documents) == {new.id, unsettled.id}
 
 
 def test_the_oldest_go_while_there_is_too_much(shelf: Shelf) -> None:

@@ -163,11 +163,56 @@ def test_a_disk_that_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert np.array_equal(kept[:, 0], np.concatenate(put)[: len(kept)])
 
 
+def test_after_a_write_that_failed_nothing_is_appended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that has room again would go on behind a hole, and in the middle of a sample of six channels."""
+    one, put, write = take(tmp_path, 6), blocks(3, 6), os.write
+    one.put(put[0])
+    one.write()
+
+    def full(fd: int, data: memoryview) -> int:
+        if len(data) == 3840:
+            return write(fd, data[:1001])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(f"{WRITER}.os.write", full)
+    one.put(put[1])
+    with pytest.raises(OSError, match="No space left"):
+        one.write()
+    monkeypatch.setattr(f"{WRITER}.os.write", write)
+    one.put(put[2])
+    one.close()
+    kept = read(one.path(0))
+    assert len(kept) == 320 + 1001 // 12
+    assert np.array_equal(kept, np.concatenate(put)[: len(kept)])
+
+
+def test_a_further_file_that_cannot_be_made_ends_it(tmp_path: Path) -> None:
+    (tmp_path / "rec-1.wav").write_bytes(b"mine")
+    one = take(tmp_path, most=640)
+    for block in blocks(2):
+        one.put(block)
+    with pytest.raises(OSError):
+        one.write()
+    one.put(blocks(1)[0])
+    one.close()
+    assert len(read(one.path(0))) == 320 and [piece.samples for piece in one.pieces] == [320]
+    assert (tmp_path / "rec-1.wav").read_bytes() == b"mine"
+
+
 def test_a_name_that_is_taken_is_not_written_over(tmp_path: Path) -> None:
     (tmp_path / "rec-0.wav").write_bytes(b"mine")
     with pytest.raises(OSError):
         take(tmp_path)
     assert (tmp_path / "rec-0.wav").read_bytes() == b"mine"
+
+
+def test_mp3_of_nothing(tmp_path: Path) -> None:
+    """Paused from its start to its end."""
+    pytest.importorskip("lameenc")
+    one = take(tmp_path, form="mp3")
+    one.write()
+    one.close()
+    assert (one.pieces[0].samples, one.pieces[0].end_reason) == (0, "SessionEnded")
 
 
 def test_mp3_is_whole_wherever_it_ends(tmp_path: Path) -> None:

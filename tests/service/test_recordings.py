@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import json
 import logging
+import os
+import threading
 import wave
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,6 +19,7 @@ import pytest_asyncio
 from tests.live import until
 from tests.scenarios.stage import VERSION, Stage
 
+from offhook.calls.recording import Recording
 from offhook.errors import CallError
 from offhook.service import recordings
 from offhook.service.recording_files import Document, Shelf
@@ -32,12 +36,22 @@ class Bench:
     def __init__(self, folder: Path) -> None:
         self.stage = Stage()
         self.finished: list[Document] = []
+        self.handed: list[str] = []
+        self.heard = asyncio.Event()
+        """Apps take what they are told."""
+        self.heard.set()
         self.shelf = Shelf(folder, 3600.0, 0)
-        self.recordings = Recordings(self.stage.node, self.shelf, self._finish)
+        self.recordings = Recordings(self.stage.node, self.shelf, self)
         self.stage.node.recordings = self.recordings
 
-    async def _finish(self, document: Document) -> None:
+    async def hand_over(self, document: Document) -> None:
+        """See `Afterwards`."""
+        self.handed.append(document.id)
+
+    async def tell(self, document: Document) -> None:
+        """See `Afterwards`."""
         self.finished.append(document)
+        await self.heard.wait()
 
     def start(self, connection: str, **options: Any) -> str:
         request = StartCallRecordingRequest(call_connection_id=connection, **options)
@@ -161,6 +175,30 @@ async def test_a_disk_that_hangs(bench: Bench, monkeypatch: pytest.MonkeyPatch) 
     assert len(bench.samples()) == BEHIND * 320
 
 
+async def test_a_disk_that_answers_no_more(bench: Bench) -> None:
+    """The app hears of it although nothing that was begun comes back, also of a recording that was never opened."""
+    first, second = connected(bench), connected(bench)
+    bench.start(first)
+    await bench.tells(1)
+    hung = threading.Event()
+    bench.recordings._disk.submit(hung.wait)
+    try:
+        bench.start(second)
+        for _ in range(11):
+            bench.stage.run(1.0)
+            await asyncio.sleep(0)
+        await bench.tells(3)
+        assert sorted(bench.told()[1:]) == [("RecordingStateChanged", "inactive"), ("StartRecordingFailed", 500)]
+        assert "10 s behind" in bench.stage.event("StartRecordingFailed")["resultInformation"]["message"]
+        assert bench.recordings.failures == 2
+    finally:
+        hung.set()
+    await over(bench)
+    await until(lambda: not bench.recordings.running, "the end")
+    assert len(bench.told()) == 3 and len(bench.stage.node.calls) == 2
+    assert len(bench.finished) == len(list(bench.shelf.folder.glob("*.wav"))) == 1
+
+
 async def test_calls_that_end_end_their_recordings(bench: Bench) -> None:
     connection = connected(bench)
     bench.start(connection)
@@ -213,3 +251,106 @@ async def test_what_was_not_told_of_is_told_after_the_next_start(tmp_path: Path)
     await asyncio.sleep(0)
     assert not third.finished, "once"
     await third.recordings.close()
+
+
+async def test_apps_that_have_not_taken_it_are_told_by_the_next_node(bench: Bench, tmp_path: Path) -> None:
+    """Its files are where they belong already; meanwhile it can be fetched, and grows old."""
+    bench.heard.clear()
+    connection = connected(bench)
+    id = bench.start(connection)
+    await bench.tells(1)
+    bench.stage.run(0.4)
+    bench.recordings.stop(id)
+    await until(lambda: bench.finished, "they are told")
+    (document,) = bench.finished
+    assert document.settled and not document.told and bench.shelf.find(f"{document.id}-0") is not None
+    await bench.recordings.close()
+    second = Bench(tmp_path / "recordings")
+    await second.recordings.open()
+    assert (await over(second)).id == document.id and not second.handed
+    await second.recordings.close()
+    third = Bench(tmp_path / "recordings")
+    await third.recordings.open()
+    await asyncio.sleep(0)
+    assert not third.finished and third.shelf.documents
+    third.shelf.sweep(third.stage.node.clock.wall() + 1e9)
+    assert not third.shelf.documents
+    await third.recordings.close()
+
+
+async def test_a_node_that_is_killed_as_one_ends_leaves_it_to_be_mended(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until its files are closed its document says that it runs: of one that has ended nobody looks at the files."""
+    connection = connected(bench)
+    id = bench.start(connection)
+    await bench.tells(1)
+    bench.stage.run(0.4)
+    bench.recordings.pause(id)
+    bench.recordings.stop(id)
+    documents: list[bytes] = []
+
+    def seen(self: Recordings, ended: object) -> None:
+        documents.extend(path.read_bytes() for path in bench.shelf.folder.glob("*.json"))
+        close(self, ended)
+
+    close: Any = Recordings._close
+    monkeypatch.setattr(Recordings, "_close", seen)
+    await over(bench)
+    assert [json.loads(body)["ended"] for body in documents] == [None]
+
+
+async def test_who_is_there_is_written_down_as_they_come(bench: Bench) -> None:
+    """With their channels: a node that is killed has no other chance."""
+    connection = connected(bench)
+    bench.start(connection, channel="unmixed")
+    await bench.tells(1)
+
+    def known() -> dict[str, int]:
+        (path,) = bench.shelf.folder.glob("*.json")
+        return dict(json.loads(path.read_bytes())["participants"])
+
+    bench.stage.run(0.1)
+    await until(lambda: len(known()) == 2, "the caller and the app")
+    assert sorted(known().values()) == [0, 5]
+    (call,) = bench.stage.node.calls.values()
+    call.bridge.add(next(iter(call.legs.values())).port, "4:+15550009")
+    bench.stage.run(0.1)
+    await until(lambda: known().get("4:+15550009") == 1, "one more")
+
+
+async def test_one_that_is_deleted_before_apps_are_told_stays_away(bench: Bench) -> None:
+    bench.heard.clear()
+    connection = connected(bench)
+    id = bench.start(connection)
+    await bench.tells(1)
+    bench.stage.run(0.4)
+    bench.recordings.stop(id)
+    await until(lambda: bench.finished, "they are told")
+    (document,) = bench.finished
+    await bench.recordings.remove(document, document.chunks[0])
+    bench.heard.set()
+    await until(lambda: document.told, "they have taken it")
+    await bench.recordings.keep(document)
+    assert not bench.shelf.documents and not list(bench.shelf.folder.iterdir())
+
+
+async def test_a_mistake_with_one_ends_that_one_alone(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = connected(bench), connected(bench)
+    bench.start(first)
+    await bench.tells(1)
+    monkeypatch.setattr(Recording, "opened", lambda self: 1 / 0)
+    bench.start(second)
+    await until(lambda: bench.recordings.running == 1, "one is given up")
+    document = await over(bench)
+    bench.stage.run(0.4)
+    await until(lambda: bench.recordings.bytes_written >= 12800, "the other one goes on")
+    assert not bench.stage.node.calls[document.call_id].bridge._taps
+    assert not [name for name in os.listdir("/proc/self/fd") if document.id in _target(name)]
+
+
+def _target(number: str) -> str:
+    try:
+        return os.readlink(f"/proc/self/fd/{number}")
+    except OSError:
+        return ""

@@ -226,3 +226,37 @@ def test_the_key_is_in_no_text_of_the_plan() -> None:
     out = io.StringIO()
     print(SpeechPlan("openai", "https://ai/v1", "sk-secret"), file=out)
     assert "secret" not in out.getvalue()
+
+
+async def test_a_refusal_for_another_reason_does_not_cost_the_words(service: Service, speech: Speech) -> None:
+    """A language that the service does not know is no sign of a model that tells the text alone."""
+    service.status, service.error = 400, {"error": {"code": "unsupported_language"}}
+    found = await understood(speech, np.zeros(1600, np.int16), "xx")
+    assert isinstance(found, SpeechError) and "unsupported_language" in found.detail
+    service.status = 200
+    assert (await understood(speech, np.zeros(1600, np.int16))).words
+    assert [asked["response_format"] for asked in service.heard] == ["verbose_json", "json", "verbose_json"]
+
+
+async def test_what_is_too_short_for_a_word_is_not_sent(service: Service, speech: Speech) -> None:
+    """What is left behind a cut, for one; services refuse it."""
+    for size in (0, 1599):
+        assert await understood(speech, np.zeros(size, np.int16)) == Recognised(text="")
+    assert not service.heard
+
+
+@pytest.mark.parametrize(
+    ("content_type", "refused"),
+    [
+        ("text/html; charset=utf-8", True), ("application/json", True), ("application/problem+json", True),
+        ("audio/mpeg", True), ("audio/pcm", False), ("audio/L16; rate=24000", False),
+    ],
+)  # fmt: skip
+async def test_what_would_be_heard_as_noise_is_refused_by_name(
+    service: Service, speech: Speech, content_type: str, refused: bool
+) -> None:
+    service.content_type = content_type
+    if refused:
+        assert content_type.partition(";")[0] in await failure(speech)
+    else:
+        assert len(await samples(speech, "Hello")) >= len(SPEECH)

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from tests.live import until
 
 from offhook.audio.pcm import Frame
 from offhook.errors import SpeechError
+from offhook.service import speech_process
 from offhook.service.speech import MOST_WAITING, Speech
 from offhook.service.speech_process import COMMAND, SpeechProcess
 from offhook.speech.messages import Speak, packed
@@ -159,3 +161,79 @@ async def test_the_process_ends_with_its_node() -> None:
     orphan.stdin.write(packed(Speak(1, Words(text="One sentence. " * 50), 16000)))
     orphan.stdin.close()
     assert await asyncio.wait_for(orphan.wait(), 20) == 0
+
+
+SLOW = """
+import sys, time
+from offhook.speech.messages import HEAD, Spoken, packed
+number = 0
+while head := sys.stdin.buffer.read(4):
+    sys.stdin.buffer.read(HEAD.unpack(head)[0])
+    number += 1
+    time.sleep(1.2 if number > 1 else 0)
+    sys.stdout.buffer.write(packed(Spoken(number)))
+    sys.stdout.buffer.flush()
+"""
+"""Answers each request, but the first, after more than half of the patience that it is shown."""
+
+
+@pytest.mark.parametrize("answer", [b"", b"\x40\0\0\0half of it"])
+async def test_a_process_that_is_stuck_is_ended(
+    answer: bytes, scripted: Callable[[str], SpeechProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also in the middle of an answer."""
+    monkeypatch.setattr(speech_process, "STUCK", 0.5)
+    code = f"import os, sys; os.write(1, {answer!r}); sys.stdin.buffer.read()"
+    process = scripted(code)
+    speech = Speech(process)
+    error = await Spoken(speech, "Hello.").end()
+    assert isinstance(error, SpeechError) and "did not answer for 0.5 s" in error.detail
+    assert process.pid is not None
+    await until(lambda: not psutil.pid_exists(process.pid or 0), "its end")
+    await speech.close()
+
+
+async def test_who_asks_after_a_long_rest_has_all_the_time(
+    scripted: Callable[[str], SpeechProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speech_process, "STUCK", 2.0)
+    process = scripted(SLOW)
+    speech = Speech(process)
+    assert await Spoken(speech, "Hello.").end() is None
+    first = process.pid
+    await asyncio.sleep(1.0)
+    assert await Spoken(speech, "Hello.").end() is None
+    assert process.pid == first
+    await speech.close()
+
+
+async def test_files_of_the_folder_that_the_node_runs_in_are_no_modules(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "queue.py").write_text("raise SystemExit(9)")
+    monkeypatch.chdir(tmp_path)
+    speech = Speech(SpeechProcess())
+    assert await Spoken(speech, "Hello.").end() is None
+    await speech.close()
+
+
+async def test_only_so_many_that_go_on_are_looked_at(scripted: Callable[[str], SpeechProcess]) -> None:
+    """A whole utterance does not wait for those of all others."""
+    process = scripted("import sys; sys.stdin.buffer.read()")
+    speech = Speech(process)
+    told: list[Any] = []
+    cancels = []
+    while speech.may_glance:
+        cancels.append(speech.glance(np.zeros(1600, np.int16), "en", (), told.append))
+    assert len(cancels) == process.glances
+    for _ in range(2):
+        cancels[0]()
+    assert speech.may_glance
+    speech.glance(np.zeros(1600, np.int16), "en", (), told.append)
+    assert not speech.may_glance
+    assert process.pid is None
+    await until(lambda: process.pid, "the process")
+    os.kill(process.pid or 0, signal.SIGKILL)
+    await until(lambda: len(told) == process.glances, "their ends")
+    assert speech.may_glance and speech._glances == 0
+    await speech.close()

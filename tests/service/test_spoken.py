@@ -38,6 +38,7 @@ class Text:
 class Provider:
     """Keeps what it is asked, for the test to answer."""
 
+    glances: int = 1
     texts: list[Text] = field(default_factory=list)
 
     def speak(self, words: Words, rate: int, piece: PieceTaken, done: SpokenDone) -> Callable[[], None]:

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import json
+import ssl
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,14 +14,18 @@ from pathlib import Path
 import pytest
 from picows import WSMsgType
 from tests.live import until
-from tests.raw_socket import CLOSE, RawSocket, raw_app, tcp_app
-from tests.service.stream_bench import Bench, app, bench, hold
+from tests.raw_socket import CLOSE, PING, RawSocket, raw_app, tcp_app
+from tests.service.stream_bench import Bench, Owner, app, bench, hold
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from offhook.service import streaming
 from offhook.service.certificates import State, client_context, server_context
+from offhook.service.clock import ManualClock
+from offhook.service.streaming import MediaStream
+from offhook.service.targets import Targets
+from offhook.service.transcription import TranscriptStream
 
 TEXT_KIND = WSMsgType.TEXT
 AUDIO = {"kind": "AudioData", "audioData": {"data": base64.b64encode(b"\1\0" * 320).decode()}}
@@ -328,3 +333,46 @@ async def test_another_close_code_is_a_drop(code: int, quick: None) -> None:
     async with app(break_once) as (url, came), bench(url) as one:
         assert await one.until_told(2) == ["opened", "reestablished"]
         assert ("dropped", {"reason": f"close code {code}"}) in one.owner.notes
+
+
+async def test_a_quiet_socket_is_pinged_and_dialled_again_when_nobody_answers(
+    quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the app is told little, as in a transcription: one that is gone sends nothing, not even an end."""
+    assert TranscriptStream.ping_after > 0 == MediaStream.ping_after
+    monkeypatch.setattr(MediaStream, "ping_after", 0.1)
+    monkeypatch.setattr(streaming, "PONG_WITHIN", 0.1)
+    frames: list[int] = []
+
+    async def deaf(socket: RawSocket) -> None:
+        while True:
+            frames.append((await socket.frame())[1])
+
+    async with raw_app(deaf) as url, bench(url) as one:
+        assert (await one.until_told(2))[:2] == ["opened", "reestablished"]
+        assert PING in frames
+    async with app(hold) as (url, _), bench(url) as one:
+        await one.until_told()
+        await asyncio.sleep(0)
+        assert one.owner.kinds == ["opened"]
+
+
+async def test_what_an_app_sends_on_a_transcription_socket_is_kept_nowhere(quick: None) -> None:
+    """Nobody reads it: also not in the ticks of calls, which may be none."""
+
+    async def talk(connection: ServerConnection) -> None:
+        for size in (10, 100_000):
+            for _ in range(20):
+                await connection.send("x" * size)
+        await connection.close()
+
+    owner = Owner()
+    async with app(talk) as (url, _):
+        stream = TranscriptStream(
+            "connection", "subscription", url, locale="en-US", correlation_id="", headers=dict,
+            tls=ssl.create_default_context(), targets=Targets(private=True), clock=ManualClock(), owner=owner,
+        )  # fmt: skip
+        stream.open()
+        await until(lambda: "closed by the app" in owner.kinds, "its end")
+        assert not stream.batch.came
+        await stream.closed()

@@ -6,10 +6,12 @@ import sys
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from offhook.audio.pcm import Frame, level_dbfs
 from offhook.errors import SpeechError
-from offhook.speech.hibari import HibariVoice
+from offhook.speech.hibari import LONGEST, HibariVoice, clauses
 from offhook.speech.provider import Words
 
 
@@ -47,6 +49,40 @@ def test_pace_loudness_and_pauses(voice: HibariVoice) -> None:
     assert level_dbfs(plain) - level_dbfs(soft) == pytest.approx(6, abs=0.2)
     later = said(voice, "<speak>Hello there.<break time='300ms'/></speak>", ssml=True)
     assert len(later) == len(plain) + 4800 and not later[-4800:].any()
+
+
+@given(st.text("ab,; \n", max_size=1000))
+def test_a_long_sentence_has_parts(sentence: str) -> None:
+    parts = list(clauses(sentence))
+    assert "".join(parts) == sentence and all(len(part) <= LONGEST for part in parts)
+
+
+def test_a_part_ends_behind_a_comma_or_between_words() -> None:
+    words = "word " * 60
+    assert [len(part) for part in clauses(words)] == [200, 100]
+    assert [part[-6:] for part in clauses(f"{'word ' * 30}word, {words}")][0] == "word, "
+    assert len(list(clauses("word, " + words))) == 2, "not for the sake of a comma at its beginning"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "so we go on and on " * 20,
+        "7 " * 200,
+        "7" * 200,
+        "<speak><say-as interpret-as='digits'>" + "7" * 200 + "</say-as></speak>",
+    ],
+)
+def test_a_text_without_an_end_comes_in_pieces(voice: HibariVoice, text: str) -> None:
+    """So that nobody waits for it, whatever is in it."""
+    pieces = list(voice.speak(Words(text=text, ssml=text.startswith("<")), 8000))
+    assert len(pieces) > 1 and all(len(piece) < 20 * 8000 for piece in pieces)
+
+
+def test_a_long_number_is_read_digit_by_digit(voice: HibariVoice) -> None:
+    card = "4111111111111111"
+    assert np.array_equal(said(voice, f"Card {card}."), said(voice, f"Card {' '.join(card)}."))
+    assert len(said(voice, "1" * 40)) > 10 * 16000
 
 
 @pytest.mark.parametrize("text", ["...", "-", "日本語", "\ud800", "a" * 4000, "1" * 4000, "😀 ok", "\x00\x01"])

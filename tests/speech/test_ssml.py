@@ -44,6 +44,9 @@ def test_sentences_and_inline_elements() -> None:
     assert texts("<p>One.</p><p><s>Two</s><s>three</s></p>") == ["One.", "Two", "three"]
     assert texts("a <emphasis>b</emphasis> <phoneme ph='x'>c</phoneme>\n d &amp; e") == ["a b c d & e"]
     assert texts("I am <sub alias='World Wide Web'>WWW</sub> now") == ["I am World Wide Web now"]
+    assert texts("<desc>a <sub alias='b'>c</sub></desc>heard <sub alias='d'><sub alias='e'>f</sub></sub> too") == [
+        "heard d too"
+    ]
     assert texts("<metadata>secret <x>y</x></metadata>heard<desc>no</desc>") == ["heard"]
 
 

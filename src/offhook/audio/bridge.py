@@ -92,7 +92,8 @@ class Bridge:
         """Take a port off; nothing happens when it is not on the bridge."""
         for member in self._members:
             if member.port is port:
-                member.hears = ()
+                # Its frame is a view of what may be another port's by the next tick.
+                member.hears, member.frame = (), None
         self._members = [m for m in self._members if m.port is not port]
         self._changed = True
 
@@ -169,6 +170,7 @@ class Bridge:
         """The tick of two who plainly hear each other, which is what nearly all calls are: nothing to sum."""
         one, two = pair
         at = one
+        two.frame = None  # for taps, should the first one fail
         try:
             first = one.frame = one.read()
             at = two

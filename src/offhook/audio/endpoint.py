@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
@@ -24,7 +24,9 @@ PRE_ROLL: Final = 20
 TAIL: Final = 15
 """Frames of the silence at the end that stay with the utterance; recognisers cut the last word off without."""
 LONGEST_SECONDS: Final = 25.0
-"""An utterance that is longer is cut there and goes on as the next one."""
+"""An utterance that is longer is cut where it was quietest in the last fifth of that, and goes on as the next one."""
+QUIET: Final = 5
+"""Frames that are quietest together, in the middle of which it is cut: a word is rather louder than that."""
 
 Detector = Callable[[Frame], bool]
 """Whether 20 ms at 16 kHz are voiced. It may keep a state of its own."""
@@ -94,8 +96,7 @@ class Endpoint:
             self._end()
             return "ended"
         if len(self._frames) >= self._longest:
-            self._done = replace(self.so_far(), cut=True)
-            self._frames = []
+            self._cut()
             return "cut"
         return None
 
@@ -118,6 +119,15 @@ class Endpoint:
             return None
         self._end()
         return self.take()
+
+    def _cut(self) -> None:
+        """Part what was said where it was quietest in the last fifth; what is behind goes on."""
+        late = len(self._frames) * 4 // 5
+        levels = np.abs(np.array(self._frames[late:], np.int32)).sum(axis=1)
+        at = late + int(np.convolve(levels, np.ones(QUIET), "valid").argmin()) + (QUIET + 1) // 2
+        start = self._seen - len(self._frames)
+        self._done = Utterance(np.concatenate(self._frames[:at]), start, cut=True)
+        self._frames = self._frames[at:]
 
     def _end(self) -> None:
         """Give up the silence at the end but for its beginning; what is given up may begin the next utterance."""

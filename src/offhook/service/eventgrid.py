@@ -21,6 +21,8 @@ VALIDATION = "Microsoft.EventGrid.SubscriptionValidationEvent"
 INCOMING_CALL = "Microsoft.Communication.IncomingCall"
 _VALIDATIONS_OPEN = 4
 _CALLS_WAITING = 1000
+_ROUNDS = (10.0, 30.0, 60.0, 300.0, 600.0, 1800.0, 3600.0, 3 * 3600.0, 6 * 3600.0, 12 * 3600.0)
+"""Seconds between the rounds of tries of an event that is not of a call: nearly a day, as Event Grid waits."""
 
 
 class Stage(StrEnum):
@@ -110,7 +112,7 @@ class Subscription:
         self._state = SubscriptionState(id, url, Stage.WAITING, "the app has not answered the validation event yet")
         self._validated = asyncio.Event()
         self._waiting: OrderedDict[str, IncomingPost] = OrderedDict()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[object]] = set()
         self._asking: set[asyncio.Task[None]] = set()
 
     @property
@@ -146,6 +148,19 @@ class Subscription:
         if len(self._waiting) > _CALLS_WAITING:
             _, oldest = self._waiting.popitem(last=False)
             self._skip(oldest, "too many calls wait for the app to validate its subscription")
+
+    async def tell(self, post: IncomingPost) -> None:
+        """Post an event until the app has taken or refused it, or a day is over; first the app must be validated."""
+        try:
+            await asyncio.wait_for(self._validated.wait(), sum(_ROUNDS))
+        except TimeoutError:
+            self._skip(post, f"the subscription was not validated for a day: {self._state.reason}")
+            return
+        for wait in (*_ROUNDS, 0.0):
+            answer = await self._post_call(post)
+            if answer is None or not answer.try_again:
+                return
+            await asyncio.sleep(wait)
 
     # -- validation
 
@@ -196,12 +211,12 @@ class Subscription:
 
     # -- calls
 
-    async def _post_call(self, call: IncomingPost) -> None:
+    async def _post_call(self, call: IncomingPost) -> Answer | None:
         if not call.still_ringing():
-            self._skip(call, "it no longer rings")
-            return
+            self._skip(call, "it no longer rings" if call.event_type == INCOMING_CALL else "it is of no use any more")
+            return None
         post = Post(call.call_id, self.url, call.body, call.event_type, call.event_id, _notification_headers)
-        await self._poster.send(post, self._say, wanted=call.still_ringing)
+        return await self._poster.send(post, self._say, wanted=call.still_ringing)
 
     def _say(self, row: DeliveryReport) -> None:
         if row.final and not row.delivered:
@@ -220,8 +235,8 @@ class Subscription:
             DeliveryReport(call.call_id, self.url, call.event_type, call.event_id, 0, None, why, 0.0, final=True),
         )
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
+    def _spawn(self, work: Coroutine[Any, Any, object]) -> None:
+        task: asyncio.Task[object] = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -299,10 +314,9 @@ class Subscriptions:
             subscription.announce(call)
         return len(wanting)
 
-    def tell(self, post: IncomingPost) -> None:
-        """Post an event to every subscription, whatever calls it wants."""
-        for subscription in self._all.values():
-            subscription.announce(post)
+    async def tell(self, post: IncomingPost) -> None:
+        """Post an event to every subscription, whatever calls it wants; over when each has taken or refused it."""
+        await asyncio.gather(*(subscription.tell(post) for subscription in self._all.values()))
 
     def wants(self, callee: str, caller: str, names: Collection[str] = ()) -> bool:
         """Whether somebody would be told of a call between these raw ids; `names` as for `announce`."""

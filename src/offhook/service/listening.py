@@ -47,9 +47,7 @@ class Listening:
             end_silence=action.end_silence,
             phrases=action.phrases,
         )
-        trial = try_language(self._speech(), action.language, partial(self._tried, hearing_id))
-        if trial is not None:
-            self._trials[hearing_id] = trial
+        self._trials[hearing_id] = try_language(self._speech(), action.language, partial(self._tried, hearing_id))
 
     def stop(self, hearing_id: str) -> None:
         """The machine wants to hear no more."""
@@ -89,6 +87,8 @@ class Listening:
         self.stop(hearing_id)
         self._live.call.speech_failed(hearing_id, error.outcome, error.detail, self._clock.monotonic())
         self._live.settle()
+
+    lost = failed
 
     def _tried(self, hearing_id: str, error: SpeechError | None) -> None:
         self._trials.pop(hearing_id, None)

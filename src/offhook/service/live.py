@@ -103,6 +103,7 @@ class CallHost(Protocol):
     traces: Traces
     moved: dict[str, LiveCall]
     refer: Callable[[Leg, ReferLeg], bool]
+    stopping: bool
 
     def announce(self, live: LiveCall, action: AnnounceCall) -> None:
         """Tell the apps that watch the called number."""
@@ -152,12 +153,11 @@ class LiveCall:
         self.frame = 0
         self.bridge = Bridge(rate, self._port_failed)
         self.tick = self.bridge.tick
-        """Replaced while somebody is heard."""
         self._host = host
         self._prompts = Prompts(self.bridge, host.clock, self)
         self._ports: dict[str, Port] = {}
         self._seats: dict[str, Member] = {}
-        self.hearings = Hearings(self._seats, host.clock, lambda: host.speech, self._heed)
+        self.hearings = Hearings(self.bridge, self._seats, host.clock, lambda: host.speech)
         self._listening = Listening(self, self.hearings, host.clock, lambda: host.speech)
         self.transcripts = Transcriptions(self, self.hearings, self._seats, host.clock, lambda: host.speech)
         self._names: dict[str, Identifier] = {}
@@ -310,9 +310,13 @@ class LiveCall:
 
     # scene of transcriptions ------------------------------------------------------------------------------------
 
+    @property
+    def stopping(self) -> bool:
+        """See `Scene`."""
+        return self._host.stopping
+
     def dial_transcript(self, action: OpenTranscription, owner: Transcript) -> TranscriptStream:
         """See `Scene`."""
-        self._host.bridged(self)  # what apps send is read in ticks
         return self._host.open_transcript(self, action, owner)
 
     def transcription(self, connection_id: str, fact: Fact, outcome: str = "", detail: str = "") -> None:
@@ -522,14 +526,6 @@ class LiveCall:
         self._host.call_over(self)
 
     # inside -----------------------------------------------------------------------------------------------------
-
-    def _heed(self, heard: bool) -> None:
-        """Somebody is heard from now on, or nobody any more."""
-        self.tick = self._tick_heard if heard else self.bridge.tick
-
-    def _tick_heard(self) -> None:
-        self.bridge.tick()
-        self.hearings.take()
 
     def _dtmf(self, leg_id: str, tone: str, in_sound: bool) -> None:
         try:

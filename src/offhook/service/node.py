@@ -169,10 +169,13 @@ class Node:
         self._watch = None
         now = self.clock.monotonic()
         for live in list(self.calls.values()):
-            deadline = live.call.next_deadline()
-            if deadline is not None and deadline <= now:
-                live.call.advance(now)
-                live.settle()
+            try:
+                deadline = live.call.next_deadline()
+                if deadline is not None and deadline <= now:
+                    live.call.advance(now)
+                    live.settle()
+            except Exception:
+                log.exception("call %s: what was due failed", live.call.call_id)  # as in `_drain_events`
         self._keep_watch()
 
     def _keep_watch(self) -> None:

@@ -210,6 +210,7 @@ NOTES: Final[dict[str, Note]] = {
                 "service/test_participants.py::test_a_long_roster_comes_in_pages_that_the_sdk_follows",
             ),
             *_GONE,
+            _EARLY,
         ),
     ),
     "GetParticipant": Note(
@@ -219,6 +220,7 @@ NOTES: Final[dict[str, Note]] = {
             ("success", f"{_PYTHON_ERRORS}test_a_participant_by_any_spelling_of_its_id"),
             ("404/8522 a stranger", f"{_PYTHON_CALLS}test_a_whole_call"),
             *_GONE,
+            _EARLY,
         ),
     ),
     "AddParticipant": Note(

@@ -221,8 +221,9 @@ class LiveNode:
     # Outside ----------------------------------------------------------------------------------------------------
 
     def deliver(self, connection_id: str, uri: str, body: bytes, event_type: str, event_id: str) -> None:
-        """See `Outside`."""
-        self._delivery.post(connection_id, uri, body, event_type, event_id)
+        """See `Outside`. Of a recording that an app has started and left it still hears, in a lane of its own."""
+        lane = uri if self.node.known(connection_id) is None else connection_id
+        self._delivery.post(lane, uri, body, event_type, event_id)
 
     def finish(self, connection_id: str) -> None:
         """See `Outside`."""
@@ -234,9 +235,9 @@ class LiveNode:
             return 0
         return self._subscriptions.announce(post, self._webhooks(post.callee))
 
-    def _tell_all(self, post: IncomingPost) -> None:
+    async def _tell_all(self, post: IncomingPost) -> None:
         if self._subscriptions is not None:
-            self._subscriptions.tell(post)
+            await self._subscriptions.tell(post)
 
     def stream(self, live: LiveCall, action: OpenStream, port: StreamPort) -> MediaStream:
         """See `Outside`."""
@@ -259,7 +260,6 @@ class LiveNode:
             locale=action.locale,
             correlation_id=live.call.correlation_id,
             owner=owner,
-            batch=self.node.batch,
             **self._dialling(live, action),
         )
 

@@ -6,7 +6,7 @@ of `Recordings`; `Shelf.documents` alone is read elsewhere.
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import logging
 import os
 import re
@@ -21,7 +21,9 @@ from offhook.service.recording_writer import mend, piece_path
 
 log = logging.getLogger("offhook.recordings")
 
-_DOCUMENT: Final = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-([0-9]{1,6})")
+_ID: Final = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_FILE: Final = re.compile(f"({_ID})-([0-9]{{1,6}})")
+_DRAFT: Final = re.compile(rf"{_ID}\.draft")
 
 
 class Chunk(msgspec.Struct, kw_only=True):
@@ -45,7 +47,10 @@ class Pause(msgspec.Struct, kw_only=True):
 
 
 class Document(msgspec.Struct, kw_only=True):
-    """One recording. `ended` None: it runs, or the node was killed. `told`: its event was posted."""
+    """One recording. `ended` None: it runs, or the node was killed. `settled`: its files are where they belong.
+
+    `told`: apps have taken its event, or refused it.
+    """
 
     id: str
     recording_id: str
@@ -60,6 +65,7 @@ class Document(msgspec.Struct, kw_only=True):
     end_reason: str = ""
     problem: str = ""
     interrupted: bool = False
+    settled: bool = False
     told: bool = False
     chunks: list[Chunk] = []
     pauses: list[Pause] = []
@@ -76,6 +82,14 @@ class Document(msgspec.Struct, kw_only=True):
     def here(self) -> bool:
         """Whether any of its files is here."""
         return any(not chunk.gone for chunk in self.chunks)
+
+    def moment(self, milliseconds: float) -> float:
+        """When it was said what is so far behind its beginning, in Unix seconds."""
+        at = self.started + milliseconds / 1000
+        for pause in self.pauses:
+            if pause.at < at:
+                at += (pause.milliseconds or 0.0) / 1000
+        return at
 
 
 class Shelf:
@@ -94,7 +108,12 @@ class Shelf:
     def open(self, now: float) -> None:
         """Make the folder, read what is in it, mend what a node that was killed has left."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not os.access(self.folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, "it cannot be written into")
         self.alone = self._lock()
+        for path in self.folder.iterdir() if self.alone else ():
+            if _DRAFT.fullmatch(path.name):
+                path.unlink(missing_ok=True)
         for path in sorted(self.folder.glob("*.json")):
             try:
                 document = msgspec.json.decode(path.read_bytes(), type=Document)
@@ -104,9 +123,9 @@ class Shelf:
             if document.id != path.stem or (document.ended is None and not self.alone):
                 continue
             try:
-                if document.ended is None:
-                    self._recover(document)
-                    self.save(document)
+                if document.ended is None and not self._recover(document):
+                    self.forget(document)
+                    continue
             except OSError as error:
                 log.error("the recording %s cannot be mended: %s", document.id, error)
                 continue
@@ -117,11 +136,19 @@ class Shelf:
         """Write a document, wholly or not at all."""
         path = self.folder / f"{document.id}.json"
         draft = path.with_suffix(".draft")
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(msgspec.json.encode(document))
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
+        try:
+            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+                file.write(msgspec.json.encode(document))
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
+
+    def keep(self, document: Document) -> None:
+        """Write a document anew, unless it was deleted meanwhile."""
+        if document.id in self.documents:
+            self.save(document)
 
     def stem(self, document: Document) -> Path:
         """What the paths of its files begin with."""
@@ -133,7 +160,7 @@ class Shelf:
 
     def find(self, document_id: str) -> tuple[Document, Chunk] | None:
         """A file that is here and finished, by the id that its event has."""
-        match = _DOCUMENT.fullmatch(document_id)
+        match = _FILE.fullmatch(document_id)
         document = self.documents.get(match[1]) if match else None
         if match is None or document is None or document.ended is None:
             return None
@@ -149,40 +176,50 @@ class Shelf:
         if document.here:
             self.save(document)
         else:
-            (self.folder / f"{document.id}.json").unlink(missing_ok=True)
-            self.documents.pop(document.id, None)
+            self.forget(document)
+
+    def forget(self, document: Document) -> None:
+        """Delete all that is known of a recording, and what there is of its files."""
+        for chunk in document.chunks:
+            self.path(document, chunk).unlink(missing_ok=True)
+        (self.folder / f"{document.id}.json").unlink(missing_ok=True)
+        self.documents.pop(document.id, None)
 
     def sweep(self, now: float) -> None:
         """Delete what is too old, then the oldest while there is too much. What cannot be deleted is logged."""
+        documents = list(self.documents.values())  # at once, for others put more of them there meanwhile
         done = sorted(
-            (document for document in list(self.documents.values()) if document.ended is not None and document.told),
+            (document for document in documents if document.ended is not None and document.settled),
             key=lambda document: document.ended or 0.0,
         )
-        size = sum(document.size for document in self.documents.values())
+        size = sum(document.size for document in documents)
         for document in done:
             old = bool(self._keep) and now - (document.ended or 0.0) > self._keep
             if not old and not (self._most and size > self._most):
                 continue
-            size -= document.size
-            for chunk in list(document.chunks):
-                with contextlib.suppress(OSError):
-                    self.remove(document, chunk)
-            log.info("the recording %s is deleted: it is %s", document.id, "too old" if old else "over most_megabytes")
+            why, size = "too old" if old else "over most_megabytes", size - document.size
+            try:
+                self.forget(document)
+                log.info("the recording %s is deleted: it is %s", document.id, why)
+            except OSError as error:
+                log.error("the recording %s is %s, and cannot be deleted: %s", document.id, why, error)
 
     def _lock(self) -> bool:
-        """Take the folder for as long as this process lives; False when another one has it."""
+        """Share the folder for as long as this process lives; whether it has it alone as it comes."""
         try:
             import fcntl
         except ImportError:  # no such lock here
             return True
-        handle = os.open(self.folder, os.O_RDONLY | os.O_CLOEXEC)
+        handle = self._handle = os.open(self.folder, os.O_RDONLY | os.O_CLOEXEC)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            alone = True
         except BlockingIOError:
-            os.close(handle)
-            return False
-        self._handle = handle
-        return True
+            alone = False
+        except OSError:  # nor on this file system
+            return True
+        fcntl.flock(handle, fcntl.LOCK_SH)
+        return alone
 
     def close(self) -> None:
         """Leave the folder to others."""
@@ -190,24 +227,30 @@ class Shelf:
             os.close(self._handle)
             self._handle = None
 
-    def _recover(self, document: Document) -> None:
+    def _recover(self, document: Document) -> bool:
+        """Finish what a node that was killed has left; False where it had no file yet."""
         document.chunks = list(self._left(document))
-        length = sum(chunk.milliseconds for chunk in document.chunks) / 1000
-        paused = sum((pause.milliseconds or 0.0) for pause in document.pauses) / 1000
-        document.ended = document.started + length + paused
+        length = sum(chunk.milliseconds for chunk in document.chunks)
+        document.ended = document.moment(length)
         document.end_reason, document.interrupted = "CallEnded", True
-        log.warning("the recording %s was cut off when the node ended; %.1f s of it are kept", document.id, length)
+        if not document.chunks:
+            return False
+        self.save(document)
+        log.warning(
+            "the recording %s was cut off when the node ended; %.1f s of it are kept", document.id, length / 1000
+        )
+        return True
 
     def _left(self, document: Document) -> Iterator[Chunk]:
-        index, started = 0, document.started
+        index, length = 0, 0.0
         while (path := piece_path(self.stem(document), index, document.form)).exists():
             samples = mend(path, document.form, document.rate, document.channels)
             milliseconds = samples * 1000 / document.rate
             yield Chunk(
                 index=index,
-                started=started,
+                started=document.moment(length),
                 milliseconds=milliseconds,
                 size=max(path.stat().st_size, HEADER_SIZE),
                 end_reason="SessionEnded",
             )
-            index, started = index + 1, started + milliseconds / 1000
+            index, length = index + 1, length + milliseconds

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from aiohttp import web
@@ -16,7 +16,7 @@ from offhook.service.eventgrid import IncomingPost
 from offhook.service.node import Node
 from offhook.service.origins import Origins
 from offhook.service.recording_files import Document, Shelf
-from offhook.service.recording_pages import RecordingPages
+from offhook.service.recording_pages import TYPES, RecordingPages
 from offhook.service.recording_storage import Storage
 from offhook.service.recordings import RecordingRule, Recordings
 from offhook.service.targets import Targets
@@ -26,7 +26,6 @@ from offhook.wire.recording import recording_file_status
 log = logging.getLogger("offhook.recordings")
 
 FILE_STATUS = "Microsoft.Communication.RecordingFileStatusUpdated"
-_TYPES = {"wav": "audio/wav", "mp3": "audio/mpeg"}
 
 
 class RecordingRoom:
@@ -40,13 +39,16 @@ class RecordingRoom:
         state: Path,
         *,
         endpoint: Callable[[], str],
-        tell: Callable[[IncomingPost], None],
+        tell: Callable[[IncomingPost], Awaitable[None]],
         network: tuple[ssl.SSLContext | None, Origins, Targets],
     ) -> None:
-        """`state`: the node's folder. `tell`: posts an event to every subscription. `network`: how storages are met."""
+        """`state`: the node's folder. `tell`: posts an event to every subscription, until each has taken or refused it.
+
+        `network`: how storages are met.
+        """
         self.folder = state / "recordings" if rule.folder is None else rule.folder
         shelf = Shelf(self.folder, rule.keep_hours * 3600, rule.most_megabytes * 1_000_000)
-        self.recordings = node.recordings = Recordings(node, shelf, self._finished)
+        self.recordings = node.recordings = Recordings(node, shelf, self)
         self.pages = RecordingPages(self.recordings, api, endpoint, node.identity.resource_id)
         self._node = node
         self._shelf = shelf
@@ -68,10 +70,8 @@ class RecordingRoom:
         """See `Recordings`."""
         await self.recordings.close()
 
-    async def _finished(self, document: Document) -> None:
-        """Put the files where the app wants them, and tell every subscription where they are."""
-        if document.container_url:
-            await self._hand_over(document)
+    async def tell(self, document: Document) -> None:
+        """See `Afterwards`."""
         now, event_id = self._node.clock.wall(), self._node.mint()
         body = recording_file_status(
             event_id=event_id,
@@ -88,10 +88,18 @@ class RecordingRoom:
             session_end_reason=document.end_reason,
             storage_error=document.storage_problem,
         )
-        self._tell(IncomingPost(document.id, event_id, body, lambda: True, event_type=FILE_STATUS))
+        there = self._shelf.documents
+        await self._tell(
+            IncomingPost(document.id, event_id, body, lambda: document.id in there, event_type=FILE_STATUS)
+        )
 
-    async def _hand_over(self, document: Document) -> None:
-        """Files that are in the app's storage are not kept here; those that cannot be put there are."""
+    async def hand_over(self, document: Document) -> None:
+        """See `Afterwards`: files that are in the app's storage are not kept here; those that cannot be put there are.
+
+        Each is known to be there before it is deleted here, so that a node which is killed meanwhile loses none.
+        """
+        if not document.container_url:
+            return
         document.storage_problem = ""
         try:
             for chunk in document.chunks:
@@ -100,11 +108,12 @@ class RecordingRoom:
                 name, form = f"{document.id}-{chunk.index}", document.form
                 source = self._shelf.path(document, chunk)
                 put, container = self._storage.put, document.container_url
-                location = await put(container, f"{name}.{form}", source, _TYPES[form])
+                location = await put(container, f"{name}.{form}", source, TYPES[form])
                 chunk.location = location
                 await put(container, f"{name}.json", self.pages.metadata(document, chunk), "application/json")
-                await asyncio.to_thread(source.unlink, missing_ok=True)
                 chunk.gone = True
+                await self.recordings.keep(document)
+                await asyncio.to_thread(source.unlink, missing_ok=True)
         except OSError as error:
             document.storage_problem = str(error)
             log.error("the recording %s stays here: it could not be put into its storage: %s", document.id, error)

@@ -38,8 +38,9 @@ class Storage:
         self._waits = waits
 
     async def put(self, container_url: str, name: str, source: Path | bytes, content_type: str) -> str:
-        """Put a file; the URL that it has then, without the query. OSError says what was wrong with the last try."""
-        base, _, query = container_url.partition("?")
+        """Put a file; the URL that it has then, without what opens it: the query, and a user. OSError says what was
+        wrong with the last try."""
+        base, _, query = container_url.partition("#")[0].partition("?")
         place = f"{base.rstrip('/')}/{name}"
         url = f"{place}?{query}" if query else place
         for wait in (*self._waits, None):
@@ -48,7 +49,7 @@ class Storage:
             except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
                 problem, again = describe(error, False), not isinstance(error, ValueError)
             if not problem:
-                return place
+                return shown(url)
             if wait is None or not again:
                 break
             log.warning("a recording could not be put to %s: %s; tried again", shown(url), problem)

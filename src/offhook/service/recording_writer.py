@@ -143,6 +143,7 @@ class Mp3File:
         self._encoder.set_channels(1)
         self._encoder.set_quality(5)
         self._encoder.silence()
+        self._encoder.encode(b"")  # begins it: one that has encoded nothing cannot be flushed
         self._file = _Appended(path)
 
     @property
@@ -201,6 +202,8 @@ class Take:
     written: int = 0
     """Bytes of sound."""
     _queue: deque[Block] = field(default_factory=deque)
+    _broken: bool = True
+    """Not opened, or a write failed: nothing more is appended, for what failed would be missing before it."""
     _file: SoundFile | None = None
     _marked: float = 0.0
     _synced: float = 0.0
@@ -224,6 +227,7 @@ class Take:
         else:
             self._file = WavFile(path, self.rate, self.channels, self.most)
         self.pieces.append(piece)
+        self._broken = False
         self._marked = self._synced = time.monotonic()
 
     def write(self) -> None:
@@ -231,7 +235,7 @@ class Take:
         blocks = []
         while self._queue:
             blocks.append(self._queue.popleft())
-        if blocks:
+        if blocks and not self._broken:
             sound = np.concatenate(blocks)
             summed = sound.dtype == np.int32
             pcm = saturate(sound.astype(np.int32)) if summed else sound.astype(np.int16, copy=False)
@@ -256,6 +260,7 @@ class Take:
     def _append(self, pcm: memoryview) -> None:
         while pcm:
             assert self._file is not None
+            self._broken = True
             part = pcm[: self._file.room]
             self._file.write(bytes(part))
             self.written += len(part)
@@ -264,6 +269,7 @@ class Take:
             if pcm:
                 self._finish("ChunkMaximumSizeExceeded")
                 self.open()
+            self._broken = False
 
     def _finish(self, reason: str) -> None:
         file, self._file = self._file, None

@@ -61,8 +61,14 @@ class Recorders(Protocol):
         ...
 
 
-Finished = Callable[[Document], Any]
-"""Awaited when a recording is over and its files are closed."""
+class Afterwards(Protocol):
+    """What is done with a recording that is over and whose files are closed; each may last."""
+
+    async def hand_over(self, document: Document) -> None:
+        """Put its files where they belong."""
+
+    async def tell(self, document: Document) -> None:
+        """Tell apps of it, until all have taken that or it is of no use."""
 
 
 @dataclass(slots=True, eq=False)
@@ -78,26 +84,34 @@ class _Running:
     hear: Callable[[Sequence[Member]], None]
     apps: tuple[str, ...]
     """Raw ids that apps have in the call."""
+    broke: Callable[[_Running], None]
+    """Takes note, inside a tick, that it can go on no more."""
     open: bool = False
+    reported: bool = False
     closing: str = ""
-    saved: bool = True
+    ended: float = 0.0
+    """When; its document says so once its files are closed, for a document that has an end is not mended."""
+    saved: bool = False
+    people: int = 0
+    """How many its document names: a channel of somebody whom nobody names is of no use after a kill."""
 
     def failed(self, error: Exception) -> None:
         """See `Tap`; it is called inside a tick."""
         self.document.problem = self.document.problem or str(error)
+        self.broke(self)
 
 
 class Recordings:
     """The `Recorders` of a node."""
 
-    def __init__(self, node: Node, shelf: Shelf, finished: Finished) -> None:
-        """`finished` is awaited for each recording that is over, and for those that an earlier run has left."""
+    def __init__(self, node: Node, shelf: Shelf, after: Afterwards) -> None:
+        """`after` is done for each recording that is over, and for those that an earlier run has left."""
         self.shelf = shelf
-        self.bytes_written = 0
         self.failures = 0
         """Recordings that ended because they could not be written."""
         self._node = node
-        self._finished = finished
+        self._after = after
+        self._written = 0
         self._disk = ThreadPoolExecutor(1, "recordings")
         self._asked: dict[str, StartCallRecordingRequest] = {}
         self._running: dict[str, _Running] = {}
@@ -111,6 +125,11 @@ class Recordings:
         """Recordings under way, paused ones too."""
         return len(self._running)
 
+    @property
+    def bytes_written(self) -> int:
+        """Bytes of sound, of recordings that are over too."""
+        return self._written + sum(running.take.written for running in self._running.values())
+
     # life -------------------------------------------------------------------------------------------------------
 
     async def open(self) -> None:
@@ -119,7 +138,7 @@ class Recordings:
         for document in list(self.shelf.documents.values()):
             if not document.told and self.shelf.alone:
                 self._spawn(self._finish(document))
-        self._spawn(self._sweeps())
+        self._spawn(self._sweep_on())
 
     async def close(self) -> None:
         """Finish every file, in a few seconds at most. What was not told of is told after the next start."""
@@ -223,9 +242,9 @@ class Recordings:
             pauses.append(Pause(at=now))
         elif action.what == "close":
             running.closing = action.reason
-            running.document.ended = now
+            running.ended = now
             self._wake.set()
-        running.saved = False
+        running.saved = running.saved and action.what == "close"
         reason = {"reason": action.reason} if action.reason else {}
         live.note("recording", action.what, recording=running.document.id, **reason)
 
@@ -249,7 +268,9 @@ class Recordings:
         )
         take = Take(self.shelf.stem(document), document.form, document.rate, document.channels)
         recorder = Recorder(live.bridge.rate, channels, take.put)
-        running = self._running[id] = _Running(live, machine, take, document, recorder, channels, recorder.hear, apps)
+        running = self._running[id] = _Running(
+            live, machine, take, document, recorder, channels, recorder.hear, apps, self._broke
+        )
         if not request.pause_on_start:
             live.bridge.tap(running)
         self._node.bridged(live)
@@ -261,132 +282,161 @@ class Recordings:
     # the files --------------------------------------------------------------------------------------------------
 
     async def _write(self) -> None:
-        """Move every take on until there is none."""
+        """Move every take on until there is none: all of them in one turn of the thread."""
         while self._running:
             self._wake.clear()
-            for id, running in list(self._running.items()):
-                try:
-                    await self._move(id, running)
-                except Exception:
-                    # A mistake of ours with one recording must not stop the others.
-                    log.exception("the recording %s is given up", running.document.id)
-                    running.live.bridge.untap(running)
-                    self._running.pop(id, None)
+            batch = list(self._running.values())
+            for running in batch:
+                if not running.saved or len(running.recorder.people) != running.people:
+                    running.saved = False
+                    self._describe(running)
+            await self._on_disk(self._move, batch)
+            for running in batch:
+                self._report(running)
+            await self._end([running for running in batch if running.closing])
             if self._running:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), WRITE_EVERY)
 
-    async def _move(self, id: str, running: _Running) -> None:
-        """One round of a take: open it, or write what waits; close it when it is over."""
-        before, opened, document = running.take.written, running.open, running.document
-        try:
-            if not opened:
-                await self._on_disk(self._begin, running)
-                running.open = True
-            elif not running.saved:
-                running.saved = True
-                self._describe(running)
-                await self._on_disk(self.shelf.save, document)
-            await self._on_disk(running.take.write)
-        except Exception as error:
-            if not isinstance(error, OSError):
-                log.exception("the recording %s failed", document.id)
-            document.problem = document.problem or f"{getattr(error, 'strerror', None) or error}"
-        self.bytes_written += running.take.written - before
-        if document.problem and not running.closing:
-            self.failures += 1
-            log.error("the recording %s ends, and its call goes on: %s", document.id, document.problem)
-            running.machine.failed(document.problem)
-            running.live.settle()
-        elif running.open and not opened:
-            running.machine.opened()
-            running.live.settle()
-        if running.closing:
-            await self._end(id, running)
+    def _move(self, batch: Sequence[_Running]) -> None:
+        """One round of each: open it, or write what waits. In the thread."""
+        for running in batch:
+            document = running.document
+            if running.closing == "failed" and not running.open:
+                continue  # StartRecordingFailed has said that there is no file
+            try:
+                if not running.saved:
+                    running.saved = True
+                    self.shelf.save(document)
+                if not running.open:
+                    running.take.open()
+                    running.open = True
+                running.take.write()
+            except Exception as error:
+                if not isinstance(error, OSError):
+                    log.exception("the recording %s failed", document.id)
+                document.problem = document.problem or f"{getattr(error, 'strerror', None) or error}"
 
-    def _begin(self, running: _Running) -> None:
-        self.shelf.save(running.document)
-        running.take.open()
+    def _broke(self, running: _Running) -> None:
+        """Its call hears of it after the tick: the thread may hang, and with it the task that would tell."""
+        clock = self._node.clock
+        clock.call_at(clock.monotonic(), lambda: self._report(running))
 
-    async def _end(self, id: str, running: _Running) -> None:
-        document, take = running.document, running.take
-        before = take.written
+    def _report(self, running: _Running) -> None:
+        """Tell its call how that went."""
+        document, machine = running.document, running.machine
         try:
-            await self._on_disk(take.close)
-        except Exception as error:
-            log.error("the end of the recording %s is lost: %s", document.id, error)
-            document.problem = document.problem or str(error)
-        self.bytes_written += take.written - before
-        document.ended = document.ended or self._node.clock.wall()
-        document.end_reason = "CallEnded" if running.closing == "failed" else running.closing
-        self._describe(running)
-        del self._running[id]
-        if not document.chunks:
-            await self._quietly(self._forget, document)
+            if document.problem and not running.closing:
+                self.failures += 1
+                log.error("the recording %s ends, and its call goes on: %s", document.id, document.problem)
+                machine.failed(document.problem)
+                running.live.settle()
+            elif running.open and not running.reported:
+                running.reported = True
+                machine.opened()
+                running.live.settle()
+        except Exception:
+            # A mistake of ours with one recording must not stop the others.
+            log.exception("the recording %s is given up", document.id)
+            running.live.bridge.untap(running)
+            running.closing = running.closing or "failed"
+
+    async def _end(self, ended: Sequence[_Running]) -> None:
+        """These are over: close their files, and keep their documents."""
+        if not ended:
             return
-        self.shelf.documents[document.id] = document
-        await self._quietly(self.shelf.save, document)
+        await self._on_disk(self._close, ended)
+        documents = []
+        for running in ended:
+            document = running.document
+            document.ended = running.ended or self._node.clock.wall()
+            document.end_reason = "CallEnded" if running.closing == "failed" else running.closing
+            self._describe(running)
+            self._written += running.take.written
+            del self._running[document.recording_id]
+            self.shelf.documents[document.id] = document
+            documents.append(document)
+        await self._on_disk(self._settle, documents)
         if not self._closing:
-            self._spawn(self._finish(document))
+            for document in documents:
+                if document.chunks:
+                    self._spawn(self._finish(document))
+
+    def _close(self, ended: Sequence[_Running]) -> None:
+        """Close their files. In the thread."""
+        for running in ended:
+            try:
+                running.take.close()
+            except Exception as error:
+                log.error("the end of the recording %s is lost: %s", running.document.id, error)
+                running.document.problem = running.document.problem or str(error)
+
+    def _settle(self, documents: Sequence[Document]) -> None:
+        """Write them as they are now; those of no further use go. In the thread; errors are logged."""
+        for document in documents:
+            needed = document.here or (document.chunks and not document.told)
+            try:
+                (self.shelf.keep if needed else self.shelf.forget)(document)
+            except OSError as error:
+                log.error("the document of the recording %s cannot be written: %s", document.id, error)
 
     def _describe(self, running: _Running) -> None:
         """Bring the document up to what the take and its recorder know."""
-        document, take, started = running.document, running.take, running.document.started
+        document, take, length = running.document, running.take, 0.0
         document.chunks = []
         for piece in take.pieces:
             milliseconds = piece.samples * 1000 / take.rate
             document.chunks.append(
                 Chunk(
                     index=piece.index,
-                    started=started,
+                    started=document.moment(length),
                     milliseconds=milliseconds,
                     size=piece.size,
                     end_reason=piece.end_reason,
                 )
             )
-            started += milliseconds / 1000
+            length += milliseconds
         people, channels = running.recorder.people, running.channels
+        running.people = len(people)
         known = {} if channels is None else channels.known
         document.participants = [(raw_id, known.get(raw_id)) for raw_id in people]
         app = None if channels is None else channels.of(None)
         document.participants += [(raw_id, app) for raw_id in running.apps if raw_id not in people]
 
-    def _forget(self, document: Document) -> None:
-        self.shelf.documents.pop(document.id, None)
-        (self.shelf.folder / f"{document.id}.json").unlink(missing_ok=True)
-
     async def _finish(self, document: Document) -> None:
-        """Its files go where they belong, and apps are told; then it counts as old one day."""
-        try:
-            await self._finished(document)
-        except Exception:
-            log.exception("the recording %s could not be told of", document.id)
-        document.told, document.container_url = True, ""
-        if document.here:
-            await self._quietly(self.shelf.save, document)
-        else:
-            await self._quietly(self._forget, document)
-        await self._on_disk(self.shelf.sweep, self._node.clock.wall())
+        """Its files go where they belong, and it counts as old one day; apps are told for as long as they need."""
+        if not document.settled:
+            try:
+                await self._after.hand_over(document)
+            except Exception:
+                log.exception("the recording %s could not be put where it belongs", document.id)
+            document.settled, document.container_url = True, ""
+            await self._on_disk(self._settle, [document])
+            await self._sweep()
+        await self._after.tell(document)
+        document.told = True
+        await self._on_disk(self._settle, [document])
+
+    async def keep(self, document: Document) -> None:
+        """Write down what has become of a recording."""
+        await self._on_disk(self._settle, [document])
 
     async def remove(self, document: Document, chunk: Chunk) -> None:
         """Delete a file. OSError."""
         await self._on_disk(self.shelf.remove, document, chunk)
 
-    async def _sweeps(self) -> None:
+    async def _sweep_on(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_EVERY)
-            await self._on_disk(self.shelf.sweep, self._node.clock.wall())
+            await self._sweep()
+
+    async def _sweep(self) -> None:
+        await self._on_disk(self.shelf.sweep, self._node.clock.wall())
 
     # inside -----------------------------------------------------------------------------------------------------
 
     async def _on_disk(self, work: Callable[..., Any], *args: Any) -> None:
         await asyncio.get_running_loop().run_in_executor(self._disk, work, *args)
-
-    async def _quietly(self, work: Callable[..., Any], *args: Any) -> None:
-        try:
-            await self._on_disk(work, *args)
-        except OSError as error:
-            log.error("a document of a recording cannot be written: %s", error)
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -36,10 +36,15 @@ PCM_RATE: Final = 24000
 CONNECT_SECONDS: Final = 5.0
 MOST_BYTES: Final = 600 * 2 * PCM_RATE  # of one text
 MOST_ANSWER: Final = 1024 * 1024  # bytes of one transcription
+LEAST: Final = LISTENING_RATE // 10  # samples; services refuse shorter sound, which holds no word
+_NO_PCM: Final = re.compile(r"(text|video)/|application/(.*\+)?(json|xml)|audio/(aac|flac|mp3|mp4|mpeg|ogg|opus|webm)")
+"""Content types of what is neither PCM nor a WAV file, and would be heard as noise."""
 
 
 class RemoteSpeech:
     """A `Provider` on the loop: it mostly waits. What it has to convert is converted in a thread."""
+
+    glances = MOST_WAITING // 2
 
     def __init__(self, plan: SpeechPlan, targets: Targets, tls: ssl.SSLContext) -> None:
         self._plan = plan
@@ -75,12 +80,11 @@ class RemoteSpeech:
     def recognise(self, pcm: Frame, language: str, phrases: Sequence[str], done: HeardDone) -> Callable[[], None]:
         """See `Provider`."""
         too_many(len(self._hearing), speaks=False)
-        wave = write_wav(pcm, LISTENING_RATE)
 
         async def work() -> None:
             result: Recognised | SpeechError
             try:
-                result = await self._transcribed(wave, language, phrases)
+                result = await self._transcribed(pcm, language, phrases)
             except SpeechError as caught:
                 result = caught
             except Exception as caught:
@@ -111,6 +115,9 @@ class RemoteSpeech:
         sound = _Arriving(rate, segment.gain)
         async with self._post("audio/speech", json=body) as response:
             await _accepted(response)
+            if _NO_PCM.match(response.content_type):
+                what = f"The speech service sent {response.content_type} instead of pcm or wav."
+                raise SpeechError("speech_failed", what)
             async for data in response.content.iter_any():
                 samples = await loop.run_in_executor(self._pool, sound.more, data)
                 if len(samples):
@@ -119,9 +126,12 @@ class RemoteSpeech:
         if len(rest):
             yield rest
 
-    async def _transcribed(self, wave: bytes, language: str, phrases: Sequence[str]) -> Recognised:
+    async def _transcribed(self, pcm: Frame, language: str, phrases: Sequence[str]) -> Recognised:
+        if len(pcm) < LEAST:
+            return Recognised(text="")
+        wave = write_wav(pcm, LISTENING_RATE)
+        verbose = self._verbose
         while True:
-            verbose = self._verbose
             form = aiohttp.FormData()
             form.add_field("file", wave, filename="speech.wav", content_type="audio/wav")
             form.add_field("model", self._plan.recogniser_model)
@@ -135,9 +145,10 @@ class RemoteSpeech:
                 form.add_field("prompt", ", ".join(phrases))
             async with self._post("audio/transcriptions", data=form) as response:
                 if response.status == 400 and verbose:
-                    self._verbose = False
+                    verbose = False  # or it was refused for another reason: then it is refused again
                     continue
                 await _accepted(response)
+                self._verbose = verbose
                 return _recognised(await _limited(response))
 
     def _post(self, path: str, **body: Any) -> Any:

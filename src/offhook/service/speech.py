@@ -43,6 +43,9 @@ class SpeechPlan:
 class Provider(Protocol):
     """Speaks and understands, off the loop. Callbacks come on the loop, outside ticks and after the call returned."""
 
+    glances: int
+    """Utterances that go on which it may be asked to recognise at once, so that whole ones do not wait for them."""
+
     def speak(self, words: Words, rate: int, piece: PieceTaken, done: SpokenDone) -> Callable[[], None]:
         """See `Speech.speak`. SpeechError when it cannot be taken now."""
 
@@ -63,6 +66,7 @@ class Speech:
         self._provider = provider
         self._why_none = why_none
         self._clock = clock
+        self._glances = 0
         self.understood: set[str] = set()
         """Languages that were recognised before."""
 
@@ -77,7 +81,7 @@ class Speech:
             error = SpeechError("speech_not_set_up", self._why_none)
         except SpeechError as refused:
             error = refused
-        return self._later(partial(done, error))
+        return self.later(partial(done, error))
 
     def recognise(self, pcm: Frame, language: str, phrases: Sequence[str], done: HeardDone) -> Callable[[], None]:
         """Understand mono PCM16 at 16 kHz, in `language` (BCP 47, empty: the provider's own).
@@ -90,9 +94,37 @@ class Speech:
             error = SpeechError("speech_not_set_up", self._why_none)
         except SpeechError as refused:
             error = refused
-        return self._later(partial(done, error))
+        return self.later(partial(done, error))
 
-    def _later(self, act: Callable[[], None]) -> Callable[[], None]:
+    @property
+    def may_glance(self) -> bool:
+        """Whether `glance` would not keep utterances waiting that have ended."""
+        return self._provider is None or self._glances < self._provider.glances
+
+    def glance(self, pcm: Frame, language: str, phrases: Sequence[str], done: HeardDone) -> Callable[[], None]:
+        """As `recognise`, of an utterance that goes on; where it `may_glance`."""
+        waits = True
+        self._glances += 1
+
+        def over() -> bool:
+            nonlocal waits
+            first, waits = waits, False
+            self._glances -= first
+            return first
+
+        def told(result: Recognised | SpeechError) -> None:
+            if over():
+                done(result)
+
+        def give_up() -> None:
+            if over():
+                cancel()
+
+        cancel = self.recognise(pcm, language, phrases, told)
+        return give_up
+
+    def later(self, act: Callable[[], None]) -> Callable[[], None]:
+        """Call back later than the return; gives back what cancels that."""
         if self._clock is not None:
             return self._clock.call_at(self._clock.monotonic(), act).cancel
         return asyncio.get_running_loop().call_soon(act).cancel

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
+
 from offhook.audio.pcm import Frame, from_bytes, to_bytes
 from offhook.errors import SpeechError
 from offhook.service.speech import HeardDone, PieceTaken, SpokenDone, too_many
@@ -32,8 +34,8 @@ from offhook.speech.provider import Words
 
 log = logging.getLogger("offhook.speech")
 
-COMMAND: Final = (sys.executable, "-m", "offhook.speech")
-STUCK: Final = 60.0  # seconds without an answer, while somebody waits, after which the process is killed
+COMMAND: Final = (sys.executable, "-P", "-m", "offhook.speech")  # -P: files of the folder we run in are no modules
+STUCK: Final = 30.0  # seconds without an answer, while somebody waits, after which the process is killed
 
 
 @dataclass(slots=True, eq=False)
@@ -47,11 +49,14 @@ class _Waiting:
 class SpeechProcess:
     """A `Provider` in a process of its own."""
 
+    glances = 2
+
     def __init__(self, command: Sequence[str] = COMMAND) -> None:
         self._command = command
         self._numbers = 0
         self._waiting: dict[int, _Waiting] = {}
-        self._outbox: list[Request] = []
+        self._outbox: list[bytes] = []
+        self._owed_since = 0.0
         self._more = asyncio.Event()
         self._life: asyncio.Task[None] | None = None
         self._closed = False
@@ -103,24 +108,26 @@ class SpeechProcess:
         if self._closed:
             raise SpeechError("speech_failed", "The node is stopping.")
         too_many(sum(one.speaks == speaks for one in self._waiting.values()), speaks=speaks)
+        loop = asyncio.get_running_loop()
         self._numbers += 1
         number = self._numbers
+        self._outbox.append(packed(request(number)))
+        if not self._waiting:
+            self._owed_since = loop.time()
         self._waiting[number] = _Waiting(speaks, answered)
-        self._outbox.append(request(number))
         self._more.set()
         if self._life is None or self._life.done():
-            self._life = asyncio.get_running_loop().create_task(self._live())
+            self._life = loop.create_task(self._live())
 
         def forget() -> None:
             if self._waiting.pop(number, None) is not None:
-                self._outbox.append(Forget(number))
+                self._outbox.append(packed(Forget(number)))
                 self._more.set()
 
         return forget
 
     async def _live(self) -> None:
         """One life of the process, from its start to its end; whoever waits then is told why."""
-        why = "The speech process ended."
         try:
             process = await asyncio.create_subprocess_exec(
                 *self._command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
@@ -131,18 +138,20 @@ class SpeechProcess:
         assert process.stdin is not None and process.stdout is not None
         self.pid = process.pid
         writer = asyncio.create_task(self._write(process.stdin))
+        watch = asyncio.create_task(self._watch(process))
         try:
             await self._read(process.stdout)
-        except TimeoutError:
-            why = f"The speech process did not answer for {STUCK:g} s and was ended."
         finally:
             writer.cancel()
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
             if not self._closed:
-                log.warning("%s (exit status %s)", why, process.returncode)
-                self._fail(why)
+                stuck = watch.done()
+                why = f"did not answer for {STUCK:g} s and was ended" if stuck else "ended"
+                log.warning("the speech process %s (exit status %s)", why, process.returncode)
+                self._fail(f"The speech process {why}.")
+            watch.cancel()
 
     async def _write(self, pipe: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
@@ -150,30 +159,30 @@ class SpeechProcess:
                 await self._more.wait()
                 self._more.clear()
                 while self._outbox:
-                    pipe.write(packed(self._outbox.pop(0)))
+                    pipe.write(self._outbox.pop(0))
                     await pipe.drain()
 
-    async def _read(self, pipe: asyncio.StreamReader) -> None:
-        """Hand out answers until the process ends. TimeoutError when it owes one for too long."""
+    async def _watch(self, process: asyncio.subprocess.Process) -> None:
+        """End the process when it owes an answer for too long."""
         while True:
-            try:
-                head = await asyncio.wait_for(pipe.readexactly(HEAD.size), STUCK)
-            except TimeoutError:
-                if self._waiting:
-                    raise
-                continue
-            except (asyncio.IncompleteReadError, OSError):
-                return
-            (size,) = HEAD.unpack(head)
-            if size > LONGEST:
-                return
-            try:
-                answer = answers.decode(await pipe.readexactly(size))
-            except (asyncio.IncompleteReadError, OSError):
-                return
-            self._answered(answer)
+            left = self._owed_since + STUCK - asyncio.get_running_loop().time() if self._waiting else STUCK
+            if left <= 0:
+                break
+            await asyncio.sleep(min(left, STUCK / 10))
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+
+    async def _read(self, pipe: asyncio.StreamReader) -> None:
+        """Hand out answers until the process ends, or says what is none."""
+        with contextlib.suppress(asyncio.IncompleteReadError, OSError, msgspec.MsgspecError):
+            while True:
+                (size,) = HEAD.unpack(await pipe.readexactly(HEAD.size))
+                if size > LONGEST:
+                    return
+                self._answered(answers.decode(await pipe.readexactly(size)))
 
     def _answered(self, answer: Answer) -> None:
+        self._owed_since = asyncio.get_running_loop().time()
         number = answer.number
         one = self._waiting.get(number) if isinstance(answer, Piece) else self._waiting.pop(number, None)
         if one is not None:

@@ -6,7 +6,7 @@ Hot path (architecture.md): nothing is awaited; each frame is one unfragmented t
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableSequence, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,7 +41,7 @@ class Batch:
     def __init__(self, kind: Any) -> None:
         self._kind = kind
         self.stamp = b""
-        self.came: list[tuple[Callable[[bytes], None], bytes]] = []
+        self.came: MutableSequence[tuple[Callable[[bytes], None], bytes]] = []
         self.going: list[tuple[Push, bytes]] = []
 
     def read(self) -> None:

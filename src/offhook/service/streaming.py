@@ -12,7 +12,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from socket import gaierror
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from picows import (
@@ -41,6 +41,7 @@ TEXT = WSMsgType.TEXT
 MAX_MESSAGE = 4 * 1024 * 1024
 BEHIND_SECONDS = 15
 STUCK_SECONDS = 30.0
+PONG_WITHIN = 10.0
 CLOSE_WAIT = 1.0
 READ_AT_ONCE = 16 * 1024  # bytes: reading a bigger message would make a tick late
 DIAL_TIMEOUT = 2.5
@@ -88,6 +89,9 @@ class AppStream:
     What it carries is its subclass's: the first message, what to do when the socket is up, down or behind, and with
     what comes. `backlog`: bytes that may wait for a slow app; `batch`: where its messages wait for the next tick.
     """
+
+    ping_after: ClassVar[float] = 0.0
+    """Seconds without a message of the app after which it is pinged; 0 where a dead socket is noticed by itself."""
 
     def __init__(
         self,
@@ -212,6 +216,9 @@ class AppStream:
                     max_redirects=0,
                     max_frame_size=MAX_MESSAGE,
                     websocket_handshake_timeout=DIAL_TIMEOUT,
+                    enable_auto_ping=self.ping_after > 0,
+                    auto_ping_idle_timeout=self.ping_after,
+                    auto_ping_reply_timeout=PONG_WITHIN,
                     logger_name=_quiet,
                     socket_factory=self._reach,
                 )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from offhook.audio.bridge import Member
@@ -11,9 +13,10 @@ from offhook.audio.pcm import FRAMES_PER_SECOND
 from offhook.calls.actions import OpenTranscription, UpdateTranscription
 from offhook.calls.transcribing import Fact
 from offhook.errors import SpeechError
-from offhook.service.clock import Clock
+from offhook.service.clock import Clock, Handle
 from offhook.service.hearings import Heard, Hearings, try_language
 from offhook.service.speech import Speech
+from offhook.service.stream_port import Batch
 from offhook.service.streaming import TEXT, AppStream
 from offhook.wire.transcription import TranscriptionRequest, transcription_data, transcription_metadata
 
@@ -26,6 +29,10 @@ BACKLOG: Final = 1024 * 1024
 """Bytes that wait for an app that reads too slowly; the newest message is dropped beyond."""
 MOST_FAILURES: Final = 3
 """Utterances one after another that cannot be recognised, after which the transcription has failed."""
+LAST_WORDS: Final = 10.0
+"""Seconds for which what was said before the end is waited for and told, if it takes that long."""
+_UNREAD: Final = Batch(TEXT)
+_UNREAD.came = deque(maxlen=0)
 _FOR_GOOD: Final = frozenset({"speech_not_set_up", "speech_language"})
 
 
@@ -37,8 +44,11 @@ def transcribe(control: CallControl, asked: Asked, body: TranscriptionRequest) -
 class TranscriptStream(AppStream):
     """The socket that carries recognised text to one app; what the app sends is ignored."""
 
+    # While nobody speaks nothing is sent: proxies close such a socket, and that the app is gone shows in no other way.
+    ping_after = 20.0
+
     def __init__(self, *where: str, locale: str, correlation_id: str, **dialling: Any) -> None:
-        super().__init__(*where, backlog=BACKLOG, **dialling)
+        super().__init__(*where, backlog=BACKLOG, batch=_UNREAD, **dialling)
         self.locale = locale
         self.sent = 0
         self.dropped = 0
@@ -72,6 +82,10 @@ class Scene(Protocol):
 
     rate: int
 
+    @property
+    def stopping(self) -> bool:
+        """Whether the node ends, so that nothing can be waited for."""
+
     def transcription(self, connection_id: str, fact: Fact, outcome: str = "", detail: str = "") -> None:
         """What became of a transcription, for the machine."""
 
@@ -85,6 +99,8 @@ class Scene(Protocol):
 class Transcript:
     """The transcription of one app: it has started when its socket is open and the recogniser knows the language."""
 
+    _numbers = count()
+
     def __init__(
         self, scene: Scene, action: OpenTranscription, hearings: Hearings, seats: Mapping[str, Member],
         clock: Clock, speech: Callable[[], Speech], over: Callable[[str], None],
@@ -97,20 +113,22 @@ class Transcript:
         self._clock = clock
         self._speech = speech
         self._over = over
-        self._people: dict[str, tuple[str, float]] = {}  # hearing id: raw id, seconds from the start to its beginning
+        # By the id of a hearing that goes on or finishes: raw id, seconds from the start to its beginning.
+        self._people: dict[str, tuple[str, float]] = {}
         self._heard: dict[str, str] = {}  # by leg, its hearing
         self._began = 0.0
-        self._open = self._tried = self._started = False
+        self._open = self._tried = self._started = self._closed = False
         self._failures = 0
+        self._updates: list[str] = []
+        self._ending: Handle | None = None
         self.stream = scene.dial_transcript(action, self)
         self._trial: Callable[[], None] | None = try_language(speech(), action.locale, self._ready)
         self.stream.open()
 
     def update(self, locale: str) -> None:
-        """Another language, if the recogniser knows it."""
-        if self._trial is not None:
-            self._trial()
-        self._trial = try_language(self._speech(), locale, partial(self._changed, locale))
+        """Another language, if the recogniser knows it: one after another, once it has started."""
+        self._updates.append(locale)
+        self._try_next()
 
     def reseat(self) -> None:
         """Somebody came or left."""
@@ -120,13 +138,26 @@ class Transcript:
             if leg_id not in self._heard and seat.label is not None:
                 self._hear(leg_id, seat.label)
         for leg_id in [leg_id for leg_id in self._heard if leg_id not in self._seats]:
-            self._hearings.finish(self._heard.pop(leg_id))
+            self._finish(self._heard.pop(leg_id))
+
+    def finish(self) -> None:
+        """It is over for its call; the app is still told what was said before."""
+        self._stop_trying()
+        self._heard.clear()
+        self._ending = self._clock.call_at(self._clock.monotonic() + LAST_WORDS, self.close)
+        for hearing_id in list(self._people):
+            self._finish(hearing_id)
+        if not self._people or self._scene.stopping:
+            self.close()
 
     def close(self) -> None:
         """Nothing more is said to the app."""
-        if self._trial is not None:
-            self._trial()
-            self._trial = None
+        if self._closed:
+            return
+        self._closed = True
+        self._stop_trying()
+        if self._ending is not None:
+            self._ending.cancel()
         for hearing_id in self._people:
             self._hearings.stop(hearing_id)
         self._people.clear()
@@ -181,6 +212,10 @@ class Transcript:
         if self._failures >= MOST_FAILURES or error.outcome in _FOR_GOOD:
             self._fail(error.outcome, error.detail)
 
+    def lost(self, hearing_id: str, error: SpeechError) -> None:
+        """See `Listener`."""
+        self._fail(error.outcome, error.detail)
+
     # inside -----------------------------------------------------------------------------------------------------
 
     def _ready(self, error: SpeechError | None) -> None:
@@ -195,11 +230,23 @@ class Transcript:
         self._trial = None
         if error is not None:
             self._tell("update_failed", error.outcome, error.detail)
-            return
-        self.stream.locale = locale
-        for hearing_id in self._people:
-            self._hearings.change_language(hearing_id, locale)
-        self._tell("updated")
+        else:
+            self.stream.locale = locale
+            for hearing_id in self._people:
+                self._hearings.change_language(hearing_id, locale)
+            self._tell("updated")
+        self._try_next()
+
+    def _try_next(self) -> None:
+        if self._started and self._trial is None and self._updates:
+            locale = self._updates.pop(0)
+            self._trial = try_language(self._speech(), locale, partial(self._changed, locale))
+
+    def _stop_trying(self) -> None:
+        self._updates.clear()
+        if self._trial is not None:
+            self._trial()
+            self._trial = None
 
     def _begin(self) -> None:
         if not (self._open and self._tried) or self._started:
@@ -208,9 +255,18 @@ class Transcript:
         self._began = self._clock.monotonic()
         self.reseat()
         self._tell("opened")
+        self._try_next()
+
+    def _finish(self, hearing_id: str) -> None:
+        self._hearings.finish(hearing_id, partial(self._finished, hearing_id))
+
+    def _finished(self, hearing_id: str) -> None:
+        self._people.pop(hearing_id, None)
+        if self._ending is not None and not self._people:
+            self.close()
 
     def _hear(self, leg_id: str, raw_id: str) -> None:
-        hearing_id = self._heard[leg_id] = f"{self.connection_id}/{leg_id}/{len(self._people)}"
+        hearing_id = self._heard[leg_id] = f"{self.connection_id}/{next(self._numbers)}"
         frames = round((self._clock.monotonic() - self._began) * FRAMES_PER_SECOND)
         self._people[hearing_id] = (raw_id, frames / FRAMES_PER_SECOND)
         self._hearings.start(
@@ -238,7 +294,12 @@ class Transcript:
         self._tell("failed", outcome, detail)
 
     def _tell(self, fact: Fact, outcome: str = "", detail: str = "") -> None:
-        if fact in ("failed", "closed_by_app"):
+        ended = fact in ("failed", "closed_by_app")
+        if ended:
+            self.close()
+        if self._ending is not None:
+            return  # its call knows of its end already
+        if ended:
             self._over(self.connection_id)
         self._scene.transcription(self.connection_id, fact, outcome, detail)
 
@@ -250,7 +311,7 @@ class Transcriptions:
         self, scene: Scene, hearings: Hearings, seats: Mapping[str, Member], clock: Clock, speech: Callable[[], Speech]
     ) -> None:
         self._scene = scene
-        self._shared = (hearings, seats, clock, speech, self.close)
+        self._shared = (hearings, seats, clock, speech, self._forget)
         self._transcripts: dict[str, Transcript] = {}
 
     @property
@@ -274,7 +335,10 @@ class Transcriptions:
         """End one, if it runs."""
         transcript = self._transcripts.pop(connection_id, None)
         if transcript is not None:
-            transcript.close()
+            transcript.finish()
+
+    def _forget(self, connection_id: str) -> None:
+        self._transcripts.pop(connection_id, None)
 
     def reseat(self) -> None:
         """Somebody came or left."""

@@ -16,6 +16,9 @@ from offhook.errors import SpeechError
 LISTENING_RATE: Final = 16000
 """Hz of all sound that a recogniser is given."""
 
+LONGEST_TAG: Final = 40
+"""Characters of a language tag that are shown."""
+
 
 class Words(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be said. `language` (BCP 47) and `voice` as the app gave them, empty where it did not."""
@@ -66,4 +69,4 @@ def require_english(language: str, what: str) -> None:
     """SpeechError `speech_language` unless a BCP 47 tag (empty: the default) is some English."""
     if language and language.replace("_", "-").partition("-")[0].lower() != "en":
         fix = "give en-US, or set up a provider that knows it ([speech] in the node's file)"
-        raise SpeechError("speech_language", f"{what} knows English only, not {language}: {fix}.")
+        raise SpeechError("speech_language", f"{what} knows English only, not {language[:LONGEST_TAG]}: {fix}.")

@@ -105,7 +105,7 @@ class _Reader:
             style = self._prosody(style, attributes)
         elif name == "voice":
             style = replace(style, language=voice_language(attributes.get("name", "")) or style.language)
-        elif name == "sub" and "alias" in attributes:
+        elif name == "sub" and "alias" in attributes and not self._skipped:
             self._said(attributes["alias"])
             self._skipped += 1
         if "xml:lang" in attributes:
