@@ -16,7 +16,7 @@ from tests.service.test_recording_files import document, guid
 from offhook.service.api import Api
 from offhook.service.eventgrid import IncomingPost
 from offhook.service.origins import Origins
-from offhook.service.recording_files import Chunk, Shelf
+from offhook.service.recording_files import Chunk, Document, Shelf
 from offhook.service.recording_room import RecordingRoom
 from offhook.service.recording_writer import Take
 from offhook.service.recordings import RecordingRule
@@ -97,6 +97,27 @@ async def test_a_node_that_ends_while_it_hands_over_loses_nothing(tmp_path: Path
     assert "externalStorageError" not in told and list(second.put) == [f"{guid(1)}-1.wav", f"{guid(1)}-1.json"]
     await until(lambda: not list(shelf.folder.iterdir()), "nothing is kept here")
     await second.room.close()
+
+
+async def test_a_disk_that_is_full_deletes_no_file_of_which_nobody_would_know(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left(tmp_path / "recordings")
+    one = Room(tmp_path)
+    (shelf := one.room._shelf).open(0.0)
+    made = shelf.documents[guid(1)]
+
+    def full(document: Document) -> None:
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shelf, "save", full)
+        await one.room.hand_over(made)
+    assert not made.storage_problem and not made.here, "they are in the storage"
+    assert len(list(shelf.folder.glob("*.wav"))) == 2
+    shelf.forget(made)
+    assert not list(shelf.folder.iterdir())
+    shelf.close()
 
 
 async def test_a_recording_that_was_deleted_is_not_told_of(tmp_path: Path) -> None:

@@ -96,8 +96,10 @@ def connected(bench: Bench, **options: Any) -> str:
 async def over(bench: Bench, count: int = 1) -> Document:
     """The `count`-th recording that is over."""
     await until(lambda: len(bench.finished) >= count, "the end")
-    await until(lambda: bench.finished[count - 1].told, "that is written down")
-    return bench.finished[count - 1]
+    document = bench.finished[count - 1]
+    path = bench.shelf.folder / f"{document.id}.json"
+    await until(lambda: json.loads(path.read_bytes())["told"], "that is written down")
+    return document
 
 
 @pytest.mark.parametrize("rate", [16000, 24000])
@@ -331,7 +333,7 @@ async def test_one_that_is_deleted_before_apps_are_told_stays_away(bench: Bench)
     await bench.recordings.remove(document, document.chunks[0])
     bench.heard.set()
     await until(lambda: document.told, "they have taken it")
-    await bench.recordings.keep(document)
+    bench.shelf.keep(document)
     assert not bench.shelf.documents and not list(bench.shelf.folder.iterdir())
 
 

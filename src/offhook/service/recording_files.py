@@ -178,6 +178,12 @@ class Shelf:
         else:
             self.forget(document)
 
+    def handed(self, document: Document, chunk: Chunk) -> None:
+        """A file is elsewhere: that is known before it is deleted, so that a killed node looks for none of them."""
+        chunk.gone = True
+        self.keep(document)
+        self.path(document, chunk).unlink(missing_ok=True)
+
     def forget(self, document: Document) -> None:
         """Delete all that is known of a recording, and what there is of its files."""
         for chunk in document.chunks:

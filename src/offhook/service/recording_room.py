@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import ssl
 from collections.abc import Awaitable, Callable
@@ -94,10 +93,7 @@ class RecordingRoom:
         )
 
     async def hand_over(self, document: Document) -> None:
-        """See `Afterwards`: files that are in the app's storage are not kept here; those that cannot be put there are.
-
-        Each is known to be there before it is deleted here, so that a node which is killed meanwhile loses none.
-        """
+        """See `Afterwards`: what is in the storage of the app is not kept here; what cannot be put there is."""
         if not document.container_url:
             return
         document.storage_problem = ""
@@ -111,9 +107,7 @@ class RecordingRoom:
                 location = await put(container, f"{name}.{form}", source, TYPES[form])
                 chunk.location = location
                 await put(container, f"{name}.json", self.pages.metadata(document, chunk), "application/json")
-                chunk.gone = True
-                await self.recordings.keep(document)
-                await asyncio.to_thread(source.unlink, missing_ok=True)
+                await self.recordings.handed(document, chunk)
         except OSError as error:
             document.storage_problem = str(error)
             log.error("the recording %s stays here: it could not be put into its storage: %s", document.id, error)

@@ -417,9 +417,12 @@ class Recordings:
         document.told = True
         await self._on_disk(self._settle, [document])
 
-    async def keep(self, document: Document) -> None:
-        """Write down what has become of a recording."""
-        await self._on_disk(self._settle, [document])
+    async def handed(self, document: Document, chunk: Chunk) -> None:
+        """A file is in the storage of the app. It is deleted here at the latest with its recording."""
+        try:
+            await self._on_disk(self.shelf.handed, document, chunk)
+        except OSError as error:
+            log.error("a file of the recording %s is in its storage, and stays here: %s", document.id, error)
 
     async def remove(self, document: Document, chunk: Chunk) -> None:
         """Delete a file. OSError."""
