@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.scenarios.meeting import add, answered, hears, transfer
+from tests.scenarios.meeting import GROUP, add, answered, connect, hears, move, transfer
 from tests.scenarios.stage import CALLBACK, CALLER, OTHER, VERSION, Stage
 
 from offhook.audio.tones import ToneSource
+from offhook.errors import CallError
 from offhook.service.app_phones import AppPhones
+from offhook.service.identities import WITHHELD
+from offhook.wire.connecting import CallLocator
 from offhook.wire.identifiers import parse_raw_id
 from offhook.wire.models import CreateCallRequest, decode_request
 from offhook.wire.tones import StartContinuousDtmfRequest
@@ -222,3 +225,23 @@ def test_an_app_is_added_to_a_call_and_redirects_with_what_went_along() -> None:
     stage.node.hang_up(other)
     stage.run(0.1)
     assert [p.identifier for p in stage.node.participants(app)][0] == CALLER and caller.end is None
+
+
+def test_both_ends_of_a_call_are_not_moved_into_one() -> None:
+    stage = Stage()
+    watching(stage)
+    first = stage.create(USER)
+    second = stage.answer()
+    stage.run(0.1)
+    with pytest.raises(CallError) as refused:
+        move(stage, first, second, WITHHELD)
+    assert refused.value.outcome == "conflict" and "4:anonymous" in refused.value.detail
+    assert [p.identifier for p in stage.node.participants(second)][0] == WITHHELD
+    meeting = connect(stage, CallLocator("groupCallLocator", GROUP))
+    move(stage, meeting, second, WITHHELD)
+    stage.run(0.1)
+    assert stage.events.count("MoveParticipantSucceeded") == 1
+    stage.node.hang_up(first)
+    stage.node.terminate(meeting)
+    stage.run(0.1)
+    assert stage.empty() and not stage.node.moved

@@ -16,10 +16,11 @@ from tests.live import Stream, TestApp, audio_text, until
 from tests.sip_phone import BYE, Line, TestPhone
 
 from offhook.audio.tones import dtmf_tone
-from offhook.legs.leg import Ended, Refused
+from offhook.legs.leg import Dtmf, Ended, LegEvent, Refused
 from offhook.legs.sip import MediaRules, SipLeg
 from offhook.service.certificates import client_context, server_context
 from offhook.service.config import DevConfig, NodePlan
+from offhook.service.live import LiveCall
 from offhook.service.process import LiveNode
 from offhook.service.routing import SipPlan
 from offhook.wire.identifiers import parse_raw_id
@@ -220,7 +221,24 @@ async def test_the_codec_changes_in_the_call(world: World) -> None:
     assert not line.over
 
 
-async def test_keys_in_the_sound_of_a_phone_that_knows_no_events(world: World) -> None:
+def pressed(world: World, monkeypatch: pytest.MonkeyPatch) -> list[Dtmf]:
+    """The keys of phones that the node is told of from now on."""
+    keys: list[Dtmf] = []
+    told = world.node.node.leg_event
+
+    def tell(live: LiveCall, leg_id: str, event: LegEvent) -> None:
+        if isinstance(event, Dtmf):
+            keys.append(event)
+        told(live, leg_id, event)
+
+    monkeypatch.setattr(world.node.node, "leg_event", tell)
+    return keys
+
+
+async def test_keys_in_the_sound_of_a_phone_that_knows_no_events(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = pressed(world, monkeypatch)
     assert world.node._phones is not None
     world.node._phones.trunk.rules = MediaRules(keys_in_sound=True)
 
@@ -234,6 +252,7 @@ async def test_keys_in_the_sound_of_a_phone_that_knows_no_events(world: World) -
     await world.phone.answered(line)
     heard = (await world.app.stream()).messages
     await until(lambda: [m["dtmfData"]["data"] for m in heard if m["kind"] == "DtmfData"] == ["4", "#"], "both keys")
+    assert known == [Dtmf("4", in_sound=True), Dtmf("#", in_sound=True)], "others hear them, too"
 
 
 async def test_the_app_hangs_up(world: World) -> None:
@@ -243,8 +262,9 @@ async def test_the_app_hangs_up(world: World) -> None:
     assert line.events[-1] == Ended()
 
 
-async def test_keys_reach_the_app_by_event_and_by_info(world: World) -> None:
+async def test_keys_reach_the_app_by_event_and_by_info(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     line, _ = await world.talking()
+    known = pressed(world, monkeypatch)
     stream = await world.app.stream()
     line.leg.port.press("5")
     line.leg.port.press("#")
@@ -260,6 +280,7 @@ async def test_keys_reach_the_app_by_event_and_by_info(world: World) -> None:
     line.leg.session.tell("application/dtmf", b"flash", now)
     world.phone.trunk.pump()
     await until(lambda: keys() == ["5", "#", "9", "#"], f"two more; {keys()}")
+    assert known == [Dtmf(key) for key in "5#9#"], "and nobody hears them"
 
 
 @pytest.mark.parametrize(("reason", "status"), [("none", 603), ("busy", 486), ("forbidden", 403)])

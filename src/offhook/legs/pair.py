@@ -39,6 +39,11 @@ class PairedLeg:
         self._other, called._other = called, self
 
     @property
+    def other_id(self) -> str:
+        """The id of the other leg."""
+        return self._other.leg_id
+
+    @property
     def port(self) -> PairedLeg:
         """The leg is its own port."""
         return self

@@ -12,6 +12,7 @@ from offhook.calls import moving
 from offhook.calls.actions import SplitCall
 from offhook.calls.call import Call
 from offhook.errors import CallError
+from offhook.legs.pair import PairedLeg
 from offhook.service.live import LiveCall
 from offhook.wire.ids import server_call_id
 from offhook.wire.transfer import MoveParticipantsRequest, MoveParticipantsResponse
@@ -24,7 +25,7 @@ def move(node: Node, connection_id: str, request: MoveParticipantsRequest) -> Mo
     """Take people out of the call of connection `from_call` into that of `connection_id`.
 
     MoveParticipantSucceeded or -Failed follows for each. CallError `call_not_found` and `call_not_established` for
-    either call, `invalid_argument` for one and the same, and those of `leaving`.
+    either call, `invalid_argument` for one and the same, `conflict` for both ends of one call, and those of `leaving`.
     """
     target, source, now = node.find(connection_id), node.known(request.from_call), node.clock.monotonic()
     connection = target.call.connection(connection_id)
@@ -38,6 +39,12 @@ def move(node: Node, connection_id: str, request: MoveParticipantsRequest) -> Mo
     if not held.established:
         raise CallError("call_not_established", "It is that of fromCall.")
     legs, staying = moving.leaving(source.call, target.call, request)
+    for moved in legs:
+        leg = source.legs[moved.leg_id]
+        if isinstance(leg, PairedLeg) and leg.other_id in target.legs:
+            # In one call, each would say again what the other has said, louder and louder.
+            detail = f"targetParticipants: {moved.identifier.raw_id} is the other end of somebody of this call."
+            raise CallError("conflict", detail)
     if legs:
         moving.move_out(source.call, legs, target.call.call_id, now)
         source.settle()
