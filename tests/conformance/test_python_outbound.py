@@ -108,7 +108,7 @@ async def test_create_and_the_phone_answers(node: LiveNode, app: TestApp, kind: 
             media_streaming=media_streaming(app.socket, 24000),
         )
         invite = await leg.told("invite")
-        assert (invite["from"], invite["to"]) == (f"4:{CALLER}", f"4:{CALLEE}")
+        assert (invite["from"], invite["displayName"], invite["to"]) == (f"4:{CALLER}", "Offhook", f"4:{CALLEE}")
         assert made.call_connection_state == "connecting"
         connected = await app.event("CallConnected")
         assert connected["operationContext"] == "made"

@@ -100,9 +100,11 @@ async def test_somebody_is_added_and_everybody_hears_everybody(node: LiveNode, a
         phone(node, OTHER, tone=700) as second,
         phone(node, THIRD, tone=1100) as third,
     ):
-        result = await one.add(source_display_name="Desk")
+        result = await one.add(source_display_name="Desk", sip_headers={"X-MS-Custom-order": "7"})
         assert (result.participant.identifier.raw_id, result.operation_context) == (f"4:{OTHER}", "add")
-        assert (await second.told("invite"))["from"] == "4:+15550100077"
+        invite = await second.told("invite")
+        assert (invite["from"], invite["displayName"]) == ("4:+15550100077", "Desk")
+        assert invite["sipHeaders"] == {"X-MS-Custom-order": "7"}
         added = await app.event("AddParticipantSucceeded")
         assert added["participant"]["rawId"] == f"4:{OTHER}"
         assert (added["operationContext"], added["resultInformation"]["code"]) == ("add", 200)

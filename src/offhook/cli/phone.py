@@ -117,7 +117,7 @@ def _told(event: dict[str, Any]) -> str:
     if kind == "registered":
         return f"registered as {event.get('identity')}; waiting for calls (Ctrl-C ends)"
     if kind == "invite":
-        return f"call from {event.get('from')}"
+        return " ".join(filter(None, ("call from", event.get("displayName"), str(event.get("from")))))
     if kind == "key":
         return f"key {event.get('tone')} heard"
     if kind == "ended":

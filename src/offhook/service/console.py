@@ -24,6 +24,7 @@ from offhook.legs.rtp import RtpPort
 from offhook.legs.simulated import Figures, Hooks, Script, SimulatedLeg
 from offhook.legs.sip import SipLeg
 from offhook.service.clock import LATENESS_BOUNDS, Handle
+from offhook.service.identities import display_of
 from offhook.service.node import Node
 from offhook.wire.identifiers import Identifier, parse_raw_id
 from offhook.wire.results import RESULTS
@@ -293,6 +294,8 @@ class _Session:
             {
                 "kind": "invite",
                 "from": None if caller is None else caller.raw_id,
+                "displayName": display_of(action.display_name),
+                "sipHeaders": dict(action.sip_headers),
                 "to": self._identity,
                 "callId": call_id,
             }

@@ -71,7 +71,9 @@ def _section(operation: Operation, note: Note) -> Iterator[str]:
     yield f"- Events: {operation.events or 'none'}"
     if note.differences:
         yield f"- Differs from ACS: {note.differences}"
-    yield "- Proved by: " + "; ".join(f"{what}: `{test}`" for what, test in note.proved_by)
+    yield "- Proved by:"
+    for what, test in note.proved_by:
+        yield f"  - {what}: `{test}`"
 
 
 def _left_out() -> Iterator[str]:
