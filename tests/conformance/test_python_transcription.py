@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import jiwer
+import psutil
 import pytest
 from azure.communication.callautomation import StreamingTransportType, TranscriptionOptions
 from azure.core.exceptions import HttpResponseError
 from tests.conformance.python_sdk import Sdk, claims, number, sdk
 from tests.console_leg import Leg, caller, phone
-from tests.live import CALLEE, CALLER, CONNECTIONS, LiveNode, Stream, TestApp, rest, until
+from tests.live import CALLEE, CALLER, CONNECTIONS, LiveNode, Stream, TestApp, dev_node, rest, until
 from tests.spoken import plain, spoken
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
@@ -355,3 +357,21 @@ async def test_a_model_of_the_apps_own_with_the_call(node: LiveNode, app: TestAp
         assert figures_of(failed) == (400, 8605)
         assert failed["transcriptionUpdate"]["transcriptionStatusDetails"] == "badRequest"
         assert not app.streams
+
+
+async def test_last_words_do_not_hold_up_a_node_that_stops(app: TestApp, tmp_path: Path) -> None:
+    """The call is over and its recogniser stuck: the app's socket is closed in order all the same."""
+    async with dev_node(tmp_path, "--incoming", app.webhook) as node, contextlib.AsyncExitStack() as at_last:
+        await until(lambda: node.named("subscription"), "validation")
+        async with talking(node, app, options(app)) as (_, _, leg):
+            await happened(app, "TranscriptionStarted")
+            (speech,) = psutil.Process(node.process.pid).children(recursive=True)
+            speech.suspend()
+            at_last.callback(lambda: speech.is_running() and speech.kill())
+            await leg.speak(spoken(f"{SENTENCE} {OTHER}", 0.0).tobytes())
+            await leg.heard_frames(leg.frames + 150)
+            await leg.hang_up()
+            await app.event("CallDisconnected")
+            assert app.streams[0].closed_with is None
+        assert await node.stop() == 0
+        await until(lambda: app.streams[0].closed_with == 1000, "closed")

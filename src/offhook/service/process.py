@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
+from weakref import WeakSet
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -45,7 +46,7 @@ from offhook.service.routing import is_name
 from offhook.service.sounds import Sounds
 from offhook.service.speech_choice import chosen_speech
 from offhook.service.stream_port import StreamPort
-from offhook.service.streaming import MediaStream
+from offhook.service.streaming import AppStream, MediaStream
 from offhook.service.transcription import Transcript, TranscriptStream
 from offhook.service.users import Users
 from offhook.wire.events import grid_time, subscription_validation
@@ -73,6 +74,7 @@ class LiveNode:
             _check_webhook(watcher.url)
         self._tls = client_context(self.state, plan.trust)
         self._origins = Origins(plan.map)
+        self._streams: WeakSet[AppStream] = WeakSet()
         identity = NodeIdentity(
             NODE_NUMBER, hashlib.sha256(b"context" + self.state.token_key_pem).digest(), self.state.resource_id
         )
@@ -164,8 +166,10 @@ class LiveNode:
 
     async def stop(self) -> None:
         """End every call, post what is left to tell, close every socket; bounded in time whatever apps do."""
-        streams = [s for live in self.node.calls.values() for s in (*live.streams.values(), *live.transcripts.streams)]
+        streams = list(self._streams)
         self.node.shut_down()
+        for stream in streams:
+            stream.close()
         await self.recording.close()
         if self._subscriptions is not None:
             await self._subscriptions.close()
@@ -241,7 +245,7 @@ class LiveNode:
 
     def stream(self, live: LiveCall, action: OpenStream, port: StreamPort) -> MediaStream:
         """See `Outside`."""
-        return MediaStream(
+        stream = MediaStream(
             action.connection_id,
             action.subscription_id,
             self._origins.dial(action.options.transport_url or ""),
@@ -250,10 +254,12 @@ class LiveNode:
             dtmf_tones=action.options.dtmf_tones,
             **self._dialling(live, action),
         )
+        self._streams.add(stream)
+        return stream
 
     def transcript(self, live: LiveCall, action: OpenTranscription, owner: Transcript) -> TranscriptStream:
         """See `Outside`."""
-        return TranscriptStream(
+        stream = TranscriptStream(
             action.connection_id,
             action.subscription_id,
             self._origins.dial(action.options.transport_url or ""),
@@ -262,6 +268,8 @@ class LiveNode:
             owner=owner,
             **self._dialling(live, action),
         )
+        self._streams.add(stream)
+        return stream
 
     # inside -----------------------------------------------------------------------------------------------------
 

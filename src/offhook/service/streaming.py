@@ -41,7 +41,7 @@ TEXT = WSMsgType.TEXT
 MAX_MESSAGE = 4 * 1024 * 1024
 BEHIND_SECONDS = 15
 STUCK_SECONDS = 30.0
-PONG_WITHIN = 10.0
+PONG_WITHIN = 20.0
 CLOSE_WAIT = 1.0
 READ_AT_ONCE = 16 * 1024  # bytes: reading a bigger message would make a tick late
 DIAL_TIMEOUT = 2.5
@@ -149,6 +149,8 @@ class AppStream:
 
     def close(self) -> None:
         """End it in the ordinary way: close 1000, at most a second for the answer, nothing to wait for here."""
+        if self._closing:
+            return
         self._closing = True
         self.down()
         if self._socket is not None:

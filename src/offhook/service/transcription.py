@@ -314,11 +314,6 @@ class Transcriptions:
         self._shared = (hearings, seats, clock, speech, self._forget)
         self._transcripts: dict[str, Transcript] = {}
 
-    @property
-    def streams(self) -> list[TranscriptStream]:
-        """The sockets that are open or being dialled."""
-        return [transcript.stream for transcript in self._transcripts.values()]
-
     def __contains__(self, connection_id: str) -> bool:
         """Whether an app has one."""
         return connection_id in self._transcripts
