@@ -84,7 +84,7 @@ async def demo(directory: Path, voice: Path) -> asyncio.subprocess.Process:
 async def test_the_whole_demo(tmp_path: Path, voice: Path) -> None:
     process = await demo(tmp_path, voice)
     told, log = await asyncio.wait_for(process.communicate(), 110)
-    assert process.returncode == 0, log.decode()
+    assert process.returncode == 0, log.decode() + told.decode()
     report = json.loads(told)
     out = tmp_path / "demo-out"
     assert report == json.loads((out / "report.json").read_text())

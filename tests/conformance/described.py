@@ -127,6 +127,8 @@ def _body(body: Any, living: Living, chance: random.Random) -> bytes:
     if not isinstance(body, dict | list | str | int | float | bool | type(None)):
         return b""  # NotSet: the operation has no body
     filled = _filled("", body, lambda name: living.known(name, chance) if chance.random() < 0.9 else None)
+    if isinstance(filled, dict) and chance.random() < 0.4:  # nothing but what means something now
+        filled = {name: value for name, value in filled.items() if living.known(name, chance) is not None}
     if isinstance(filled, dict) and _EITHER <= filled.keys() and chance.random() < 0.9:
         del filled[chance.choice(sorted(_EITHER))]
     return json.dumps(filled).encode()

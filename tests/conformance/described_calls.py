@@ -155,7 +155,7 @@ class Calls:
             "incomingCallContext": context,
             "callbackUri": self._app.callback,
             "mediaStreamingOptions": streaming_options(self._app.socket, start=odd, mixed=third),
-            **({"transcriptionOptions": {**words, "startTranscription": True}} if odd else {}),
+            **({"transcriptionOptions": {**words, "startTranscription": third}} if odd else {}),
         }
         status, properties = await rest(self._node, "POST", f"{CONNECTIONS}:answer", body)
         assert status == 200, properties
