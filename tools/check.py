@@ -51,10 +51,13 @@ def _conformance(*, python: bool) -> tuple[str, ...]:
     )
 
 
-def _interop() -> tuple[str, ...]:
-    """Tests with other programs. Some measure delays, which are long while every group begins: so Linphone first."""
+_JUDGED = ("test_baresip.py", "test_kamailio.py", "test_linphone.py", "test_story.py")
+
+
+def _interop(*, judged: bool) -> tuple[str, ...]:
+    """Tests with other programs: those that are judged by the likeness of what is heard, or all others."""
     files = sorted(path.name for path in (ROOT / "tests/interop").glob("test_*.py"))
-    return tuple(f"tests/interop/{name}" for name in sorted(files, key=lambda name: name != "test_linphone.py"))
+    return tuple(f"tests/interop/{name}" for name in files if (name in _JUDGED) is judged)
 
 
 _PROCESSOR = ("tests/wire", "tests/audio", "tests/sip", "tests/calls", "tests/scenarios")
@@ -63,10 +66,10 @@ BESIDE = (
     Beside("python-sdk", _conformance(python=True), nice=False),
     Beside("conformance", _conformance(python=False), nice=False),
     Beside("long-runs", ("tests/soak",), nice=False),
-    Beside("interop", _interop(), nice=False),
+    Beside("interop", _interop(judged=False), nice=False),
 )
-FIRST = Beside("real-time", ("tests/cli/test_demo.py",), nice=False)
-"""Judges a whole call by its gaps, as users see it: by itself, before the others begin."""
+FIRST = Beside("real-time", ("tests/cli/test_demo.py", *_interop(judged=True)), nice=False)
+"""Judge a whole call by its gaps, as users hear it: before the others begin, beside those that give way."""
 PYTEST_LIMIT = 20 * 60  # seconds for the whole test run: a hung run is a failed one
 
 
@@ -199,11 +202,11 @@ def pytest_step(tally: Tally, arguments: Sequence[str]) -> None:
         count_run(tally, "pytest", run_pytest(report, arguments), report)
         return
     print("first: " + FIRST.name + "; beside: " + ", ".join(group.name for group in BESIDE), flush=True)
-    groups = [(FIRST, start_beside(FIRST))]
+    groups = [(group, start_beside(group)) for group in (FIRST, *BESIDE) if group is FIRST or group.nice]
     try:
         with contextlib.suppress(subprocess.TimeoutExpired):  # it is told when it is counted
             groups[0][1].wait(PYTEST_LIMIT)
-        groups += [(group, start_beside(group)) for group in BESIDE]
+        groups += [(group, start_beside(group)) for group in BESIDE if not group.nice]
         elsewhere = [f"--ignore={path}" for group, _ in groups for path in group.paths]
         count_run(tally, "pytest", run_pytest(report, elsewhere), report)
         for group, process in groups:
