@@ -51,12 +51,25 @@ def test_a_file_before_its_node_runs(tmp_path: Path, free_port: Any) -> None:
     }, [each.detail for each in planned(path)]  # fmt: skip
 
 
-def test_ports_that_somebody_has(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sip, socket.socket() as tcp:
+def a_port_of_both() -> tuple[socket.socket, socket.socket, int]:
+    """A UDP socket and a TCP socket that listens, on one port: what is free for the one may be taken for the other."""
+    while True:
+        sip, tcp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM), socket.socket()
         sip.bind(("127.0.0.1", 0))
-        port = sip.getsockname()[1]
-        tcp.bind(("127.0.0.1", port))
+        port = int(sip.getsockname()[1])
+        try:
+            tcp.bind(("127.0.0.1", port))
+        except OSError:
+            sip.close()
+            tcp.close()
+            continue
         tcp.listen()
+        return sip, tcp, port
+
+
+def test_ports_that_somebody_has(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sip, tcp, port = a_port_of_both()
+    with sip, tcp:
         media, other = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
         with media, other:
             media.bind(("127.0.0.1", 24100))
