@@ -80,8 +80,8 @@ async def test_it_calls_and_hears_itself(
 ) -> None:
     """What comes back went through the codec twice; Opus keeps how speech sounds, not its wave.
 
-    Within its first second linphone often leaves out 10 ms of what came, once or twice (packets were even, to the
-    sample): a window with that in it is like nothing, so they are short here.
+    Within its first second linphone often leaves out 10 ms of what came, once (captured packets had them). A window
+    with that in it is like nothing, and so is one with a step of a jitter buffer, so they are short here.
     """
     node, app = world
     async with linphone(tmp_path / "l", voice, (5085, 26200), tcp=transport == "tcp") as phone:
