@@ -279,6 +279,10 @@ class LiveCall:
         self.note("stopAudio", "StopAudio", more={"connection": stream.connection_id, "leg": leg_id}, **told)
         self._host.stream_cut(self, event)
 
+    def stream_mark(self, stream: MediaStream, mark: str, *, completed: bool) -> None:
+        """See `StreamOwner`."""
+        self.note("mark", "heard" if completed else "cut", connection=stream.connection_id, mark=mark)
+
     def stream_note(self, stream: MediaStream, name: str, detail: dict[str, Any]) -> None:
         """See `StreamOwner`."""
         self.note("stream", name, connection=stream.connection_id, **detail)

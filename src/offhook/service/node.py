@@ -21,6 +21,7 @@ from offhook.service.call_facts import about
 from offhook.service.clock import Clock, Handle, MediaClock
 from offhook.service.directory import LocalDirectory
 from offhook.service.eventgrid import IncomingPost
+from offhook.service.exchange import Exchange, call_of
 from offhook.service.live import LiveCall
 from offhook.service.masking import Body
 from offhook.service.outside import MediaNetwork, NodeIdentity, Outside, Phone
@@ -482,13 +483,21 @@ class Node:
         if self._connections.find(connection_id) is not None:
             self.clock.call_at(since + ABANDON_AFTER, look)
 
-    def note_request(self, connection_id: str | None, operation: str, status: int, detail: dict[str, Any]) -> None:
+    def note_request(
+        self,
+        connection_id: str | None,
+        operation: str,
+        status: int,
+        detail: dict[str, Any],
+        exchange: Exchange | None = None,
+    ) -> None:
         """A REST request, for the trace of its call."""
-        if connection_id:
+        if connection_id and (exchange is None or exchange.trusted):
             self.app_heard(connection_id)
-        trace = self.traces.find(connection_id) if connection_id else None
+        trace = call_of(self, connection_id, exchange)
         if trace is not None:
-            self.traces.note(trace, "rest", operation, status=status, **detail)
+            more = {"connection": connection_id, **({} if exchange is None else exchange.kept())}
+            self.traces.note(trace, "rest", operation, more=more, status=status, **detail)
 
     def shut_down(self) -> None:
         """Take no more calls, and end those that are."""
