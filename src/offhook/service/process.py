@@ -99,7 +99,14 @@ class LiveNode:
             bearer=None if plan.tokens is None else BearerCheck(plan.tokens, KeyPages(plan.targets, self._tls)),
             users=self.users,
         )
-        self.console = Console(self.node, self._keys, self.describe, lambda: (urlsplit(self.endpoint).netloc,))
+        self.console = Console(
+            self.node,
+            plan.console if not plan.console.made else replace(plan.console, token=self.state.console_token()),
+            self._keys,
+            self.describe,
+            lambda: (urlsplit(self.endpoint).netloc,),
+            public_url=plan.public_url,
+        )
         self.recording = RecordingRoom(
             self.node,
             self.api,
@@ -130,7 +137,9 @@ class LiveNode:
         app.add_routes(self.console.routes())
         app.add_routes([web.get("/eventgrid/validate", self._validate)])
         app.add_routes(self.metrics.routes())
-        app.add_routes(self.recording.routes())
+        app.add_routes(self.recording.routes(self.console.guard.read))
+        app.add_routes(self.console.pages(self.api.handle))
+        app.on_response_prepare.append(self.console.dress)
         app.add_routes(self.api.routes())
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
         await self._runner.setup()
@@ -202,6 +211,13 @@ class LiveNode:
             return "localhost"
         return f"[{host}]" if ":" in host else host
 
+    @property
+    def _console_url(self) -> str | None:
+        """Where a browser sees the console: over http on this machine, for our own CA is none that it trusts."""
+        if not self.console.guard.rule.pages:
+            return None
+        return f"http://{self._host}:{self.port}/console/" if self.plan.loopback else f"{self.endpoint}console/"
+
     def describe(self) -> dict[str, Any]:
         """The node's status object: the first line of `dev --json`."""
         states = [] if self._subscriptions is None else self._subscriptions.states
@@ -219,6 +235,8 @@ class LiveNode:
             "openIdConfiguration": f"{self.endpoint}calling/.well-known/acsopenidconfiguration",
             "incoming": [{"url": s.url, "state": s.stage.value, "reason": s.reason} for s in states],
             "sip": None if self._phones is None else self._phones.description,
+            "consoleUrl": self._console_url,
+            "consoleToken": self.console.guard.rule.token if self.plan.console.made else None,
             "version": __version__,
         }
 
