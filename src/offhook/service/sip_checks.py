@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from offhook.cli.checks import FAIL, OK, SKIP, Check
+from offhook.service.checks import FAIL, OK, SKIP, Check
 
 WAIT = 2.0
 SETTLED = 150
