@@ -62,7 +62,7 @@ async def tls(status: Mapping[str, Any] | None) -> Check:
         return Check("tls", SKIP, f"{parts.geturl()} is plain HTTP")
     here = is_here(bundle)
     try:
-        trust = ssl.create_default_context(cafile=bundle if here else None)
+        trust = await asyncio.to_thread(ssl.create_default_context, cafile=bundle if here else None)
     except (OSError, ssl.SSLError) as why:
         return Check("tls", FAIL, f"cannot read the node's bundle {bundle}: {why}", "run it as a user who may read it")
     problem = await handshake(status, trust)

@@ -13,11 +13,13 @@ from aiohttp import web
 from offhook.legs.rtp import RtpPort
 from offhook.legs.simulated import SimulatedLeg
 from offhook.legs.sip import SipLeg
+from offhook.service.checks import Network
 from offhook.service.clock import LATENESS_BOUNDS
 from offhook.service.console_guard import Guard, Handler, unknown
 from offhook.service.console_leg import MAX_UPLOAD, LegSession
 from offhook.service.console_login import Login
 from offhook.service.console_logins import ConsoleRule, Sessions
+from offhook.service.console_setup import Setup
 from offhook.service.node import Node
 from offhook.service.web_files import WebFiles
 
@@ -35,17 +37,19 @@ class Console:
         status: Callable[[], dict[str, Any]],
         hosts: Callable[[], Sequence[str]] = tuple,
         *,
+        network: Network,
         public_url: str = "",
     ) -> None:
         """`hosts`: further names that requests may be signed for, as clients know the node behind a proxy.
 
-        `public_url`: scheme and host of that proxy, if there is one.
+        `public_url`: scheme and host of that proxy, if there is one. `network`: how the node reaches apps.
         """
         self._node = node
         self._status = status
         sessions = Sessions(rule.session_hours * 3600, os.urandom)
         self.guard = Guard(rule, sessions, keys=keys, wall=node.clock.wall, hosts=hosts, public_origin=public_url)
         self._login = Login(rule, sessions, self.guard, node.clock.wall, node.clock.monotonic)
+        self._setup = Setup(self.guard, self._status_now, network)
         self._files = WebFiles()
         self._legs: set[LegSession] = set()
 
@@ -54,6 +58,7 @@ class Console:
         read, socket = self.guard.read, self.guard.socket
         return [
             *self._login.routes(),
+            *self._setup.routes(),
             web.get("/console/api/leg", socket(self._leg)),
             web.get("/console/api/status", read(self._show_status)),
             web.get("/console/api/calls", read(self._show_calls)),
@@ -136,7 +141,10 @@ class Console:
             "latenessBoundsMs": [bound * 1000 for bound in LATENESS_BOUNDS],
             "busySeconds": round(media.busy, 6),
         }
-        return web.json_response({**self._status(), "figures": figures, "media": self._media()})
+        return web.json_response({**self._status_now(), "figures": figures})
+
+    def _status_now(self) -> dict[str, Any]:
+        return {**self._status(), "media": self._media()}
 
     def _media(self) -> list[dict[str, Any]]:
         """The audio of live legs that come over a network, the first hundred."""

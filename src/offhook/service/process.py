@@ -27,6 +27,7 @@ from offhook.service.api import Api
 from offhook.service.app_phones import AppPhones
 from offhook.service.bearer import BearerCheck, KeyPages
 from offhook.service.certificates import State, client_context, server_context
+from offhook.service.checks import Network
 from offhook.service.clock import SystemClock
 from offhook.service.config import NodePlan, Planned, Settings
 from offhook.service.console import Console
@@ -105,6 +106,7 @@ class LiveNode:
             self._keys,
             self.describe,
             lambda: (urlsplit(self.endpoint).netloc,),
+            network=Network(self._tls, self._origins, plan.targets),
             public_url=plan.public_url,
         )
         self.recording = RecordingRoom(
