@@ -125,7 +125,9 @@ class WithMedia(AnyCall):
     @rule(app=APPS, person=st.integers(0, 6), tones=st.text("09#*AD", min_size=1, max_size=3))
     def send(self, app: str, person: int, tones: str) -> None:
         name = self.named()
-        request = SendDtmfTonesRequest(tones=tuple(tones), target_participant=self.one(person), operation_context=name)
+        request = SendDtmfTonesRequest(
+            tones=tuple(tones), target_participant=self.one(person), operation_context=name
+        )
         if self.give(lambda: self.call.tones(app, request, self.now)):
             self.taken.add(name)
 

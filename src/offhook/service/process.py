@@ -26,6 +26,7 @@ from offhook.errors import ConfigError
 from offhook.service.api import Api
 from offhook.service.app_phones import AppPhones
 from offhook.service.bearer import BearerCheck, KeyPages
+from offhook.service.call_book import CallBook
 from offhook.service.certificates import State, client_context, server_context
 from offhook.service.checks import Network
 from offhook.service.clock import SystemClock
@@ -80,6 +81,7 @@ class LiveNode:
             NODE_NUMBER, hashlib.sha256(b"context" + self.state.token_key_pem).digest(), self.state.resource_id
         )
         self.node = Node(self.clock, identity, self, tell=tell, restart_ms=plan.restart_ms, most_calls=plan.most_calls)
+        self.book = CallBook(self.node.traces)
         self._speech = self.node.speech = chosen_speech(plan.speech, plan.targets, self._tls)
         self._sounds = self.node.sounds = Sounds(
             self._tls, self._origins, plan.targets, self._speech, folder=plan.prompts
@@ -387,6 +389,7 @@ class LiveNode:
                 trace,
                 "delivery",
                 report.event_type.rpartition(".")[2],
+                more={"eventId": report.event_id},
                 uri=report.uri,
                 attempt=report.attempt,
                 status=report.status,
