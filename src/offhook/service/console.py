@@ -13,8 +13,11 @@ from aiohttp import web
 from offhook.legs.rtp import RtpPort
 from offhook.legs.simulated import SimulatedLeg
 from offhook.legs.sip import SipLeg
+from offhook.service.call_book import CallBook
 from offhook.service.checks import Network
 from offhook.service.clock import LATENESS_BOUNDS
+from offhook.service.console_calls import Calls
+from offhook.service.console_feeds import Feeds
 from offhook.service.console_guard import Guard, Handler, unknown
 from offhook.service.console_leg import MAX_UPLOAD, LegSession
 from offhook.service.console_login import Login
@@ -32,6 +35,7 @@ class Console:
     def __init__(
         self,
         node: Node,
+        book: CallBook,
         rule: ConsoleRule,
         keys: Callable[[], Sequence[bytes]],
         status: Callable[[], dict[str, Any]],
@@ -50,6 +54,8 @@ class Console:
         self.guard = Guard(rule, sessions, keys=keys, wall=node.clock.wall, hosts=hosts, public_origin=public_url)
         self._login = Login(rule, sessions, self.guard, node.clock.wall, node.clock.monotonic)
         self._setup = Setup(self.guard, self._status_now, network)
+        self._calls = Calls(book, self.guard)
+        self._feeds = Feeds(book, self.guard)
         self._files = WebFiles()
         self._legs: set[LegSession] = set()
 
@@ -61,8 +67,8 @@ class Console:
             *self._setup.routes(),
             web.get("/console/api/leg", socket(self._leg)),
             web.get("/console/api/status", read(self._show_status)),
-            web.get("/console/api/calls", read(self._show_calls)),
-            web.get("/console/api/calls/{id}", read(self._show_call)),
+            *self._calls.routes(),
+            *self._feeds.routes(),
         ]
 
     def pages(self, otherwise: Handler) -> list[web.RouteDef]:
@@ -87,8 +93,9 @@ class Console:
             self.guard.dress(response)
 
     async def close(self) -> None:
-        """End every leg socket, after its last message is out."""
-        await asyncio.gather(*(session.close() for session in list(self._legs)), return_exceptions=True)
+        """End every stream, and every leg socket after its last message is out."""
+        legs = (session.close() for session in list(self._legs))
+        await asyncio.gather(self._feeds.close(), *legs, return_exceptions=True)
 
     # pages ------------------------------------------------------------------------------------------------------
 
@@ -156,16 +163,6 @@ class Console:
                     where = {"callId": live.call.call_id, "leg": leg.leg_id, "host": host, "port": port}
                     found.append({**where, "held": leg.held, "frames": leg.port.sender.frames, **leg.port.describe()})
         return found
-
-    async def _show_calls(self, request: web.Request) -> web.StreamResponse:
-        return web.json_response({"calls": self._node.traces.pages()})
-
-    async def _show_call(self, request: web.Request) -> web.StreamResponse:
-        trace = self._node.traces.find(request.match_info["id"])
-        if trace is None:
-            message = "No such call is kept; the newest 200 are, by call id or call connection id."
-            return web.json_response({"error": {"code": "8522", "message": message}}, status=404)
-        return web.json_response(trace.page())
 
     async def _leg(self, request: web.Request) -> web.StreamResponse:
         socket = web.WebSocketResponse(max_msg_size=MAX_UPLOAD, heartbeat=20.0, compress=False)

@@ -153,6 +153,10 @@ class Guard:
                     return value
         return None
 
+    def still(self, request: web.Request) -> bool:
+        """Whether a request that was let in, and goes on, would be let in now: who logs out reads no more."""
+        return not self._by_browser(request) or self.rule.open or self.session(request) is not None
+
     def secure(self, request: web.Request) -> bool:
         """Whether the page that asks came over https, through a proxy of ours or directly."""
         return request.secure or (

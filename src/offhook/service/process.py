@@ -104,6 +104,7 @@ class LiveNode:
         )
         self.console = Console(
             self.node,
+            self.book,
             plan.console if not plan.console.made else replace(plan.console, token=self.state.console_token()),
             self._keys,
             self.describe,
