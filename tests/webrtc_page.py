@@ -34,7 +34,9 @@ class WebRtcPage:
     async def open(self, **known: Any) -> dict[str, Any]:
         """Connect, and say hello; with the credentials of `ready` it is who it was."""
         self.messages.clear()
-        self.socket = await self._session.ws_connect(self._node.http + "/console/api/phone")
+        self.socket = await self._session.ws_connect(
+            self._node.http + "/console/api/phone", headers={"Origin": self._node.http}
+        )
         self._sockets.append(self.socket)
         self._readers.append(asyncio.create_task(self._read(self.socket)))
         await self.say("hello", **{"name": "Ada", **known})

@@ -321,7 +321,7 @@ async def test_pages_of_other_sites_and_strange_hellos_are_refused(scene: Scene)
                 await socket.send_str(first)
                 assert (await socket.receive_json())["kind"] == "error"
                 assert (await socket.receive()).data == 1008
-        async with session.ws_connect(url) as socket:
+        async with session.ws_connect(url, headers={"Origin": node.http}) as socket:
             await socket.send_str('{"kind":"hello","name":"' + "x" * 300_000 + '"}')
             assert (await socket.receive()).data == 1009
 

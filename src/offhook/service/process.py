@@ -125,6 +125,7 @@ class LiveNode:
         self.browsers: Browsers | None = None
         if plan.webrtc is not None:
             self.browsers = Browsers(self.node, self.state.resource_id, identity.context_key, plan.webrtc)
+            self.browsers.still = self.console.guard.still
         self._runner: web.AppRunner | None = None
         self._listener: Listener | None = None
         self._phones: Phones | None = None
@@ -147,8 +148,7 @@ class LiveNode:
         app.add_routes([web.get("/eventgrid/validate", self._validate)])
         if self.browsers is not None:
             self.browsers.start()
-            if self.plan.loopback:
-                app.add_routes([web.get("/console/api/phone", self.browsers.socket)])
+            app.add_routes([web.get("/console/api/phone", self.console.guard.socket(self.browsers.socket))])
         app.add_routes(self.metrics.routes())
         app.add_routes(self.recording.routes(self.console.guard.read))
         app.add_routes(self.console.pages(self.api.handle))
