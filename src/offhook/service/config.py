@@ -155,8 +155,18 @@ class DevConfig:
 
 
 def _address(host: str) -> str:
-    """The address of a host to listen on, for sockets that take no name."""
-    return "127.0.0.1" if host == "localhost" else host
+    """The address to listen on of a host that may be a name."""
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        return "127.0.0.1" if is_loopback(host) else "0.0.0.0"
+
+
+def meet(one: str, other: str) -> bool:
+    """Whether two places to listen at share an address."""
+    anywhere = {"0.0.0.0", "::"}
+    loopback = {"localhost", "127.0.0.1", "::1"}
+    return bool(one == other or {one, other} & anywhere or ("localhost" in (one, other) and {one, other} <= loopback))
 
 
 def is_loopback(host: str) -> bool:
