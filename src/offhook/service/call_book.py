@@ -5,27 +5,89 @@ Every id may be a call id or a call connection id.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, TypeVar
 
 from offhook.errors import CallError
-from offhook.service.trace import Heard, Traces
+from offhook.service.call_archive import packed
+from offhook.service.history import History, Kept
+from offhook.service.resending import Again, Resend, again_of
+from offhook.service.trace import CallTrace, Heard, Traces, sought
 
 State = Literal["live", "ended"]
 MOST_ROWS = 500
+PAGES_KEPT = 4
+
+Result = TypeVar("Result")
+
+
+class Sound(Protocol):
+    """What is kept of the sound of a call. Its methods block."""
+
+    def tracks(self) -> list[dict[str, Any]]:
+        """`{legId, side, beginMs, rate, samples, …}` of each stretch."""
+
+    def peaks(self, leg: str, side: str, from_ms: float, to_ms: float, bins: int) -> dict[str, Any] | None:
+        """The waveform of a stretch; ValueError names what cannot be asked."""
+
+    def pcm(self, leg: str, side: str, from_ms: float, to_ms: float) -> tuple[int, bytes] | None:
+        """Rate and PCM16 of a stretch; ValueError as `peaks`."""
+
+    def series(self) -> dict[str, Any] | None:
+        """Depths and losses over time."""
+
+
+class Sounds(Protocol):
+    """Where the sound of a node's calls is found."""
+
+    def find(self, call_id: str) -> Callable[[], Any]:
+        """To be called where it may block: the `Sound` of a call, None without."""
+
+
+Figures = Callable[[dict[str, Any], Any], dict[str, Any]]
+"""Makes the figures of a call from its page and its sound, if there is any. Blocks."""
 
 
 class CallBook:
     """What is known of calls. All methods belong to the loop's thread."""
 
-    def __init__(self, traces: Traces) -> None:
+    def __init__(
+        self,
+        traces: Traces,
+        history: History | None = None,
+        *,
+        resend: Resend | None = None,
+        sounds: Sounds | None = None,
+        figures: Figures | None = None,
+    ) -> None:
         self._traces = traces
+        self._history = history
+        self._resend = resend
+        self._sounds = sounds
+        self._figures = figures
+        self._pages: OrderedDict[str, dict[str, Any]] = OrderedDict()
+
+    # pages ------------------------------------------------------------------------------------------------------
 
     async def open(self, any_id: str) -> bool:
-        """Make sure that the page of a call can be had at once, be it on disk; whether there is such a call."""
-        return self._traces.find(any_id) is not None
+        """Whether there is such a call; from then on its page can be had at once, be it on disk."""
+        if self._traces.find(any_id) is not None:
+            return True
+        call_id = None if self._history is None else self._history.find(any_id)
+        if self._history is None or call_id is None:
+            return False
+        if call_id not in self._pages:
+            page = await self._history.page(call_id)
+            if page is None:
+                return False
+            self._pages[call_id] = page
+            while len(self._pages) > PAGES_KEPT:
+                self._pages.popitem(last=False)
+        return True
 
     def rows(
         self, *, state: State | None = None, query: str = "", limit: int = 100, before: str = ""
@@ -35,89 +97,195 @@ class CallBook:
         `query` is looked for in ids, numbers and names. `before`: the call id of the last row of the page before, or
         a time (RFC 3339) that calls began before.
         """
-        rows = (trace.row() for trace in self._traces.all)
-        return chosen(rows, state, query, limit, before)
+        rows: list[dict[str, Any]] = []
+        words, most = query.casefold().split(), max(0, min(limit, MOST_ROWS))
+        for ended, text, row in self._after(before):
+            if len(rows) == most:
+                break
+            if (state is None or ended == (state == "ended")) and all(word in text() for word in words):
+                rows.append(row())
+        return rows
 
     def page(self, any_id: str) -> dict[str, Any] | None:
-        """A call with its events (console.md, A call); None for one that is not known."""
+        """A call with its events (console.md, A call); None for one that is not known, or not opened."""
         trace = self._traces.find(any_id)
-        return None if trace is None else trace.page()
+        if trace is not None:
+            page = trace.page()
+            if not trace.ended:
+                self._add_audio(page)
+            return page
+        call_id = None if self._history is None else self._history.find(any_id)
+        if call_id is None or call_id not in self._pages:
+            return None
+        self._pages.move_to_end(call_id)
+        return self._pages[call_id]
 
     def events(self, any_id: str, after: int) -> list[dict[str, Any]] | None:
-        """The events of a call whose `seq` is greater, in its order; None for a call that is not known."""
+        """The events of a call whose `seq` is greater, by `seq`; None as for `page`."""
         trace = self._traces.find(any_id)
-        if trace is None:
+        if trace is not None:
+            return [trace.shown(event) for event in trace.events[max(0, after) :]]
+        page = self.page(any_id)
+        if page is None:
             return None
-        return [trace.shown(event) for event in trace.events[max(0, after) :]]
+        return sorted((event for event in page["events"] if event["seq"] > after), key=lambda event: int(event["seq"]))
 
     def listen(self, heard: Heard) -> Callable[[], None]:
         """Hear (call id, event) of every event, and (call id, None) of each change of a row; gives back its end."""
         return self._traces.listen(heard)
 
+    # sound and figures ------------------------------------------------------------------------------------------
+
     async def figures(self, any_id: str) -> dict[str, Any] | None:
-        """The figures of a call; None where there are none."""
-        return None
+        """The figures of a call; None for a call that is not known."""
+        page, make = await self._opened(any_id), self._figures
+        if page is None or make is None:
+            return None
+        find = self._sound_of(page["callId"])
+        return await asyncio.to_thread(lambda: make(page, find()))
 
     async def peaks(
         self, any_id: str, leg: str, side: str, from_ms: float, to_ms: float, bins: int
     ) -> dict[str, Any] | None:
-        """The waveform of what a leg said or heard; None where no sound is kept."""
-        return None
+        """The waveform of what a leg said or heard; None where no sound is kept. ValueError as `Sound`."""
+        return await self._heard_in(any_id, lambda sound: sound.peaks(leg, side, from_ms, to_ms, bins))
 
     async def sound(self, any_id: str, leg: str, side: str, from_ms: float, to_ms: float) -> tuple[int, bytes] | None:
-        """Rate and PCM16 of a stretch; None where no sound is kept."""
-        return None
+        """Rate and PCM16 of a stretch; None where no sound is kept. ValueError as `Sound`."""
+        return await self._heard_in(any_id, lambda sound: sound.pcm(leg, side, from_ms, to_ms))
 
     async def series(self, any_id: str) -> dict[str, Any] | None:
         """Depths and losses over time; None where there are none."""
-        return None
+        return await self._heard_in(any_id, lambda sound: sound.series())
 
     async def archive(self, any_id: str) -> Path | None:
-        """A zip of the call in a temporary file that the caller deletes; None for a call that is not known."""
-        return None
+        """A zip of the call in a temporary file that the caller deletes; None for a call that is not known.
+
+        OSError when there is no room for it.
+        """
+        page = await self._opened(any_id)
+        if page is None:
+            return None
+        call_id, history, make = page["callId"], self._history, self._figures
+        trace = self._traces.find(call_id)
+        if trace is not None and history is not None:
+            await history.written(trace)
+        folder = None if history is None else history.folder(call_id)
+        find = self._sound_of(call_id)
+
+        def write() -> Path:
+            return packed(page, folder, None if make is None else make(page, find()))
+
+        return await asyncio.to_thread(write)
+
+    # sending again ----------------------------------------------------------------------------------------------
 
     async def resend(self, any_id: str, seq: int) -> dict[str, Any]:
-        """Post a callback or an IncomingCall again. CallError says why it cannot be."""
-        raise CallError("call_not_found", f"No call {any_id} is kept.")
+        """Post a callback or an IncomingCall again, and note it: `{status, ms, error}`, with a `note` for people.
+
+        CallError says why it cannot be: `call_not_found` for no such call or event, `invalid_argument` for one that
+        is not sent, `conflict` for one of which not everything was kept.
+        """
+        page = await self._opened(any_id)
+        if page is None:
+            raise CallError("call_not_found", f"No call {any_id} is kept.")
+        trace = self._traces.find(any_id)
+        again = again_of(page, seq, None if trace is None else trace.events)
+        if self._resend is None:
+            raise CallError("conflict", "Nothing can be sent from here: open the call in its node.")
+        told: list[dict[str, Any]] = []
+        for report in await self._resend(again):
+            detail = {**again.detail(report), "resent": True}
+            told.append({"status": report.status, "ms": round(report.ms, 1), "error": report.error})
+            await self._note(trace, page, again, detail)
+        answer = next((one for one in told if one["error"] or not 200 <= (one["status"] or 0) < 300), told[-1])
+        if again.incoming and page["state"] != "ringing":
+            state = "is over" if page["ended"] else "was answered"
+            answer = {**answer, "note": f"The call {state}: the app cannot answer it any more."}
+        return answer
+
+    async def _note(self, trace: CallTrace | None, page: dict[str, Any], again: Again, detail: dict[str, Any]) -> None:
+        if trace is not None:
+            self._traces.note(trace, "delivery", again.name, **detail)
+            return
+        assert self._history is not None
+        began = datetime.fromisoformat(page["startedAt"]).timestamp()
+        kept = {
+            "seq": max((event["seq"] for event in page["events"]), default=0) + 1,
+            "sinceMs": round((self._traces.wall() - began) * 1000, 3),
+            "kind": "delivery",
+            "name": again.name,
+            "leg": None,
+            "connection": again.connection,
+            "detail": detail,
+        }
+        self._traces.tell(page["callId"], await self._history.add(page, kept))
+
+    # inside -----------------------------------------------------------------------------------------------------
+
+    async def _opened(self, any_id: str) -> dict[str, Any] | None:
+        return self.page(any_id) if await self.open(any_id) else None
+
+    async def _heard_in(self, any_id: str, ask: Callable[[Any], Result | None]) -> Result | None:
+        if not await self.open(any_id):
+            return None
+        trace = self._traces.find(any_id)
+        call_id = trace.call_id if trace is not None else self._history.find(any_id) if self._history else None
+        find = self._sound_of(call_id or any_id)
+
+        def work() -> Result | None:
+            sound = find()
+            return None if sound is None else ask(sound)
+
+        return await asyncio.to_thread(work)
+
+    def _sound_of(self, call_id: str) -> Callable[[], Any]:
+        return (lambda: None) if self._sounds is None else self._sounds.find(call_id)
+
+    def _add_audio(self, page: dict[str, Any]) -> None:
+        sound = self._sound_of(page["callId"])()
+        if sound is not None:
+            for leg in page["legs"]:
+                leg["audio"] = [audio_of(track) for track in sound.tracks() if track["legId"] == leg["legId"]]
+
+    def _all(self) -> Iterator[tuple[str, float, bool, Callable[[], str], Callable[[], dict[str, Any]]]]:
+        """Id, begin, whether it is over, text and row of each call, newest first."""
+        kept = iter(()) if self._history is None else self._history.kept()
+        here = self._traces.all
+        known = {trace.call_id for trace in here}
+        waiting = [one for one in [next(kept, None)] if one is not None]
+
+        def rest(until: float) -> Iterator[Kept]:
+            while waiting and waiting[0].at > until:
+                one = waiting.pop()
+                waiting.extend(following for following in [next(kept, None)] if following is not None)
+                if one.call_id not in known:
+                    yield one
+
+        for trace in here:
+            for one in rest(trace.began_wall):
+                yield one.call_id, one.at, True, lambda one=one: one.words, one.shown  # type: ignore[misc]
+            yield trace.call_id, trace.began_wall, trace.ended, lambda trace=trace: sought(trace.row()), trace.row  # type: ignore[misc]
+        for one in rest(float("-inf")):
+            yield one.call_id, one.at, True, lambda one=one: one.words, one.shown  # type: ignore[misc]
+
+    def _after(self, before: str) -> Iterator[tuple[bool, Callable[[], str], Callable[[], dict[str, Any]]]]:
+        moment, passed = _moment(before), not before
+        for call_id, at, ended, text, row in self._all():
+            if passed or (moment is not None and at < moment):
+                yield ended, text, row
+            elif moment is None:
+                passed = call_id == before
 
 
-def chosen(
-    rows: Iterable[dict[str, Any]], state: State | None, query: str, limit: int, before: str
-) -> list[dict[str, Any]]:
-    """The rows that are asked for, of rows that come newest first."""
-    words = query.casefold().split()
-    wanted = (
-        row
-        for row in _after(rows, before)
-        if (state is None or row["ended"] == (state == "ended")) and all(word in sought(row) for word in words)
-    )
-    return [row for row, _ in zip(wanted, range(max(0, min(limit, MOST_ROWS))), strict=False)]
+def audio_of(track: dict[str, Any]) -> dict[str, Any]:
+    """A stretch of sound as a page shows it."""
+    return {name: track[name] for name in ("side", "beginMs", "rate", "samples")}
 
 
-def sought(row: dict[str, Any]) -> str:
-    """The text of a row that a query is looked for in."""
-    parts = (row["callId"], row["callConnectionId"], row["from"]["rawId"], row["from"]["displayName"])
-    return " ".join(filter(None, (*parts, row["to"]["rawId"]))).casefold()
-
-
-def _after(rows: Iterable[dict[str, Any]], before: str) -> Iterator[dict[str, Any]]:
-    if not before:
-        yield from rows
-        return
-    moment, passed = _moment(before), False
-    for row in rows:
-        if moment is not None:
-            if datetime.fromisoformat(row["startedAt"]) < moment:
-                yield row
-        elif passed:
-            yield row
-        elif row["callId"] == before:
-            passed = True
-
-
-def _moment(text: str) -> datetime | None:
+def _moment(text: str) -> float | None:
+    """Unix seconds of a time; None for what is none."""
     try:
-        moment = datetime.fromisoformat(text.replace(" ", "+"))
+        return datetime.fromisoformat(text.replace(" ", "+")).timestamp()
     except ValueError:
         return None
-    return moment.astimezone() if moment.tzinfo is None else moment

@@ -96,7 +96,7 @@ def covered(value: Any, depth: int = 0) -> Any:
     if depth >= _DEEP:
         return COVER
     if isinstance(value, Mapping):
-        return {str(name): covered(each, depth + 1) for name, each in value.items()}
+        return {mask_text(str(name)): covered(each, depth + 1) for name, each in value.items()}
     if isinstance(value, list | tuple):
         return [covered(each, depth + 1) for each in value]
     if isinstance(value, bool | int | float) or value is None:
@@ -105,7 +105,9 @@ def covered(value: Any, depth: int = 0) -> Any:
 
 
 def mask_text(text: str) -> str:
-    """A text without the secrets of the URLs in it, and without signed tokens."""
+    """A text without the secrets of the URLs in it, without signed tokens, and fit for UTF-8."""
+    if not text.isascii():
+        text = text.encode("utf-8", "replace").decode("utf-8")
     if "://" in text:
         text = _URL.sub(_mask_url, text)
     return _JWT.sub(COVER, text) if "eyJ" in text else text
