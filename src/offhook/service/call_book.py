@@ -106,6 +106,16 @@ class CallBook:
                 rows.append(row())
         return rows
 
+    def row(self, any_id: str) -> dict[str, Any] | None:
+        """The row of one call; None for one that is not known."""
+        trace = self._traces.find(any_id)
+        return None if trace is None else trace.row()
+
+    def header(self, any_id: str) -> dict[str, Any] | None:
+        """The page of a call without its events; None for one that is not known."""
+        trace = self._traces.find(any_id)
+        return None if trace is None else trace.header()
+
     def page(self, any_id: str) -> dict[str, Any] | None:
         """A call with its events (console.md, A call); None for one that is not known, or not opened."""
         trace = self._traces.find(any_id)
