@@ -6,6 +6,8 @@ Every id may be a call id or a call connection id.
 from __future__ import annotations
 
 import asyncio
+import heapq
+import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -14,13 +16,16 @@ from typing import Any, Literal, Protocol, TypeVar
 
 from offhook.errors import CallError
 from offhook.service.call_archive import packed
+from offhook.service.call_folder import page_of
 from offhook.service.history import History, Kept
 from offhook.service.resending import Again, Resend, again_of
-from offhook.service.trace import CallTrace, Heard, Traces, sought
+from offhook.service.trace import CallTrace, Heard, Traces, event_page
 
 State = Literal["live", "ended"]
 MOST_ROWS = 500
 PAGES_KEPT = 4
+AT_ONCE = 50
+"""Events that may be made on the loop."""
 
 Result = TypeVar("Result")
 
@@ -70,12 +75,15 @@ class CallBook:
         self._sounds = sounds
         self._figures = figures
         self._pages: OrderedDict[str, dict[str, Any]] = OrderedDict()
+        self._events: OrderedDict[str, list[dict[str, Any]]] = OrderedDict()
 
     # pages ------------------------------------------------------------------------------------------------------
 
     async def open(self, any_id: str) -> bool:
         """Whether there is such a call; from then on its page can be had at once, be it on disk."""
-        if self._traces.find(any_id) is not None:
+        trace = self._traces.find(any_id)
+        if trace is not None:
+            await self._render(trace)
             return True
         call_id = None if self._history is None else self._history.find(any_id)
         if self._history is None or call_id is None:
@@ -97,44 +105,48 @@ class CallBook:
         `query` is looked for in ids, numbers and names. `before`: the call id of the last row of the page before, or
         a time (RFC 3339) that calls began before.
         """
-        rows: list[dict[str, Any]] = []
         words, most = query.casefold().split(), max(0, min(limit, MOST_ROWS))
-        for ended, text, row in self._after(before):
-            if len(rows) == most:
-                break
-            if (state is None or ended == (state == "ended")) and all(word in text() for word in words):
-                rows.append(row())
-        return rows
+        wanted = (
+            one.row()
+            for one in self._after(before)
+            if (state is None or one.ended == (state == "ended")) and all(word in one.words for word in words)
+        )
+        return list(itertools.islice(wanted, most))
 
     def row(self, any_id: str) -> dict[str, Any] | None:
         """The row of one call; None for one that is not known."""
         trace = self._traces.find(any_id)
-        return None if trace is None else trace.row()
+        if trace is not None:
+            return trace.row()
+        kept = None if self._history is None else self._history.known(any_id)
+        return None if kept is None else kept.row()
 
     def header(self, any_id: str) -> dict[str, Any] | None:
-        """The page of a call without its events; None for one that is not known."""
+        """The page of a call without its events; None for one that is not known, or not opened."""
         trace = self._traces.find(any_id)
-        return None if trace is None else trace.header()
+        if trace is not None:
+            return self._with_audio(trace, trace.header())
+        page = self.page(any_id)
+        return None if page is None else {name: value for name, value in page.items() if name != "events"}
 
     def page(self, any_id: str) -> dict[str, Any] | None:
         """A call with its events (console.md, A call); None for one that is not known, or not opened."""
         trace = self._traces.find(any_id)
         if trace is not None:
-            page = trace.page()
-            if not trace.ended:
-                self._add_audio(page)
-            return page
+            return self._with_audio(trace, page_of(trace.header(), self._kept(trace)))
         call_id = None if self._history is None else self._history.find(any_id)
         if call_id is None or call_id not in self._pages:
             return None
         self._pages.move_to_end(call_id)
-        return self._pages[call_id]
+        page = self._pages[call_id]
+        return {**page, "events": list(page["events"])}
 
     def events(self, any_id: str, after: int) -> list[dict[str, Any]] | None:
         """The events of a call whose `seq` is greater, by `seq`; None as for `page`."""
         trace = self._traces.find(any_id)
         if trace is not None:
-            return [trace.shown(event) for event in trace.events[max(0, after) :]]
+            answered = trace.header()["answeredMs"]
+            return [event_page(event, answered) for event in self._kept(trace)[max(0, after) :]]
         page = self.page(any_id)
         if page is None:
             return None
@@ -252,40 +264,50 @@ class CallBook:
     def _sound_of(self, call_id: str) -> Callable[[], Any]:
         return (lambda: None) if self._sounds is None else self._sounds.find(call_id)
 
-    def _add_audio(self, page: dict[str, Any]) -> None:
-        sound = self._sound_of(page["callId"])()
+    def _with_audio(self, trace: CallTrace, page: dict[str, Any]) -> dict[str, Any]:
+        """A page with what there is of the sound of a call that is live; of others the trace knows it."""
+        sound = None if trace.ended else self._sound_of(trace.call_id)()
         if sound is not None:
             for leg in page["legs"]:
                 leg["audio"] = [audio_of(track) for track in sound.tracks() if track["legId"] == leg["legId"]]
+        return page
 
-    def _all(self) -> Iterator[tuple[str, float, bool, Callable[[], str], Callable[[], dict[str, Any]]]]:
-        """Id, begin, whether it is over, text and row of each call, newest first."""
-        kept = iter(()) if self._history is None else self._history.kept()
+    def _kept(self, trace: CallTrace) -> list[dict[str, Any]]:
+        """The events of a trace as they are written down; those that were made already are not made again."""
+        known = self._events.get(trace.call_id, [])
+        known += [trace.kept(event) for event in trace.events[len(known) :]]
+        self._events[trace.call_id] = known
+        self._events.move_to_end(trace.call_id)
+        while len(self._events) > PAGES_KEPT:
+            self._events.popitem(last=False)
+        return known
+
+    async def _render(self, trace: CallTrace) -> None:
+        """Make many events beside the loop: bodies are decoded and secrets looked for, which takes its time."""
+        known = len(self._events.get(trace.call_id, []))
+        missing = trace.events[known:]
+        if len(missing) > AT_ONCE:
+            made = await asyncio.to_thread(lambda: [trace.kept(event) for event in missing])
+            events = self._events.setdefault(trace.call_id, [])
+            events += made[len(events) - known :] if len(events) >= known else []
+
+    def _all(self) -> Iterator[CallTrace | Kept]:
+        """Every call, newest first; one that is in memory and on disk is that in memory."""
         here = self._traces.all
         known = {trace.call_id for trace in here}
-        waiting = [one for one in [next(kept, None)] if one is not None]
+        kept = () if self._history is None else self._history.kept()
+        others = (one for one in kept if one.call_id not in known)
+        return heapq.merge(here, others, key=lambda one: one.began_wall, reverse=True)
 
-        def rest(until: float) -> Iterator[Kept]:
-            while waiting and waiting[0].at > until:
-                one = waiting.pop()
-                waiting.extend(following for following in [next(kept, None)] if following is not None)
-                if one.call_id not in known:
-                    yield one
-
-        for trace in here:
-            for one in rest(trace.began_wall):
-                yield one.call_id, one.at, True, lambda one=one: one.words, one.shown  # type: ignore[misc]
-            yield trace.call_id, trace.began_wall, trace.ended, lambda trace=trace: sought(trace.row()), trace.row  # type: ignore[misc]
-        for one in rest(float("-inf")):
-            yield one.call_id, one.at, True, lambda one=one: one.words, one.shown  # type: ignore[misc]
-
-    def _after(self, before: str) -> Iterator[tuple[bool, Callable[[], str], Callable[[], dict[str, Any]]]]:
-        moment, passed = _moment(before), not before
-        for call_id, at, ended, text, row in self._all():
-            if passed or (moment is not None and at < moment):
-                yield ended, text, row
-            elif moment is None:
-                passed = call_id == before
+    def _after(self, before: str) -> Iterator[CallTrace | Kept]:
+        """The calls that follow one, or that began before a time."""
+        if not before:
+            return self._all()
+        moment = _moment(before)
+        if moment is not None:
+            return (one for one in self._all() if one.began_wall < moment)
+        rest = itertools.dropwhile(lambda one: one.call_id != before, self._all())
+        return itertools.islice(rest, 1, None)
 
 
 def audio_of(track: dict[str, Any]) -> dict[str, Any]:

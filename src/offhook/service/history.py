@@ -61,19 +61,24 @@ class HistoryRule:
 
 @dataclass(slots=True, eq=False)
 class Kept:
-    """A call that is over and on disk. `row` is its row as JSON; `at`: when it began, `ended`: Unix seconds."""
+    """A call that is over and on disk. Times are Unix seconds; `data`: its row as JSON; `words`: see `CallTrace`."""
 
     call_id: str
-    row: bytes
+    began_wall: float
+    ended_wall: float
     words: str
-    at: float
-    ended: float
+    data: bytes
     size: int
     connections: tuple[str, ...] = ()
 
-    def shown(self) -> dict[str, Any]:
+    @property
+    def ended(self) -> bool:
+        """It is over."""
+        return True
+
+    def row(self) -> dict[str, Any]:
         """Its row."""
-        return dict(msgspec.json.decode(self.row))
+        return dict(msgspec.json.decode(self.data))
 
 
 @dataclass(slots=True)
@@ -98,7 +103,7 @@ class _Index:
         self.calls[kept.call_id] = kept
         for connection in kept.connections:
             self.connections[connection] = kept.call_id
-        bisect.insort(self.order, kept, key=lambda one: one.at)
+        bisect.insort(self.order, kept, key=lambda one: one.began_wall)
         self.size += kept.size
 
     def drop(self, call_id: str) -> None:
@@ -171,6 +176,10 @@ class History:
         if any_id in self._index.calls:
             return any_id
         return self._index.connections.get(any_id)
+
+    def known(self, any_id: str) -> Kept | None:
+        """A kept call, by any of its ids."""
+        return self._index.calls.get(self.find(any_id) or "")
 
     def folder(self, call_id: str) -> Path:
         """Where a call is, or will be."""
@@ -281,10 +290,10 @@ class History:
         self._index.put(
             Kept(
                 header["callId"],
-                encode(row),
-                sought(row),
                 datetime.fromisoformat(header["startedAt"]).timestamp(),
                 datetime.fromisoformat(ended).timestamp(),
+                sought(row),
+                encode(row),
                 size_of(self.folder(header["callId"])),
                 tuple(header["callConnectionIds"]),
             )
@@ -383,7 +392,7 @@ class History:
         oldest, most = self._wall() - self.rule.days * 86400, self.rule.megabytes << 20
         for kept in list(self._index.order):
             too_much = (most and self._index.size > most) or len(self._index.order) > MOST_CALLS
-            if kept.ended >= oldest and not too_much:
+            if kept.ended_wall >= oldest and not too_much:
                 continue
             self._index.drop(kept.call_id)
             self._fresh.pop(kept.call_id, None)

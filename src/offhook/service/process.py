@@ -410,7 +410,10 @@ class LiveNode:
                 trace,
                 "delivery",
                 report.event_type.rpartition(".")[2],
-                more={"eventId": report.event_id},
+                more={
+                    "eventId": report.event_id,
+                    "connection": None if report.subject == trace.call_id else report.subject,
+                },
                 uri=report.uri,
                 attempt=report.attempt,
                 status=report.status,

@@ -102,6 +102,13 @@ class CallTrace:
         """ringing, connected or ended."""
         return "ended" if self.ended else "ringing" if self.answered is None else "connected"
 
+    @property
+    def words(self) -> str:
+        """What a query is looked for in."""
+        about = self.about
+        parts = (self.call_id, *self.connection_ids[:1], about.from_id, about.from_name, about.to_id)
+        return " ".join(filter(None, parts)).casefold()
+
     def header(self) -> dict[str, Any]:
         """The call as the console API gives it, without its events."""
         about, answered, ended = self.about, self.answered, self.ended_at
@@ -342,7 +349,7 @@ def row_of(header: dict[str, Any]) -> dict[str, Any]:
 
 
 def sought(row: dict[str, Any]) -> str:
-    """The text of a row that a query is looked for in."""
+    """The same of a row."""
     parts = (row["callId"], row["callConnectionId"], row["from"]["rawId"], row["from"]["displayName"])
     return " ".join(filter(None, (*parts, row["to"]["rawId"]))).casefold()
 
