@@ -12,6 +12,7 @@ from offhook.errors import ConfigError
 from offhook.service.bearer import TokenRule
 from offhook.service.console_logins import ConsoleRule
 from offhook.service.eventgrid import Watcher
+from offhook.service.history import HistoryRule
 from offhook.service.recordings import RecordingRule
 from offhook.service.routing import SipPlan
 from offhook.service.speech import SpeechPlan
@@ -52,6 +53,8 @@ class NodePlan:
     prompts: Path | None = None
     """The folder of the sound files that apps may play by name."""
     recordings: RecordingRule = RecordingRule()
+    history: HistoryRule = HistoryRule()
+    """How long calls can be looked at."""
     tokens: TokenRule | None = None
     """Whose bearer tokens open the REST interface, beside the access keys."""
     speech: SpeechPlan = field(default_factory=SpeechPlan)
