@@ -31,7 +31,7 @@ class NoCaptures:
         """Nothing to read."""
 
 
-process.Captures = NoCaptures  # type: ignore[attr-defined]
+process.Captures = NoCaptures  # type: ignore[assignment,attr-defined]
 trace.CallTrace.note = lambda self, now, kind, name, detail: None  # type: ignore[method-assign]
 
 if __name__ == "__main__":

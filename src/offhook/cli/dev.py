@@ -33,6 +33,9 @@ def dev(
     sip_port: int | None = typer.Option(
         None, "--sip-port", min=0, max=65534, help="Take SIP phones of this machine there, TLS on the next; 0 picks."
     ),
+    webrtc_port: int = typer.Option(
+        0, "--webrtc-port", min=0, max=65535, help="UDP port of the audio of browsers' calls; 0 picks."
+    ),
     restart_ms: int = typer.Option(
         40, "--restart-ms", min=0, max=200, help="Audio of the app that must wait before playing starts again."
     ),
@@ -46,6 +49,9 @@ def dev(
     token_keys: str = typer.Option("", "--token-keys", metavar="URL", help="That issuer's page of keys (JWKS)."),
     speech_url: str = typer.Option(
         "", "--speech-url", metavar="URL", help="Speak by this service (OpenAI audio API); key: $OFFHOOK_SPEECH_KEY."
+    ),
+    console: bool = typer.Option(
+        True, "--console/--no-console", help="Pages to see calls on; not loopback: a token to log in with is made."
     ),
     as_json: bool = typer.Option(False, "--json", help="One object with all addresses first, then events, as lines."),
 ) -> None:
@@ -78,8 +84,10 @@ def dev(
         token_keys=token_keys,
         speech_url=speech_url,
         speech_key=os.environ.get("OFFHOOK_SPEECH_KEY", ""),
+        console=console,
         json=as_json,
         sip_port=sip_port,
+        webrtc_port=webrtc_port,
         restart_ms=restart_ms,
     )
     announce, event = (json_line, json_line) if as_json else (show_banner, show_event)
@@ -97,6 +105,7 @@ def banner(announced: Mapping[str, Any]) -> list[str]:
     lines = [
         "Offhook is ready.",
         "",
+        *_console_lines(announced),
         f"  connection string  {announced['connectionString']}",
         f"  endpoint           {announced['endpoint']}  (TLS, our own CA)",
         f"  plain HTTP         {node}",
@@ -116,6 +125,17 @@ def banner(announced: Mapping[str, Any]) -> list[str]:
         "",
     ]
     return lines
+
+
+def _console_lines(announced: Mapping[str, Any]) -> list[str]:
+    if not announced.get("consoleUrl"):
+        return []
+    token = announced.get("consoleToken")
+    return [
+        f"  console            {announced['consoleUrl']}  (see calls, and call from the browser)",
+        *([f"  console token      {token}"] if token else []),
+        "",
+    ]
 
 
 def _sip_lines(sip: Mapping[str, Any] | None) -> list[str]:

@@ -26,8 +26,11 @@ from offhook.errors import ConfigError
 from offhook.service.api import Api
 from offhook.service.app_phones import AppPhones
 from offhook.service.bearer import BearerCheck, KeyPages
+from offhook.service.browsers import Browsers
+from offhook.service.call_book import CallBook
 from offhook.service.capturing import Captures
 from offhook.service.certificates import State, client_context, server_context
+from offhook.service.checks import Network
 from offhook.service.clock import SystemClock
 from offhook.service.config import NodePlan, Planned, Settings
 from offhook.service.console import Console
@@ -83,6 +86,7 @@ class LiveNode:
         self.captures = self.node.captures = Captures(
             self.clock, self.node.media, self.state.path / "calls", keeps_sound=plan.sound
         )
+        self.book = CallBook(self.node.traces)
         self._speech = self.node.speech = chosen_speech(plan.speech, plan.targets, self._tls)
         self._sounds = self.node.sounds = Sounds(
             self._tls, self._origins, plan.targets, self._speech, folder=plan.prompts
@@ -103,7 +107,16 @@ class LiveNode:
             bearer=None if plan.tokens is None else BearerCheck(plan.tokens, KeyPages(plan.targets, self._tls)),
             users=self.users,
         )
-        self.console = Console(self.node, self._keys, self.describe, lambda: (urlsplit(self.endpoint).netloc,))
+        self.console = Console(
+            self.node,
+            self.book,
+            plan.console if not plan.console.made else replace(plan.console, token=self.state.console_token()),
+            self._keys,
+            self.describe,
+            lambda: (urlsplit(self.endpoint).netloc,),
+            network=Network(self._tls, self._origins, plan.targets),
+            public_url=plan.public_url,
+        )
         self.recording = RecordingRoom(
             self.node,
             self.api,
@@ -113,6 +126,9 @@ class LiveNode:
             tell=self._tell_all,
             network=(self._tls, self._origins, plan.targets),
         )
+        self.browsers: Browsers | None = None
+        if plan.webrtc is not None:
+            self.browsers = Browsers(self.node, self.state.resource_id, identity.context_key, plan.webrtc)
         self._runner: web.AppRunner | None = None
         self._listener: Listener | None = None
         self._phones: Phones | None = None
@@ -133,8 +149,14 @@ class LiveNode:
         app = web.Application(client_max_size=1024 * 1024, middlewares=[self._heard])
         app.add_routes(self.console.routes())
         app.add_routes([web.get("/eventgrid/validate", self._validate)])
+        if self.browsers is not None:
+            self.browsers.start()
+            if self.plan.loopback:
+                app.add_routes([web.get("/console/api/phone", self.browsers.socket)])
         app.add_routes(self.metrics.routes())
-        app.add_routes(self.recording.routes())
+        app.add_routes(self.recording.routes(self.console.guard.read))
+        app.add_routes(self.console.pages(self.api.handle))
+        app.on_response_prepare.append(self.console.dress)
         app.add_routes(self.api.routes())
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
         await self._runner.setup()
@@ -179,6 +201,8 @@ class LiveNode:
         await asyncio.to_thread(self.captures.stop)
         if self._subscriptions is not None:
             await self._subscriptions.close()
+        if self.browsers is not None:
+            await self.browsers.close()
         legs = asyncio.create_task(self.console.close())
         phones = asyncio.create_task(self._phones.close()) if self._phones is not None else None
         await self._sounds.close()
@@ -208,6 +232,13 @@ class LiveNode:
             return "localhost"
         return f"[{host}]" if ":" in host else host
 
+    @property
+    def _console_url(self) -> str | None:
+        """Where a browser sees the console: over http on this machine, for our own CA is none that it trusts."""
+        if not self.console.guard.rule.pages:
+            return None
+        return f"http://{self._host}:{self.port}/console/" if self.plan.loopback else f"{self.endpoint}console/"
+
     def describe(self) -> dict[str, Any]:
         """The node's status object: the first line of `dev --json`."""
         states = [] if self._subscriptions is None else self._subscriptions.states
@@ -225,6 +256,9 @@ class LiveNode:
             "openIdConfiguration": f"{self.endpoint}calling/.well-known/acsopenidconfiguration",
             "incoming": [{"url": s.url, "state": s.stage.value, "reason": s.reason} for s in states],
             "sip": None if self._phones is None else self._phones.description,
+            "webrtc": None if self.browsers is None else self.browsers.description,
+            "consoleUrl": self._console_url,
+            "consoleToken": self.console.guard.rule.token if self.plan.console.made else None,
             "version": __version__,
         }
 
@@ -373,6 +407,7 @@ class LiveNode:
                 trace,
                 "delivery",
                 report.event_type.rpartition(".")[2],
+                more={"eventId": report.event_id},
                 uri=report.uri,
                 attempt=report.attempt,
                 status=report.status,
