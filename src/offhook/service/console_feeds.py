@@ -159,7 +159,7 @@ class Feeds:
 
     async def _follow(self, reader: _Reader, after: int) -> None:
         """Everything of a call that comes after an event, until it is over."""
-        call, told = reader.call, None
+        call, told, lived = reader.call, None, False
         while (header := self._book.header(call)) is not None:
             if told is not None and (told["answeredAt"] is None) != (header["answeredAt"] is None):
                 after = 0  # times count from the answer now, so that events so far have other ones
@@ -172,6 +172,9 @@ class Feeds:
                 await reader.send("".join(_event("event", event, event["seq"]) for event in part))
                 after = part[-1]["seq"]
                 await asyncio.sleep(0)
+            lived |= not header["ended"]
+            if not lived:
+                break
             await reader.rest(CALL_GAP_S)
             if await reader.heard(LINGER_S if header["ended"] else HEARTBEAT_S):
                 continue
