@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import ClientResponse, ClientSession, ClientTimeout
+from tests.live import until
 
 API = "/console/api"
 
@@ -26,6 +27,10 @@ class Feed:
     def named(self, name: str) -> list[Any]:
         """The data of the events of one name."""
         return [data for event, data, _ in self.events if event == name]
+
+    async def ended(self) -> None:
+        """Wait until the node has ended it."""
+        await until(lambda: self.over, "the end of a stream")
 
     async def read(self) -> None:
         """Take what comes until the node ends it."""

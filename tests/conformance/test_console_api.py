@@ -73,7 +73,7 @@ async def _from_the_middle(page: Page, call: str, connection: str) -> None:
     assert [event["seq"] for event in rest["events"]] == numbers[2:]
     for path, headers in ((f"?after={numbers[1]}", {}), ("", {"Last-Event-ID": str(numbers[1])})):
         async with page.feed(f"calls/{connection}/stream{path}", **headers) as feed:
-            await until(lambda feed=feed: feed.over, "the end")
+            await feed.ended()
         assert [event["seq"] for event in feed.named("event")] == numbers[2:]
 
 

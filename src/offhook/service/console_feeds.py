@@ -72,7 +72,7 @@ class _Reader:
         await self.response.prepare(self._request)
         await self.send(": the console of Offhook\n\n")
 
-    async def heard(self, patience: float = HEARTBEAT_S) -> bool:
+    async def heard(self, patience: float) -> bool:
         """Wait for news; False when there were none within `patience` seconds. _Closed when it is over."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), patience)
@@ -132,7 +132,7 @@ class Feeds:
         async with self._reading(request, "") as reader:
             await reader.begin()
             while True:
-                if not await reader.heard():
+                if not await reader.heard(HEARTBEAT_S):
                     await reader.send(":\n\n")
                 changed, reader.changed = reader.changed, {}
                 rows = [row for call in changed if (row := self._book.row(call)) is not None]
