@@ -80,13 +80,13 @@ class OurSide:
         self.sockets.start()
         self.keys: list[Srtp] = []
         self.encrypted: list[bytes] = []
-        self.failures: list[tuple[str, bool]] = []
+        self.failures: list[tuple[str, str]] = []
         self.path = MediaPath(
             self.sockets,
             asyncio.get_running_loop().time,
             ready=self.keys.append,
             packet=lambda data, now: self.encrypted.append(data),
-            failed=lambda reason, up: self.failures.append((reason, up)),
+            failed=lambda outcome, reason: self.failures.append((outcome, reason)),
         )
 
     def answer(self, text: str, identity: str | None = None) -> str:
@@ -131,7 +131,7 @@ async def test_another_certificate_than_described_gives_no_keys() -> None:
         answer = ours.answer(await peer.offer(), Identity().fingerprint)
         connecting = asyncio.ensure_future(peer.connect(answer))
         await until(lambda: ours.failures, "the refusal")
-        assert "fingerprint" in ours.failures[0][0] and not ours.keys and not ours.path.up
+        assert "fingerprint" in ours.failures[0][1] and not ours.keys and not ours.path.up
         connecting.cancel()
     finally:
         await peer.close()

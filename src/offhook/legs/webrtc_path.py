@@ -48,8 +48,8 @@ class Exchange(Protocol):
 
 
 class MediaPath:
-    """`ready` gets what encrypts, `packet` each datagram of media (RTP and RTCP, RFC 5761), `failed` the reason and
-    whether it had been up: it is told once, and then the path says nothing more."""
+    """`ready` gets what encrypts, `packet` each datagram of media (RTP and RTCP, RFC 5761). `failed` gets the row of
+    the results table and the reason: it is told once, and then the path says nothing more."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class MediaPath:
         *,
         ready: Callable[[Srtp], None],
         packet: Callable[[bytes, float], None],
-        failed: Callable[[str, bool], None],
+        failed: Callable[[str, str], None],
     ) -> None:
         self.up = False
         self.remote: Address | None = None
@@ -71,7 +71,7 @@ class MediaPath:
         self._ices: list[IceLite] = []  # the last is the newest; one before it serves until that is used
         self._sources: dict[Address, None] = {}
         self._since = clock()
-        self._closed = False
+        self._was_up = self._closed = False
 
     def agree(self, ufrag: str, fingerprint: str) -> Credentials:
         """What the other side has described, at first or anew (an ICE restart); what we describe."""
@@ -143,9 +143,9 @@ class MediaPath:
         checked = max((ice.checked_at or 0.0 for ice in self._ices), default=0.0)
         if not self.up and now - self._since >= SET_UP_SECONDS:
             step = "no connectivity check has come: can the browser reach our UDP port?" if not checked else "no keys"
-            self._fail(f"media was not set up in {SET_UP_SECONDS:g} s: {step}")
+            self._fail("set_up_timeout", f"media was not set up in {SET_UP_SECONDS:g} s: {step}")
         elif self.up and now - max(checked, self._since) >= CONSENT_SECONDS:
-            self._fail(f"no check of the browser for {CONSENT_SECONDS:g} s")
+            self._fail("media_lost", f"no check of the browser for {CONSENT_SECONDS:g} s")
 
     # inside -----------------------------------------------------------------------------------------------------
 
@@ -165,14 +165,13 @@ class MediaPath:
     def _settle(self, handshake: Handshake) -> None:
         """Take what a handshake has come to."""
         if handshake.failed:
-            self._fail(handshake.failed)
+            self._fail("leg_failed", handshake.failed)
         elif handshake.keys is not None and not self.up:
             keys = handshake.keys
-            self.up, self._since = True, self._clock()
+            self.up, self._was_up, self._since = True, True, self._clock()
             self._ready(Srtp(keys.suite, keys.ours, keys.theirs))
 
-    def _fail(self, reason: str) -> None:
+    def _fail(self, outcome: str, reason: str) -> None:
         if not self._closed:
-            was_up = self.up
             self.close()
-            self._failed(reason, was_up)
+            self._failed("media_lost" if self._was_up else outcome, reason)

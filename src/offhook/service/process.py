@@ -26,6 +26,7 @@ from offhook.errors import ConfigError
 from offhook.service.api import Api
 from offhook.service.app_phones import AppPhones
 from offhook.service.bearer import BearerCheck, KeyPages
+from offhook.service.browsers import Browsers
 from offhook.service.call_book import CallBook
 from offhook.service.certificates import State, client_context, server_context
 from offhook.service.checks import Network
@@ -121,6 +122,9 @@ class LiveNode:
             tell=self._tell_all,
             network=(self._tls, self._origins, plan.targets),
         )
+        self.browsers: Browsers | None = None
+        if plan.webrtc is not None:
+            self.browsers = Browsers(self.node, self.state.resource_id, identity.context_key, plan.webrtc)
         self._runner: web.AppRunner | None = None
         self._listener: Listener | None = None
         self._phones: Phones | None = None
@@ -141,6 +145,10 @@ class LiveNode:
         app = web.Application(client_max_size=1024 * 1024, middlewares=[self._heard])
         app.add_routes(self.console.routes())
         app.add_routes([web.get("/eventgrid/validate", self._validate)])
+        if self.browsers is not None:
+            self.browsers.start()
+            if self.plan.loopback:
+                app.add_routes([web.get("/console/api/phone", self.browsers.socket)])
         app.add_routes(self.metrics.routes())
         app.add_routes(self.recording.routes(self.console.guard.read))
         app.add_routes(self.console.pages(self.api.handle))
@@ -187,6 +195,8 @@ class LiveNode:
         await self.recording.close()
         if self._subscriptions is not None:
             await self._subscriptions.close()
+        if self.browsers is not None:
+            await self.browsers.close()
         legs = asyncio.create_task(self.console.close())
         phones = asyncio.create_task(self._phones.close()) if self._phones is not None else None
         await self._sounds.close()
@@ -240,6 +250,7 @@ class LiveNode:
             "openIdConfiguration": f"{self.endpoint}calling/.well-known/acsopenidconfiguration",
             "incoming": [{"url": s.url, "state": s.stage.value, "reason": s.reason} for s in states],
             "sip": None if self._phones is None else self._phones.description,
+            "webrtc": None if self.browsers is None else self.browsers.description,
             "consoleUrl": self._console_url,
             "consoleToken": self.console.guard.rule.token if self.plan.console.made else None,
             "version": __version__,
