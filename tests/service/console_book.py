@@ -111,6 +111,15 @@ class Desk:
     now: list[float]
 
 
+async def _echo(request: web.Request) -> web.StreamResponse:
+    """A socket that says back what it hears."""
+    socket = web.WebSocketResponse()
+    await socket.prepare(request)
+    async for message in socket:
+        await socket.send_str(message.data)
+    return socket
+
+
 @contextlib.asynccontextmanager
 async def desk(book: Book, rule: ConsoleRule | None = None) -> AsyncIterator[Desk]:
     """Serve a book on loopback."""
@@ -124,6 +133,7 @@ async def desk(book: Book, rule: ConsoleRule | None = None) -> AsyncIterator[Des
     app.add_routes(Login(rule, sessions, guard, lambda: now[0], lambda: now[0]).routes())
     app.add_routes(Calls(held, guard).routes())
     app.add_routes(feeds.routes())
+    app.add_routes([web.get("/console/api/echo", guard.socket(_echo))])
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

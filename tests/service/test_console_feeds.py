@@ -6,10 +6,11 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from aiohttp import WSMsgType
 from tests.live import until
 from tests.service.console_book import TOKEN, Book, Desk, desk
 
-from offhook.service import console_feeds
+from offhook.service import console_feeds, console_guard
 from offhook.service.console_logins import ConsoleRule
 
 
@@ -144,3 +145,15 @@ async def test_streams_end_with_the_node(book: Book) -> None:
         await rows.ended()
         await feed.ended()
         assert not book.readers
+
+
+async def test_a_socket_ends_with_its_session(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console_guard, "LOOK_EVERY_S", 0.05)
+    async with desk(book, ConsoleRule(token=TOKEN)) as d:
+        place, headers = f"{d.page.origin}/console/api/echo", {"Origin": d.page.origin}
+        assert (await d.page.post("login", {"token": TOKEN}))[0] == 200
+        async with d.page.session.ws_connect(place, headers=headers) as socket:
+            await socket.send_str("still here")
+            assert (await socket.receive_str(timeout=5)) == "still here"
+            assert (await d.page.post("logout"))[0] == 200
+            assert (await socket.receive(timeout=5)).type in (WSMsgType.CLOSED, WSMsgType.CLOSING, WSMsgType.ERROR)

@@ -16,7 +16,6 @@ import secrets
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from aiohttp import WSMsgType, web
 
@@ -95,12 +94,7 @@ class Browsers:
     # sockets ----------------------------------------------------------------------------------------------------
 
     async def socket(self, request: web.Request) -> web.StreamResponse:
-        """A browser's socket, until it is closed."""
-        if not same_origin(request):
-            return web.json_response(
-                {"error": {"code": "7504", "message": "This socket is for pages of this node: Origin is another."}},
-                status=403,
-            )
+        """A browser's socket, until it is closed. Who may open one is decided before (`Guard.socket`)."""
         socket = web.WebSocketResponse(max_msg_size=LARGEST_MESSAGE, heartbeat=20.0, compress=False)
         await socket.prepare(request)
         link = Link(socket)
@@ -249,15 +243,6 @@ class Browsers:
             session.figures()
         if calling:
             self._keep_seconds()
-
-
-def same_origin(request: web.Request) -> bool:
-    """Whether a page of this node asks. Browsers name the page's origin in every WebSocket request (RFC 6455 §10.2)."""
-    origin = request.headers.get("Origin")
-    try:
-        return origin is None or urlsplit(origin).netloc.lower() == request.host.lower()
-    except ValueError:
-        return False
 
 
 def _object(text: str) -> dict[str, Any]:

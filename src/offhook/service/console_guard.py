@@ -26,6 +26,8 @@ OURS: Final = "X-Offhook-Console"
 """The header of every write that a page of ours makes: a form cannot send it, nor a page of another origin unasked."""
 MAX_BODY: Final = 64 * 1024
 BODY_TIMEOUT_S: Final = 30.0
+LOOK_EVERY_S: Final = 15.0
+"""Between looks at whether the browser of a socket is still logged in."""
 HEADERS: Final = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; "
@@ -119,7 +121,15 @@ class Guard:
 
     def socket(self, handler: Handler) -> Handler:
         """A WebSocket: like a write, but without a header of ours, since pages cannot give one."""
-        return self._data(handler, None, write=True)
+
+        async def answer(request: web.Request) -> web.StreamResponse:
+            watch = asyncio.get_running_loop().create_task(self._watch(request))
+            try:
+                return await handler(request)
+            finally:
+                watch.cancel()
+
+        return self._data(answer, None, write=True)
 
     def write(self, handler: Write, *, logged_in: bool = True) -> Handler:
         """A POST with at most 64 KiB of JSON, or nothing. `logged_in`: whether a browser must be."""
@@ -181,6 +191,13 @@ class Guard:
             return await handler(request)
 
         return _answering(answer)
+
+    async def _watch(self, request: web.Request) -> None:
+        """Close a socket some time after its browser has logged out."""
+        while self.still(request):  # noqa: ASYNC110
+            await asyncio.sleep(LOOK_EVERY_S)
+        if request.transport is not None:
+            request.transport.close()
 
     def _check_signature(self, request: web.Request, body: bytes) -> None:
         headers = {name.lower(): value for name, value in request.headers.items()}
