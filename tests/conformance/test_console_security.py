@@ -164,6 +164,13 @@ async def test_an_open_console_is_there_under_names_of_this_machine_only(
     assert told.startswith(f"HTTP/1.1 {status} ".encode())
 
 
+async def test_the_published_key_opens_nothing_under_another_name(node: LiveNode, page: Page) -> None:
+    """A page whose name was pointed at this machine can sign as well, with the key that everybody has."""
+    address = NodeAddress("http://evil.example", node_address(node.http).key)
+    status, _ = await page.get("setup", Host="evil.example", **address.headers(f"{API}/setup"))
+    assert status == 421
+
+
 async def test_the_name_counts_that_the_browser_sends(node: LiveNode) -> None:
     told = await raw(node, b"GET http://localhost/console/ HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n")
     assert told[9:12] == b"421"

@@ -114,8 +114,8 @@ class Feeds:
     def routes(self) -> list[web.RouteDef]:
         """Both are reads."""
         return [
-            web.get("/console/api/stream", self._guard.read(self._list)),
-            web.get("/console/api/calls/{id}/stream", self._guard.read(self._call)),
+            web.get("/console/api/stream", self._guard.read(self._list), allow_head=False),
+            web.get("/console/api/calls/{id}/stream", self._guard.read(self._call), allow_head=False),
         ]
 
     async def close(self) -> None:

@@ -200,6 +200,7 @@ class Guard:
             request.transport.close()
 
     def _check_signature(self, request: web.Request, body: bytes) -> None:
+        self._check_name(request)  # everybody has the key of a node that is open
         headers = {name.lower(): value for name, value in request.headers.items()}
         reason = "no access key is set"
         for key in self._keys():
@@ -228,19 +229,21 @@ class Guard:
             raise Problem(401, "7509", "Log in at /console/login, or sign the request with the access key.")
 
     def _check_place(self, request: web.Request) -> None:
-        """Without a login only names of this machine are taken, and nothing that somebody has passed on."""
-        if not self.rule.open:
-            return
-        hosts = request.headers.getall("Host", [])
-        if len(hosts) != 1 or not _THIS_MACHINE.fullmatch(hosts[0]):
-            raise Problem(
-                421, "7504", "This console is open as localhost, 127.0.0.1 and [::1] only: use one of these names."
-            )
+        """Without a login nothing is taken that somebody has passed on."""
+        self._check_name(request)
         passed = [name for name in _PASSED_ON if name in request.headers]
-        if passed:
+        if passed and self.rule.open:
             what = f"this request was passed on by a proxy ({passed[0]})"
             fix = "open http://localhost on this machine, or run  offhook serve  with a [console] token"
             raise Problem(403, "7504", f"This console has no login, so it is for this machine only, and {what}: {fix}.")
+
+    def _check_name(self, request: web.Request) -> None:
+        """Without a login only names of this machine are taken."""
+        hosts = request.headers.getall("Host", [])
+        if self.rule.open and (len(hosts) != 1 or not _THIS_MACHINE.fullmatch(hosts[0])):
+            raise Problem(
+                421, "7504", "This console is open as localhost, 127.0.0.1 and [::1] only: use one of these names."
+            )
 
     def _origins(self, request: web.Request) -> tuple[str, ...]:
         own = f"{'https' if request.secure else 'http'}://{request.headers.get('Host', '')}".lower()
