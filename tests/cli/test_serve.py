@@ -56,9 +56,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["rest", "udp", "tcp", "tls"])
-def test_a_port_that_is_taken_is_named_as_in_the_file(
-    tmp_path: Path, free_port: Callable[[], int], kind: str
-) -> None:
+def test_a_port_that_is_taken_is_named_as_in_the_file(tmp_path: Path, free_port: Callable[[], int], kind: str) -> None:
     family = socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM
     port = free_port() + (kind == "tls")
     with socket.socket(socket.AF_INET, family) as taken:

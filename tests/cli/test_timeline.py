@@ -35,7 +35,7 @@ def test_a_call_is_drawn_with_every_event_labelled() -> None:
         event(0, "leg", "answered"),
         event(5, "rest", "AnswerCall", status=200),
         event(40, "stream", "opened", url="ws://x"),
-        event(900, "leg", "dtmf", tone="#"),
+        event(900, "dtmf", "pressed", tone="#"),
         event(905, "stopAudio", "StopAudio", atSample=14400),
         event(1000, "call", "ended"),
         event(1001, "delivery", "CallDisconnected", status=200),

@@ -22,8 +22,7 @@ from schemathesis import Case, GenerationMode, Response
 from schemathesis.specs.openapi.checks import response_schema_conformance, status_code_conformance
 
 DESCRIPTION = (
-    Path(__file__).parents[1]
-    / "fixtures/acs/CallAutomation/stable/2026-03-12/communicationservicescallautomation.json"
+    Path(__file__).parents[1] / "fixtures/acs/CallAutomation/stable/2026-03-12/communicationservicescallautomation.json"
 )
 Described = Case[Any]
 _MODES = ((GenerationMode.POSITIVE, 2), (GenerationMode.NEGATIVE, 1))  # and how many of three are such

@@ -126,9 +126,7 @@ async def test_a_node_that_stops_ends_what_runs(tmp_path: Path) -> None:
                 connection.start_recognizing_media, RecognizeInputType.DTMF, number(CALLER), play_prompt=sound,
                 operation_context="ask",
             )  # fmt: skip
-            await client(
-                connection.send_dtmf_tones, [DtmfTone.ONE] * 18, number(CALLER), operation_context="tones"
-            )
+            await client(connection.send_dtmf_tones, [DtmfTone.ONE] * 18, number(CALLER), operation_context="tones")
             await leg.told("key")
             assert await node.stop() == 0
             assert (await leg.told("ended"))["endedBy"] == "service"

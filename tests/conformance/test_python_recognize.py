@@ -161,9 +161,7 @@ async def test_an_interrupting_recognition_takes_the_place_of_a_play(node: LiveN
     async with menu(node, app) as call:
         await call.client(call.connection.play_media, call.file("greeting"), loop=True, operation_context="loop")
         await app.event("PlayStarted")
-        await call.ask(
-            play_prompt=call.file("menu"), dtmf_max_tones_to_collect=1, interrupt_call_media_operation=True
-        )
+        await call.ask(play_prompt=call.file("menu"), dtmf_max_tones_to_collect=1, interrupt_call_media_operation=True)
         assert result(await app.event("PlayCanceled")) == (400, 8508, "loop")
         await until(lambda: places(call.leg.heard, MENU[RATE // 50 :]), "the menu alone")
         await press(call.leg, "1")

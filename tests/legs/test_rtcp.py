@@ -110,7 +110,7 @@ def test_leaving_says_so() -> None:
 
 def test_encrypted_reports() -> None:
     ends = Ends(1)
-    keys = ["inline:" + "A" * 40, "inline:" + "B" * 40]
+    keys = [b"A" * 30, b"B" * 30]
     for number, port in enumerate(ends.ports):
         port.secure(Srtp("AES_CM_128_HMAC_SHA1_80", keys[number], keys[1 - number]))
     ends.run(800)

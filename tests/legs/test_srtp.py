@@ -8,12 +8,16 @@ import pytest
 
 from offhook.audio import rtp
 from offhook.errors import SipError
-from offhook.legs.srtp import PROFILES, Srtp
+from offhook.legs.srtp import PROFILES, Srtp, inline_key
 from offhook.sip.sdp import SUITES
 
 
-def key(suite: str, seed: int, more: str = "") -> str:
+def line(suite: str, seed: int, more: str = "") -> str:
     return "inline:" + base64.b64encode(bytes([seed]) * SUITES[suite]).decode() + more
+
+
+def key(suite: str, seed: int, more: str = "") -> bytes:
+    return inline_key(suite, line(suite, seed, more))
 
 
 @pytest.mark.parametrize("suite", sorted(SUITES))
@@ -46,7 +50,7 @@ def test_every_suite_of_a_description_has_a_profile() -> None:
 def test_keys_that_are_none(bad: str) -> None:
     suite = "AES_CM_128_HMAC_SHA1_80"
     with pytest.raises(SipError):
-        Srtp(suite, key(suite, 1), bad)
+        inline_key(suite, bad)
 
 
 def test_a_direction_whose_key_stays_goes_on_where_it_is() -> None:

@@ -167,9 +167,7 @@ class AnyOrder(RuleBasedStateMachine):
         name=st.sampled_from(["", "good", "bad"]),
         flags=st.tuples(st.booleans(), st.booleans()),
     )
-    def recognize(
-        self, data: st.DataObject, who: Identifier, kind: str, name: str, flags: tuple[bool, bool]
-    ) -> None:
+    def recognize(self, data: st.DataObject, who: Identifier, kind: str, name: str, flags: tuple[bool, bool]) -> None:
         if self.connections:
             request = RecognizeRequest(
                 target_participant=who,

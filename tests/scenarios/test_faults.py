@@ -34,7 +34,7 @@ def test_a_port_that_raises_is_taken_off_and_costs_no_other_call(caplog: pytest.
     stage.run(2)
     assert second.figures is not None and second.figures.heard == 99
     assert first.figures is not None and first.figures.frames == 100  # its caller is still there to the end
-    names = [event[2] for trace in stage.node.traces._calls.values() for event in trace.events]
+    names = [event.name for trace in stage.node.traces._calls.values() for event in trace.events]
     assert names.count("port failed") == 1
     assert "boom" in caplog.text
     assert stage.empty()

@@ -195,5 +195,5 @@ def test_messages_that_make_no_sense_cost_nothing_else() -> None:
     assert caller.figures is not None and caller.figures.heard == 49
     trace = stage.node.traces.find(stream.connection_id)
     assert trace is not None
-    (figures,) = [detail for _, _, name, detail in trace.events if name == "figures"]
+    (figures,) = [event.detail for event in trace.events if event.name == "figures"]
     assert figures["badMessages"] == 2

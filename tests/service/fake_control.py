@@ -8,6 +8,7 @@ from typing import Any, cast
 from offhook.calls.actions import Record
 from offhook.calls.call import Call
 from offhook.errors import CallError
+from offhook.service.exchange import Exchange
 from offhook.service.live import LiveCall
 from offhook.service.participants import AskCall
 from offhook.service.recordings import Recorders
@@ -68,6 +69,7 @@ class FakeNode:
     def __init__(self) -> None:
         self.asked: list[tuple[Any, ...]] = []
         self.notes: list[tuple[str | None, str, int, dict[str, Any]]] = []
+        self.exchanges: list[Exchange | None] = []
         self.calls: dict[str, CallConnectionProperties] = {}
         self.fail: Exception | None = None
         self.recordings: Recorders | None = FakeRecordings(self._ask)
@@ -137,7 +139,15 @@ class FakeNode:
     def ask(self, connection_id: str, request: AskCall) -> None:
         request(cast(Call, _FakeCall(self._ask)), 0.0)
 
-    def note_request(self, connection_id: str | None, operation: str, status: int, detail: dict[str, Any]) -> None:
+    def note_request(
+        self,
+        connection_id: str | None,
+        operation: str,
+        status: int,
+        detail: dict[str, Any],
+        exchange: Exchange | None = None,
+    ) -> None:
+        self.exchanges.append(exchange)
         self.notes.append((connection_id, operation, status, detail))
 
     @property

@@ -33,6 +33,7 @@ class Owner:
         self.told: list[tuple[str, ...]] = []
         self.notes: list[tuple[str, dict[str, object]]] = []
         self.cuts: list[Cut] = []
+        self.marks: list[tuple[str, bool]] = []
 
     def stream_opened(self, stream: MediaStream) -> None:
         self.told.append(("opened",))
@@ -48,6 +49,9 @@ class Owner:
 
     def stream_cut(self, stream: MediaStream, cut: Cut) -> None:
         self.cuts.append(cut)
+
+    def stream_mark(self, stream: MediaStream, mark: str, *, completed: bool) -> None:
+        self.marks.append((mark, completed))
 
     def stream_note(self, stream: MediaStream, name: str, detail: dict[str, object]) -> None:
         self.notes.append((name, detail))

@@ -235,9 +235,7 @@ def pressed(world: World, monkeypatch: pytest.MonkeyPatch) -> list[Dtmf]:
     return keys
 
 
-async def test_keys_in_the_sound_of_a_phone_that_knows_no_events(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_keys_in_the_sound_of_a_phone_that_knows_no_events(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     known = pressed(world, monkeypatch)
     assert world.node._phones is not None
     world.node._phones.trunk.rules = MediaRules(keys_in_sound=True)

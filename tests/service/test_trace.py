@@ -23,25 +23,47 @@ def test_times_count_from_the_answer_and_are_negative_before() -> None:
     trace = bench.traces.begin("call")
     bench.traces.note(trace, "leg", "placed", leg="l")
     bench.clock.advance(1.5)
-    trace.answered = bench.clock.monotonic()
-    trace.rate = 16000
+    bench.traces.leg(trace, "l", "4:+1555", "sip")
+    bench.traces.joined(trace, "l", 16000)
     bench.traces.connect(trace, "conn")
     bench.clock.advance(0.0123)
     bench.traces.note(trace, "callback", "CallConnected")
-    assert trace.page() == {
+    page = trace.page()
+    events, legs = page.pop("events"), page.pop("legs")
+    assert {
+        name: page[name] for name in ("callId", "callConnectionId", "callConnectionIds", "rate", "state", "ended")
+    } == {
         "callId": "call",
         "callConnectionId": "conn",
         "callConnectionIds": ["conn"],
         "rate": 16000,
+        "state": "connected",
         "ended": False,
-        "startedAt": "2023-11-14T22:13:20.250Z",
-        "answeredAt": "2023-11-14T22:13:21.750Z",
-        "events": [
-            {"atMs": -1500.0, "kind": "leg", "name": "placed", "detail": {"leg": "l"}},
-            {"atMs": 12.3, "kind": "callback", "name": "CallConnected", "detail": {}},
-        ],
-        "droppedEvents": 0,
     }
+    assert (page["startedAt"], page["answeredAt"]) == ("2023-11-14T22:13:20.250Z", "2023-11-14T22:13:21.750Z")
+    assert (page["endedAt"], page["droppedEvents"]) == (None, 0)
+    assert events == [
+        {
+            "seq": 1,
+            "atMs": -1500.0,
+            "kind": "leg",
+            "name": "placed",
+            "leg": "l",
+            "connection": None,
+            "detail": {"leg": "l"},
+        },
+        {
+            "seq": 2,
+            "atMs": 12.3,
+            "kind": "callback",
+            "name": "CallConnected",
+            "leg": None,
+            "connection": None,
+            "detail": {},
+        },
+    ]
+    (leg,) = legs
+    assert (leg["legId"], leg["number"], leg["kind"], leg["joinedMs"], leg["leftMs"]) == ("l", 1, "sip", 0.0, None)
     assert bench.told == [("call", "leg", "placed", {"leg": "l"}), ("call", "callback", "CallConnected", {})]
 
 
@@ -82,7 +104,7 @@ def test_the_oldest_ended_call_makes_room() -> None:
     for index in range(MAX_CALLS + 20):
         trace = bench.traces.begin(str(index))
         bench.traces.connect(trace, f"conn-{index}")
-        trace.ended = True
+        bench.traces.end(trace)
     assert len(bench.traces.pages()) == MAX_CALLS
     assert bench.traces.find("live") is first, "a live call stays"
     assert bench.traces.find("live-conn") is first
@@ -96,7 +118,7 @@ def test_live_calls_beyond_the_bound_are_kept() -> None:
     traces = [bench.traces.begin(str(index)) for index in range(MAX_CALLS + 5)]
     assert len(bench.traces.pages()) == MAX_CALLS + 5
     for trace in traces:
-        trace.ended = True
+        bench.traces.end(trace)
     bench.traces.begin("next")
     assert len(bench.traces.pages()) == MAX_CALLS, "ended ones make room again"
 
@@ -107,19 +129,9 @@ def test_rows_are_newest_first() -> None:
     new = bench.traces.begin("new")
     bench.traces.connect(new, "conn")
     bench.traces.note(new, "leg", "placed")
-    assert bench.traces.pages() == [
-        {
-            "callId": "new",
-            "callConnectionId": "conn",
-            "startedAt": "2023-11-14T22:13:20.250Z",
-            "ended": False,
-            "events": 1,
-        },
-        {
-            "callId": "old",
-            "callConnectionId": None,
-            "startedAt": "2023-11-14T22:13:20.250Z",
-            "ended": False,
-            "events": 0,
-        },
+    rows = bench.traces.pages()
+    assert [(row["callId"], row["callConnectionId"], row["events"], row["state"]) for row in rows] == [
+        ("new", "conn", 1, "ringing"),
+        ("old", None, 0, "ringing"),
     ]
+    assert rows[0]["startedAt"] == "2023-11-14T22:13:20.250Z"

@@ -74,9 +74,7 @@ async def test_ten_thousand_short_calls_leave_nothing(tmp_path: Path, free_port:
 
 
 @pytest.mark.timeout(120)
-async def test_an_app_that_is_killed_leaves_its_caller_with_a_bye(
-    tmp_path: Path, free_port: Callable[[], int]
-) -> None:
+async def test_an_app_that_is_killed_leaves_its_caller_with_a_bye(tmp_path: Path, free_port: Callable[[], int]) -> None:
     """kill -9: its socket breaks, its callbacks find nobody. Soon the call is over, and the phone is told."""
     phone, port = TestPhone(), free_port()
     hook = f"http://127.0.0.1:{port}/api/incomingCall"

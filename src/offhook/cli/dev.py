@@ -33,6 +33,9 @@ def dev(
     sip_port: int | None = typer.Option(
         None, "--sip-port", min=0, max=65534, help="Take SIP phones of this machine there, TLS on the next; 0 picks."
     ),
+    webrtc_port: int = typer.Option(
+        0, "--webrtc-port", min=0, max=65535, help="UDP port of the audio of browsers' calls; 0 picks."
+    ),
     restart_ms: int = typer.Option(
         40, "--restart-ms", min=0, max=200, help="Audio of the app that must wait before playing starts again."
     ),
@@ -80,6 +83,7 @@ def dev(
         speech_key=os.environ.get("OFFHOOK_SPEECH_KEY", ""),
         json=as_json,
         sip_port=sip_port,
+        webrtc_port=webrtc_port,
         restart_ms=restart_ms,
     )
     announce, event = (json_line, json_line) if as_json else (show_banner, show_event)

@@ -23,6 +23,7 @@ AXIS_HEIGHT = 30
 ROW, LANE_PAD, LANE_SPACE = 16, 10, 8
 CHAR = 6.5
 MAX_ROWS = 14
+MAX_HINT = 200
 MAX_NAME = 44
 
 LANES = (
@@ -172,8 +173,6 @@ def _lanes(picture: Picture, axis: _Axis) -> tuple[list[str], float]:
 
 def _lane_of(event: Mapping[str, Any], known: set[str]) -> str:
     kind = str(event.get("kind", "media"))
-    if kind == "leg" and event.get("name") == "dtmf":
-        return "keys"
     kind = _LANE_OF.get(kind, kind)
     return kind if kind in known else "media"
 
@@ -183,7 +182,7 @@ def _label(event: Mapping[str, Any]) -> str:
     name, detail = str(event.get("name", "?")), event.get("detail") or {}
     if event.get("kind") == "call":
         name = f"call {name}"
-    if name == "dtmf":
+    if event.get("kind") == "dtmf":
         name = f"key {detail.get('tone', '')}"
     if event.get("kind") in ("rest", "delivery"):
         name = f"{name} {detail.get('status') or detail.get('error') or ''}"
@@ -203,10 +202,15 @@ def _marks(events: Sequence[Mapping[str, Any]], axis: _Axis) -> list[_Mark]:
             counts[-1] = (name, counts[-1][1] + 1)
             marks[-1].text = f"{name} ×{counts[-1][1]}"
             continue
-        hint = ", ".join(f"{key}: {value}" for key, value in (event.get("detail") or {}).items())
+        hint = ", ".join(f"{key}: {value}" for key, value in (event.get("detail") or {}).items() if _short(value))
         marks.append(_Mark(x, name, f"{at / 1000:.3f}", hint))
         counts.append((name, 1))
     return marks
+
+
+def _short(value: object) -> bool:
+    """Whether a detail is no body and no message, which would fill the picture."""
+    return not isinstance(value, dict | list) and len(str(value)) <= MAX_HINT
 
 
 def _place(marks: Sequence[_Mark]) -> int:

@@ -191,7 +191,8 @@ class RtpPort:
         self.heard_at = now
         if sound:
             self.counters.received += 1
-            self._jitter.put(packet, now)
+            if fmt.hears:
+                self._jitter.put(packet, now)
         elif kind == fmt.comfort:
             self._jitter.put(packet, now)
         else:

@@ -12,7 +12,7 @@ from offhook.errors import AudioError, LegError, SipError
 from offhook.legs.leg import Answered, Dtmf, Ended, KeySent, LegEnd, LegEvent, RateChanged, Referred, Refused, Ringing
 from offhook.legs.rtp import RtpFormat, RtpPort
 from offhook.legs.rtp_sockets import RtpSocket
-from offhook.legs.srtp import Srtp
+from offhook.legs.srtp import Srtp, inline_key
 from offhook.sip import events, sdp
 from offhook.sip.grammar import Address, Uri
 from offhook.sip.nat import literal
@@ -432,9 +432,7 @@ class SipLeg:
         keys = (agreed.ours, agreed.theirs)
         if keys != self._keys:
             ours, theirs = keys
-            self.port.secure(
-                None if ours is None or theirs is None else Srtp(ours.suite, ours.key, theirs.key, self.port.srtp)
-            )
+            self.port.secure(None if ours is None or theirs is None else _srtp(ours, theirs, self.port.srtp))
             self._keys = keys
         changed = self._up and chosen.rate != self.rate
         self.rate = chosen.rate
@@ -479,6 +477,11 @@ class SipLeg:
             self.port.farewell()
             self._media.close()
             self._signaller.gone(self)
+
+
+def _srtp(ours: Crypto, theirs: Crypto, before: Srtp | None) -> Srtp:
+    """What encrypts under the keys of both descriptions. SipError for a bad key."""
+    return Srtp(ours.suite, inline_key(ours.suite, ours.key), inline_key(theirs.suite, theirs.key), before)
 
 
 def _loss(status: int) -> str:

@@ -20,6 +20,7 @@ from offhook.sip import events
 from offhook.sip.auth import Account
 from offhook.sip.endpoint import SipEndpoint
 from offhook.sip.grammar import Address, Uri, parse_uri
+from offhook.sip.message import call_id
 from offhook.sip.session import Session
 from offhook.sip.transaction import Peer
 
@@ -51,6 +52,16 @@ class TrunkOwner(Protocol):
         """Where registrations are, of others here and of ours elsewhere: their connections stay."""
 
 
+class MessageTap(Protocol):
+    """Who sees every message; it must not fail, and keep nobody waiting."""
+
+    def saw(self, direction: str, data: bytes, peer: Peer) -> None:
+        """A message that came (in), before anything is made of it, or that goes (out)."""
+
+    def known(self, call_id: str, leg_id: str) -> None:
+        """The dialogs of a Call-ID are a leg's."""
+
+
 class SipTrunk:
     """The SIP sockets of a node. Everything runs on the loop; packets of the endpoint go out at once."""
 
@@ -74,6 +85,7 @@ class SipTrunk:
         self.endpoint = endpoint
         self.sockets = sockets
         self.media_host = media_host or sockets.host
+        self.tap: MessageTap | None = None
         self.problem = ""
         """While `broken` is told on: why nothing can be sent there."""
         self._owner = owner
@@ -128,6 +140,8 @@ class SipTrunk:
                 if not packets and not events:
                     break
                 for data, peer in packets:
+                    if self.tap is not None:
+                        self.tap.saw("out", data, peer)
                     self._network.send(data, peer)
                 for event in events:
                     try:
@@ -190,8 +204,13 @@ class SipTrunk:
         caller, headers = leg.dialled
         session = self.endpoint.invite(target, peer, caller, offer, self.now(), headers, account=account)
         session.context = context
-        self._legs[session] = leg
+        self._bind(session, leg)
         return session
+
+    def _bind(self, session: Session, leg: SipLeg) -> None:
+        self._legs[session] = leg
+        if self.tap is not None:
+            self.tap.known(call_id(session.invite), leg.leg_id)
 
     def _leg(self, leg_id: str, event: Listener, srtp: str = "optional") -> SipLeg:
         made: list[SipLeg] = []
@@ -263,7 +282,7 @@ class SipTrunk:
             leg = self._leg(leg_id, on_event, srtp)
             made.append(leg)
             leg.invited(current, event.offer)
-            self._legs[current] = leg
+            self._bind(current, leg)
             current.ring(now)
             return leg
 
@@ -302,7 +321,7 @@ class SipTrunk:
             new.refuse(500, now)
             return
         del self._legs[old]
-        self._legs[new] = leg
+        self._bind(new, leg)
         new.context, old.context = old.context, None
         new.accept(answer, now)
         old.hang_up(now)
@@ -311,6 +330,8 @@ class SipTrunk:
 
     def received(self, data: bytes, peer: Peer) -> None:
         """See `SocketOwner`."""
+        if self.tap is not None:
+            self.tap.saw("in", data, peer)
         self.endpoint.received(data, peer, self.now())
         self.pump()
 

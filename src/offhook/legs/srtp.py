@@ -1,4 +1,4 @@
-"""Encrypted media with keys from the signalling (RFC 3711, RFC 4568, RFC 7714), by libsrtp."""
+"""Encrypted media (RFC 3711, RFC 7714), by libsrtp; keys are of the signalling (RFC 4568) or a handshake."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ PROFILES: Final = {
 
 
 class Srtp:
-    """One stream each way under two keys, each as its a=crypto line has it (`inline:…`). SipError for a bad key.
+    """One stream each way under two keys, each with its salt behind it; `SUITES` has their length.
 
     `before`: a direction whose key is as it was goes on where it is: how often its numbers went round, and which
     packets it has seen, is known to nobody else (RFC 3711 §3.3.1).
     """
 
-    def __init__(self, suite: str, ours: str, theirs: str, before: Srtp | None = None) -> None:
+    def __init__(self, suite: str, ours: bytes, theirs: bytes, before: Srtp | None = None) -> None:
         self._keys = (suite, ours), (suite, theirs)
         out, into = (None, None) if before is None else before._same(self._keys)
         self._out: Session = out or Session(_policy(suite, ours, Policy.SSRC_ANY_OUTBOUND))
         self._in: Session = into or Session(_policy(suite, theirs, Policy.SSRC_ANY_INBOUND))
 
-    def _same(self, keys: tuple[tuple[str, str], tuple[str, str]]) -> tuple[Session | None, Session | None]:
+    def _same(self, keys: tuple[tuple[str, bytes], tuple[str, bytes]]) -> tuple[Session | None, Session | None]:
         """The sessions of the directions that have these keys already."""
         return self._out if keys[0] == self._keys[0] else None, self._in if keys[1] == self._keys[1] else None
 
@@ -59,8 +59,13 @@ class Srtp:
             return None
 
 
-def _policy(suite: str, inline: str, kind: int) -> Policy:
-    """`inline:KEY|lifetime|MKI:length`; with an MKI we could not tell keys apart."""
+def _policy(suite: str, key: bytes, kind: int) -> Policy:
+    return Policy(key=key, ssrc_type=kind, srtp_profile=PROFILES[suite])
+
+
+def inline_key(suite: str, inline: str) -> bytes:
+    """The key of an a=crypto line, `inline:KEY|lifetime|MKI:length`. SipError for a bad one, and for one with an MKI,
+    with which we could not tell keys apart."""
     parts = inline.removeprefix("inline:").split("|")
     if any(":" in part for part in parts[1:]):
         raise SipError("media keys with an MKI are not taken")
@@ -70,4 +75,4 @@ def _policy(suite: str, inline: str, kind: int) -> Policy:
         raise SipError("a media key that is no base64") from None
     if len(key) != SUITES[suite]:
         raise SipError(f"a media key of {len(key)} bytes; {suite} needs {SUITES[suite]}")
-    return Policy(key=key, ssrc_type=kind, srtp_profile=PROFILES[suite])
+    return key

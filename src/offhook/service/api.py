@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
@@ -22,6 +23,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from offhook.errors import CallError, OutcomeError, SignatureError, UnsupportedError, WireError
 from offhook.service.bearer import HOW, BearerCheck
+from offhook.service.exchange import Exchange
 from offhook.service.older_operations import PATHS, serves
 from offhook.service.operations import Asked, CallControl, Operation, find
 from offhook.service.users import Users
@@ -66,6 +68,8 @@ class _Reply:
     headers: dict[str, str] | None = None
     repeated: bool = False
     problem: str = ""
+    operation: Operation | None = None
+    ids: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +150,7 @@ class Api:
 
     async def handle(self, request: web.Request) -> web.Response:
         """Answer one request. Whatever happens inside, the app gets the error envelope."""
-        target = _origin_form(request.raw_path)
+        target, began, body = _origin_form(request.raw_path), time.perf_counter(), b""
         try:
             body = await self._body(request)
             self._known(target)
@@ -157,6 +161,7 @@ class Api:
         except Exception:
             log.exception("%s %s failed", request.method, target)
             reply = _refusal(result("internal_error"), "See the log of the service.")
+        self._note(request.method, target, body, reply, began)
         return self._respond(request, reply)
 
     async def refusal(self, request: web.Request, *hosts: str) -> web.Response | None:
@@ -218,7 +223,7 @@ class Api:
             reply = _refusal(result("invalid_argument"), error.message)
         except OutcomeError as error:
             reply = _refusal(result(error.outcome), error.detail)
-        self._note(operation, reply.connection or ids.get("callConnectionId"), reply)
+        reply.operation, reply.ids = operation, ids
         return reply
 
     def _known(self, target: str) -> None:
@@ -272,12 +277,20 @@ class Api:
         except CallError:
             return msgspec.structs.replace(answer, call_connection_state="disconnected")
 
-    def _note(self, operation: Operation, connection: str | None, reply: _Reply) -> None:
+    def _note(self, method: str, target: str, body: bytes, reply: _Reply, began: float) -> None:
+        """Tell of every request to an operation; of one that is not an app's, when its path names a call."""
+        operation, ids, trusted = reply.operation, reply.ids, reply.operation is not None
+        if operation is None:
+            operation, ids, _ = find(method, target.partition("?")[0])
+        connection = reply.connection or ids.get("callConnectionId")
+        if operation is None or not (trusted or connection):
+            return
         detail: dict[str, Any] = {"error": reply.problem} if reply.problem else {}
         if reply.repeated:
             detail["repeated"] = True
+        exchange = Exchange(method, target, (time.perf_counter() - began) * 1000, body, reply.body, ids, trusted)
         try:
-            self._control.note_request(connection, operation.name, reply.status, detail)
+            self._control.note_request(connection, operation.name, reply.status, detail, exchange)
         except Exception:
             log.exception("the request %s could not be traced", operation.name)
 

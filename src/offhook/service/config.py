@@ -15,6 +15,7 @@ from offhook.service.recordings import RecordingRule
 from offhook.service.routing import SipPlan
 from offhook.service.speech import SpeechPlan
 from offhook.service.targets import Targets
+from offhook.service.webrtc_plan import WebRtcPlan
 from offhook.wire.tokens import keys_may_come_from
 
 # Fixed and documented, so that every tool on this machine finds the node; refused on any other than loopback.
@@ -53,6 +54,8 @@ class NodePlan:
     tokens: TokenRule | None = None
     """Whose bearer tokens open the REST interface, beside the access keys."""
     speech: SpeechPlan = field(default_factory=SpeechPlan)
+    webrtc: WebRtcPlan | None = None
+    """How browsers that are phones reach the node with their media; None: there are none."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -106,6 +109,7 @@ class DevConfig:
     token_keys: str = ""
     speech_url: str = ""
     speech_key: str = field(default="", repr=False)
+    webrtc_port: int = 0
 
     def plan(self) -> NodePlan:
         """See `Planned`. Only this machine can reach a node on loopback; then the fixed local key serves."""
@@ -131,11 +135,17 @@ class DevConfig:
             tokens=TokenRule(self.token_issuer, self.token_keys) if self.token_issuer else None,
             speech=SpeechPlan("openai", self.speech_url, self.speech_key) if self.speech_url else SpeechPlan(),
             sip=None if self.sip_port is None else SipPlan(host="127.0.0.1", port=self.sip_port),
+            webrtc=WebRtcPlan(_address(self.host), self.webrtc_port),
         )
 
     def said(self, problem: str) -> str:
         """See `Settings`."""
         return problem
+
+
+def _address(host: str) -> str:
+    """The address of a host to listen on, for sockets that take no name."""
+    return "127.0.0.1" if host == "localhost" else host
 
 
 def is_loopback(host: str) -> bool:

@@ -60,6 +60,7 @@ from offhook.legs.leg import (
     Ringing,
 )
 from offhook.legs.rtp import RtpPort
+from offhook.service.call_facts import ENDED_BY, leg_kind, leg_note, media_note
 from offhook.service.clock import Clock
 from offhook.service.hearings import Hearings
 from offhook.service.listening import Listening
@@ -76,19 +77,6 @@ from offhook.wire.identifiers import Identifier
 from offhook.wire.results import RESULTS, ResultInformation
 
 log = logging.getLogger("offhook.call")
-
-ENDED_BY = {
-    "ended_by_app": "app",
-    "removed": "app",
-    "rejected": "app",
-    "declined": "app",
-    "busy": "app",
-    "refused": "app",
-    "not_answered": "timeout",
-    "service_stopping": "service",
-    "gave_up": "caller",
-    "unreachable": "service",
-}
 
 
 class CallHost(Protocol):
@@ -173,6 +161,8 @@ class LiveCall:
         """Know a leg that was not dialled from here before the machine asks for it."""
         self.legs[leg.leg_id] = leg
         self._names[leg.leg_id] = identifier
+        name = self.call.display_name if inbound else ""
+        self._host.traces.leg(self.trace, leg.leg_id, identifier.raw_id, leg_kind(leg), name)
         if inbound:
             self._inbound.add(leg.leg_id)
 
@@ -198,7 +188,8 @@ class LiveCall:
         if leg is None or self._over:
             return
         now = self._host.clock.monotonic()
-        self.note("leg", type(event).__name__.lower(), **self._leg_detail(leg_id, event))
+        kind, name, facts = leg_note(event)
+        self.note(kind, name, leg=leg_id, participant=self._names[leg_id].raw_id, **facts)
         self._last_result = None
         match event:
             case Ringing():
@@ -238,34 +229,35 @@ class LiveCall:
         finally:
             self._settling = False
 
-    def note(self, kind: str, name: str, **detail: Any) -> None:
-        """Add to the call's trace."""
-        self._host.traces.note(self.trace, kind, name, **detail)
+    def note(self, kind: str, name: str, *, more: Any = None, **detail: Any) -> None:
+        """Add to the call's trace; see `Traces.note`."""
+        self._host.traces.note(self.trace, kind, name, more=more, **detail)
 
     # stream owner -----------------------------------------------------------------------------------------------
 
     def stream_opened(self, stream: MediaStream) -> None:
         """See `StreamOwner`."""
-        self.note("stream", "opened", url=stream.url)
+        self.note("stream", "opened", connection=stream.connection_id, url=stream.url)
         self.call.stream_opened(stream.connection_id, self._host.clock.monotonic())
         self.settle()
 
     def stream_reestablished(self, stream: MediaStream) -> None:
         """See `StreamOwner`."""
-        self.note("stream", "reestablished", url=stream.url)
+        self.note("stream", "reestablished", connection=stream.connection_id, url=stream.url)
         self.call.stream_reestablished(stream.connection_id, self._host.clock.monotonic())
         self.settle()
 
     def stream_failed(self, stream: MediaStream, outcome: str, detail: str) -> None:
         """See `StreamOwner`."""
-        self.note("stream", "failed", url=stream.url, outcome=outcome, reason=detail)
+        connection = stream.connection_id
+        self.note("stream", "failed", connection=connection, url=stream.url, outcome=outcome, reason=detail)
         self._unseat(stream)
         self.call.stream_failed(stream.connection_id, outcome, detail, self._host.clock.monotonic())
         self.settle()
 
     def stream_closed_by_app(self, stream: MediaStream) -> None:
         """See `StreamOwner`."""
-        self.note("stream", "closed by the app", url=stream.url)
+        self.note("stream", "closed by the app", connection=stream.connection_id, url=stream.url)
         self._unseat(stream)
         self.call.stream_closed_by_app(stream.connection_id, self._host.clock.monotonic())
         self.settle()
@@ -274,7 +266,7 @@ class LiveCall:
         """See `StreamOwner`; figures are in milliseconds and samples of the call's rate, from the answer."""
         scale = 1000 / stream.port.rate
         frames = round((self._host.clock.monotonic() - (self.trace.answered or 0.0)) * FRAMES_PER_SECOND)
-        heard = self._frames_heard()
+        leg_id, heard = self._frames_heard()
         ramp = cut.ramp * self.rate // stream.port.rate
         at = (frames if heard is None else heard) * self.rate // FRAMES_PER_SECOND + ramp
         event = {
@@ -283,12 +275,17 @@ class LiveCall:
             "cutMs": round(cut.cut * scale, 3),
             "atSample": at,
         }
-        self.note("stopAudio", "StopAudio", **{k: v for k, v in event.items() if k != "callConnectionId"})
+        told = {name: value for name, value in event.items() if name != "callConnectionId"}
+        self.note("stopAudio", "StopAudio", more={"connection": stream.connection_id, "leg": leg_id}, **told)
         self._host.stream_cut(self, event)
 
-    def stream_note(self, stream: MediaStream, name: str, detail: dict[str, object]) -> None:
+    def stream_mark(self, stream: MediaStream, mark: str, *, completed: bool) -> None:
         """See `StreamOwner`."""
-        self.note("stream", name, **detail)
+        self.note("mark", "heard" if completed else "cut", connection=stream.connection_id, mark=mark)
+
+    def stream_note(self, stream: MediaStream, name: str, detail: dict[str, Any]) -> None:
+        """See `StreamOwner`."""
+        self.note("stream", name, connection=stream.connection_id, **detail)
 
     # prompt owner -----------------------------------------------------------------------------------------------
 
@@ -328,6 +325,8 @@ class LiveCall:
 
     def _perform(self, action: object) -> None:
         host = self._host
+        if (noted := media_note(action)) is not None:
+            self.note("media", noted[0], **noted[1])
         match action:
             case Notify():
                 if isinstance(action.event, CallDisconnected | CreateCallFailed):
@@ -393,8 +392,8 @@ class LiveCall:
                 self._listening.start(action)
             case StopHearing(hearing_id):
                 self._listening.stop(hearing_id)
-            case CallEnded():
-                self._end()
+            case CallEnded(outcome):
+                self._end(outcome)
             case _:
                 raise AssertionError(f"no such action: {action!r}")
 
@@ -408,8 +407,10 @@ class LiveCall:
 
     def _dial(self, action: DialLeg) -> None:
         self._names[action.leg_id] = action.target
+        self._host.traces.leg(self.trace, action.leg_id, action.target.raw_id)
         try:
-            self.legs[action.leg_id] = self._host.dial(self, action)
+            leg = self.legs[action.leg_id] = self._host.dial(self, action)
+            self._host.traces.leg(self.trace, action.leg_id, action.target.raw_id, leg_kind(leg))
         except LegError as error:
             del self._names[action.leg_id]
             self.note("leg", "failed", leg=action.leg_id, reason=error.detail or error.outcome)
@@ -419,9 +420,7 @@ class LiveCall:
         leg = self.legs.get(leg_id)
         if leg is None:
             return
-        if self.trace.answered is None:
-            self.trace.answered = self._host.clock.monotonic()
-            self.trace.rate = self.rate
+        self._host.traces.joined(self.trace, leg_id, self.rate)
         port = self._host.lanes.rated(leg.port, leg.rate or self.rate, self.rate)
         self._ports[leg_id] = port
         self._seats[leg_id] = self.bridge.add(port, self._names[leg_id].raw_id)
@@ -447,6 +446,7 @@ class LiveCall:
         if port is not None:
             self.bridge.remove(port)
             self._host.lanes.release(port)
+            self._host.traces.left(self.trace, leg_id)
 
     def _hang_up(self, leg_id: str, outcome: str) -> None:
         """The other side ends a leg; one that left by itself is told its end in `_dismiss`."""
@@ -461,7 +461,7 @@ class LiveCall:
             row = RESULTS[outcome]
             ended_by = ENDED_BY.get(outcome, "callee")
             self.note("leg", "hung up", leg=leg_id, code=row.code, subCode=row.sub_code, endedBy=ended_by)
-            leg.hang_up(LegEnd(row.code, row.sub_code, row.message, ended_by))
+            self._tell_end(leg, LegEnd(row.code, row.sub_code, row.message, ended_by))
 
     def _note_media(self, leg_id: str, leg: Leg) -> None:
         """The figures of a leg's audio, if it came over a network."""
@@ -479,14 +479,18 @@ class LiveCall:
         row = RESULTS[outcome]
         known = self._last_result or row.information()
         ended_by = ENDED_BY.get(outcome) or ("caller" if leg_id in self._inbound else "callee")
-        leg.hang_up(LegEnd(known.code, known.sub_code, known.message, ended_by))
+        self._tell_end(leg, LegEnd(known.code, known.sub_code, known.message, ended_by))
+
+    def _tell_end(self, leg: Leg, end: LegEnd) -> None:
+        self._host.traces.over(self.trace, end.ended_by, end.code, end.sub_code, end.message)
+        leg.hang_up(end)
 
     def _close_stream(self, connection_id: str) -> None:
         stream = self.streams.get(connection_id)
         if stream is not None:
             self._unseat(stream)
             stream.close()
-            self.note("stream", "closed", url=stream.url)
+            self.note("stream", "closed", connection=connection_id, url=stream.url)
         self.call.stream_closed(connection_id, self._host.clock.monotonic())
 
     def _unseat(self, stream: MediaStream) -> None:
@@ -499,6 +503,7 @@ class LiveCall:
         self.note(
             "stream",
             "figures",
+            connection=stream.connection_id,
             sent=counters.sent,
             dropped=counters.dropped,
             messagesIn=counters.messages_in,
@@ -506,7 +511,7 @@ class LiveCall:
             refusedMs=round(stream.port.playout.refused * 1000 / stream.port.rate),
         )
 
-    def _end(self) -> None:
+    def _end(self, outcome: str) -> None:
         if self._over:
             return
         self._over = True
@@ -520,8 +525,12 @@ class LiveCall:
         self._listening.close()
         self.hearings.close()
         self._prompts.close()
-        self.trace.ended = True
+        if self.trace.result is None:
+            row = RESULTS.get(outcome) or RESULTS["leg_failed"]
+            ended_by = ENDED_BY.get(outcome, "service")
+            self._host.traces.over(self.trace, ended_by, row.code, row.sub_code, row.message)
         self.note("call", "ended")
+        self._host.traces.end(self.trace)
         self.bridge.close()
         self._host.call_over(self)
 
@@ -536,23 +545,14 @@ class LiveCall:
         for stream in self.streams.values():
             stream.send_dtmf(tone, self._host.batch.stamp, self._names[leg_id].raw_id)
 
-    def _frames_heard(self) -> int | None:
-        """Frames that the first leg has heard since the answer: the time base of its recording."""
+    def _frames_heard(self) -> tuple[str | None, int | None]:
+        """The first leg that counts the frames that it has heard since the answer, and how many: the time base of its
+        recording."""
         for leg_id in self._ports:
             figures = getattr(self.legs.get(leg_id), "figures", None)
             if figures is not None:
-                return int(figures.frames)
-        return None
-
-    def _leg_detail(self, leg_id: str, event: LegEvent) -> dict[str, Any]:
-        detail: dict[str, Any] = {"leg": leg_id, "participant": self._names[leg_id].raw_id}
-        if isinstance(event, Dtmf):
-            detail["tone"] = event.tone
-        elif isinstance(event, KeySent):
-            detail["tone"] = event.key
-        elif isinstance(event, Ended | Refused) and event.outcome:
-            detail["outcome"] = event.outcome
-        return detail
+                return leg_id, int(figures.frames)
+        return next(iter(self._ports), None), None
 
     def lane_failed(self, port: Port, error: Exception) -> bool:
         """A port raised in its lane, if it is one of ours: it comes off the bridge."""

@@ -17,10 +17,13 @@ from offhook.calls.call import Call
 from offhook.errors import CallError, LegError, SignatureError
 from offhook.legs.leg import Ended, Leg, LegEvent, Pace
 from offhook.service import connecting, moving
+from offhook.service.call_facts import about
 from offhook.service.clock import Clock, Handle, MediaClock
 from offhook.service.directory import LocalDirectory
 from offhook.service.eventgrid import IncomingPost
+from offhook.service.exchange import Exchange, call_of
 from offhook.service.live import LiveCall
+from offhook.service.masking import Body
 from offhook.service.outside import MediaNetwork, NodeIdentity, Outside, Phone
 from offhook.service.participants import AskCall
 from offhook.service.recordings import Recorders
@@ -222,7 +225,7 @@ class Node:
             leg = make_leg(leg_id, lambda leg, event: self.leg_event(live, leg, event))
         except Exception:
             # An endpoint that cannot be talked to never was a call.
-            live.trace.ended = True
+            self.traces.end(live.trace)
             self.call_over(live)
             raise
         live.add_leg(leg, caller)
@@ -232,7 +235,7 @@ class Node:
 
     def begin(self, call_id: str, call: Call, rate: int = DEFAULT_RATE) -> LiveCall:
         """Let a call live."""
-        live = LiveCall(call, self, rate, self.traces.begin(call_id))
+        live = LiveCall(call, self, rate, self.traces.begin(call_id, about(call)))
         self.calls[call_id] = live
         self.calls_taken += 1
         self._keep_watch()
@@ -277,7 +280,8 @@ class Node:
             action.caller.raw_id,
         )
         told = self.outside.announce(ringing)
-        live.note("callback", "IncomingCall", to=action.callee.raw_id, subscriptions=told)
+        more = {"eventId": event_id, "from": action.caller.raw_id, "body": Body.of(body)}
+        live.note("callback", "IncomingCall", more=more, to=action.callee.raw_id, subscriptions=told)
         if not told:
             live.note("call", "nobody to tell", fix=NO_WEBHOOK)
             self.clock.call_at(self.clock.monotonic(), lambda: self._unreachable(live, hop))
@@ -296,7 +300,10 @@ class Node:
         )
         info = event.result_information
         figures = {} if info is None else {"code": info.code, "subCode": info.sub_code, "message": info.message}
-        live.note("callback", event.name, connection=event.call_connection_id, uri=action.callback_uri, **figures)
+        more = {"eventId": event_id, "type": event.type, "body": Body.of(body)}
+        live.note(
+            "callback", event.name, more=more, connection=event.call_connection_id, uri=action.callback_uri, **figures
+        )
         self.outside.deliver(event.call_connection_id, action.callback_uri, body, event.type, event_id)
         if isinstance(event, CallDisconnected):
             self._let_go(live, event.call_connection_id)
@@ -476,13 +483,21 @@ class Node:
         if self._connections.find(connection_id) is not None:
             self.clock.call_at(since + ABANDON_AFTER, look)
 
-    def note_request(self, connection_id: str | None, operation: str, status: int, detail: dict[str, Any]) -> None:
+    def note_request(
+        self,
+        connection_id: str | None,
+        operation: str,
+        status: int,
+        detail: dict[str, Any],
+        exchange: Exchange | None = None,
+    ) -> None:
         """A REST request, for the trace of its call."""
-        if connection_id:
+        if connection_id and (exchange is None or exchange.trusted):
             self.app_heard(connection_id)
-        trace = self.traces.find(connection_id) if connection_id else None
+        trace = call_of(self, connection_id, exchange)
         if trace is not None:
-            self.traces.note(trace, "rest", operation, status=status, **detail)
+            more = {"connection": connection_id, **({} if exchange is None else exchange.kept())}
+            self.traces.note(trace, "rest", operation, more=more, status=status, **detail)
 
     def shut_down(self) -> None:
         """Take no more calls, and end those that are."""

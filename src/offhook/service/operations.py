@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import unquote
 
 from offhook.service import media, participants, recordings, transcription
+from offhook.service.exchange import Exchange
 from offhook.service.participants import AskCall
 from offhook.service.recordings import Recorders
 from offhook.wire.connecting import ConnectRequest
@@ -82,8 +83,15 @@ class CallControl(Protocol):
         """Give a request to the call of a connection, and carry out what follows from it."""
         ...
 
-    def note_request(self, connection_id: str | None, operation: str, status: int, detail: dict[str, Any]) -> None:
-        """Told of every signed request to a known operation, for the call's trace."""
+    def note_request(
+        self,
+        connection_id: str | None,
+        operation: str,
+        status: int,
+        detail: dict[str, Any],
+        exchange: Exchange | None = None,
+    ) -> None:
+        """Told of every signed request to a known operation, and of others that name a connection, for the trace."""
         ...
 
 

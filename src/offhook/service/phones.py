@@ -27,6 +27,7 @@ from offhook.service.live import LiveCall
 from offhook.service.node import Node
 from offhook.service.refusals import Refusals
 from offhook.service.routing import SipPlan, Sources, Table, TrunkRule, User
+from offhook.service.sip_notes import SipNotes
 from offhook.sip.auth import Challenger
 from offhook.sip.endpoint import Settings, SipEndpoint, Verdict
 from offhook.sip.events import Over
@@ -90,6 +91,7 @@ class Phones:
             rules=plan.media,
             media_host=plan.advertise or plan.host,
         )
+        self.trunk.tap = SipNotes(node.traces, node.clock.monotonic)
         self.gateways = Gateways(self.table, self.trunk, endpoint.chance, tell)
         self._refusals = Refusals(self.trunk.now())
 

@@ -26,6 +26,8 @@ from offhook.errors import ConfigError
 from offhook.service.api import Api
 from offhook.service.app_phones import AppPhones
 from offhook.service.bearer import BearerCheck, KeyPages
+from offhook.service.browsers import Browsers
+from offhook.service.call_book import CallBook
 from offhook.service.certificates import State, client_context, server_context
 from offhook.service.clock import SystemClock
 from offhook.service.config import NodePlan, Planned, Settings
@@ -79,6 +81,7 @@ class LiveNode:
             NODE_NUMBER, hashlib.sha256(b"context" + self.state.token_key_pem).digest(), self.state.resource_id
         )
         self.node = Node(self.clock, identity, self, tell=tell, restart_ms=plan.restart_ms, most_calls=plan.most_calls)
+        self.book = CallBook(self.node.traces)
         self._speech = self.node.speech = chosen_speech(plan.speech, plan.targets, self._tls)
         self._sounds = self.node.sounds = Sounds(
             self._tls, self._origins, plan.targets, self._speech, folder=plan.prompts
@@ -109,6 +112,9 @@ class LiveNode:
             tell=self._tell_all,
             network=(self._tls, self._origins, plan.targets),
         )
+        self.browsers: Browsers | None = None
+        if plan.webrtc is not None:
+            self.browsers = Browsers(self.node, self.state.resource_id, identity.context_key, plan.webrtc)
         self._runner: web.AppRunner | None = None
         self._listener: Listener | None = None
         self._phones: Phones | None = None
@@ -129,6 +135,10 @@ class LiveNode:
         app = web.Application(client_max_size=1024 * 1024, middlewares=[self._heard])
         app.add_routes(self.console.routes())
         app.add_routes([web.get("/eventgrid/validate", self._validate)])
+        if self.browsers is not None:
+            self.browsers.start()
+            if self.plan.loopback:
+                app.add_routes([web.get("/console/api/phone", self.browsers.socket)])
         app.add_routes(self.metrics.routes())
         app.add_routes(self.recording.routes())
         app.add_routes(self.api.routes())
@@ -173,6 +183,8 @@ class LiveNode:
         await self.recording.close()
         if self._subscriptions is not None:
             await self._subscriptions.close()
+        if self.browsers is not None:
+            await self.browsers.close()
         legs = asyncio.create_task(self.console.close())
         phones = asyncio.create_task(self._phones.close()) if self._phones is not None else None
         await self._sounds.close()
@@ -219,6 +231,7 @@ class LiveNode:
             "openIdConfiguration": f"{self.endpoint}calling/.well-known/acsopenidconfiguration",
             "incoming": [{"url": s.url, "state": s.stage.value, "reason": s.reason} for s in states],
             "sip": None if self._phones is None else self._phones.description,
+            "webrtc": None if self.browsers is None else self.browsers.description,
             "version": __version__,
         }
 
@@ -367,6 +380,7 @@ class LiveNode:
                 trace,
                 "delivery",
                 report.event_type.rpartition(".")[2],
+                more={"eventId": report.event_id},
                 uri=report.uri,
                 attempt=report.attempt,
                 status=report.status,

@@ -246,7 +246,7 @@ class Recordings:
             self._wake.set()
         running.saved = running.saved and action.what == "close"
         reason = {"reason": action.reason} if action.reason else {}
-        live.note("recording", action.what, recording=running.document.id, **reason)
+        live.note("media", f"recording {action.what}", recording=running.document.id, **reason)
 
     def _open(self, live: LiveCall, id: str) -> None:
         request, machine, now = self._asked[id], live.call.recording, self._node.clock.wall()
@@ -274,7 +274,7 @@ class Recordings:
         if not request.pause_on_start:
             live.bridge.tap(running)
         self._node.bridged(live)
-        live.note("recording", "open", recording=document.id, channel=document.channel, format=document.form)
+        live.note("media", "recording open", recording=document.id, channel=document.channel, format=document.form)
         self._wake.set()
         if self._writer is None or self._writer.done():
             self._writer = asyncio.get_running_loop().create_task(self._write())

@@ -82,6 +82,9 @@ class MediaOwner(StreamOwner["MediaStream"], Protocol):
     def stream_cut(self, stream: MediaStream, cut: Cut) -> None:
         """The app sent StopAudio."""
 
+    def stream_mark(self, stream: MediaStream, mark: str, *, completed: bool) -> None:
+        """A mark of the app was heard, or cut off before it was; called in a tick."""
+
 
 class AppStream:
     """The socket of one subscription of an app. `url` is what is dialled, byte for byte.
@@ -122,6 +125,7 @@ class AppStream:
         self._closing = False
         self._stop = asyncio.Event()
         self._seen_problems: set[str] = set()
+        self._said: dict[str, str] = {}
 
     # what it carries --------------------------------------------------------------------------------------------
 
@@ -140,6 +144,9 @@ class AppStream:
 
     def receive(self, data: bytes) -> None:
         """One whole message of the app."""
+
+    def mark_sent(self, mark: PlayedMark) -> None:
+        """The app is told of a mark now."""
 
     # life -------------------------------------------------------------------------------------------------------
 
@@ -166,14 +173,15 @@ class AppStream:
 
     async def _run(self) -> None:
         waits = iter(FIRST_TRIES)
-        opened = at_once = 0
+        opened = at_once = attempt = 0
         while not self._closing:
+            attempt += 1
             try:
                 socket = await self._connect(next(waits))
             except StreamError as error:
                 if self._closing:
                     return
-                self._note("dial failed", {"url": self.url, "reason": error.detail})
+                self._note("dial failed", {"url": self.url, "attempt": attempt, "reason": error.detail})
                 remaining = list(waits)
                 refused = error.outcome == "stream_auth_refused"
                 if refused or not remaining:
@@ -186,11 +194,14 @@ class AppStream:
                 await socket.over()
                 return
             began = self._clock.monotonic()
+            self._note("connected", {"attempt": attempt, "headers": self._said})
             self._opened(socket, again=opened > 0)
-            opened += 1
+            opened, attempt = opened + 1, 0
             detail = await socket.over()
             self._socket = None
             self.down()
+            if socket.close_code is not None:
+                self._note("close code", {"code": socket.close_code.value, "reason": detail})
             if self._closing or self._ended_by_app(socket, detail):
                 return
             at_once = at_once + 1 if self._clock.monotonic() - began < AT_ONCE else 0
@@ -208,13 +219,15 @@ class AppStream:
                 await asyncio.wait_for(self._stop.wait(), wait)
             if self._closing:
                 raise StreamError("stream_lost", "closed before it was dialled again")
+        headers = self._headers()
+        self._said = {name: "***" if name.lower() == "authorization" else value for name, value in headers.items()}
         try:
             async with asyncio.timeout(DIAL_TIMEOUT):
                 _, listener = await ws_connect(
                     lambda: _Socket(self),
                     self.url,
                     ssl_context=self._tls,
-                    extra_headers=self._headers(),
+                    extra_headers=headers,
                     max_redirects=0,
                     max_frame_size=MAX_MESSAGE,
                     websocket_handshake_timeout=DIAL_TIMEOUT,
@@ -300,6 +313,7 @@ class MediaStream(AppStream):
         self.port = port
         self.dtmf_tones = dtmf_tones
         self._cut = owner.stream_cut
+        self._marked = owner.stream_mark
         port.playout.on_refused = self._full
         # Bytes of a 20 ms frame at the rate that this stream does not have.
         self._other_rate_frame = samples_per_frame(24000 if port.rate == 16000 else 16000) * SAMPLE_BYTES
@@ -322,6 +336,10 @@ class MediaStream(AppStream):
     def behind(self, has_room: Callable[[int], bool] | None) -> None:
         """See `AppStream`."""
         self.port.has_room = has_room
+
+    def mark_sent(self, mark: PlayedMark) -> None:
+        """See `AppStream`."""
+        self._marked(self, mark.id, completed=mark.completed)
 
     def send_dtmf(self, tone: str, timestamp: bytes, participant: str | None) -> None:
         """Tell the app of a key, when it asked for them."""
@@ -401,6 +419,7 @@ class _Socket(WSListener):
     def send_marks(self, marks: list[PlayedMark]) -> None:
         """Tell the app of marks that were heard or cut (protocol.md §2.12; only apps that use marks get them)."""
         for mark in marks:
+            self._stream.mark_sent(mark)
             self.send(mark_data(mark.id, "Completed" if mark.completed else "Cancelled"))
 
     def pause_writing(self) -> None:

@@ -163,19 +163,19 @@ class Transcript:
         self._people.clear()
         self._heard.clear()
         self.stream.close()
-        self._scene.note("transcription", "closed", sent=self.stream.sent, dropped=self.stream.dropped)
+        self._scene.note("media", "transcription closed", sent=self.stream.sent, dropped=self.stream.dropped)
 
     # stream owner -----------------------------------------------------------------------------------------------
 
     def stream_opened(self, stream: TranscriptStream) -> None:
         """See `StreamOwner`."""
-        self._scene.note("transcription", "opened", url=stream.url)
+        self._scene.note("media", "transcription opened", url=stream.url)
         self._open = True
         self._begin()
 
     def stream_reestablished(self, stream: TranscriptStream) -> None:
         """See `StreamOwner`."""
-        self._scene.note("transcription", "reestablished", url=stream.url)
+        self._scene.note("media", "transcription reestablished", url=stream.url)
         self._tell("reestablished")
 
     def stream_failed(self, stream: TranscriptStream, outcome: str, detail: str) -> None:
@@ -184,12 +184,12 @@ class Transcript:
 
     def stream_closed_by_app(self, stream: TranscriptStream) -> None:
         """See `StreamOwner`."""
-        self._scene.note("transcription", "closed by the app", url=stream.url)
+        self._scene.note("media", "transcription closed by the app", url=stream.url)
         self._tell("closed_by_app")
 
     def stream_note(self, stream: TranscriptStream, name: str, detail: dict[str, object]) -> None:
         """See `StreamOwner`."""
-        self._scene.note("transcription", name, **detail)
+        self._scene.note("media", f"transcription {name}", **detail)
 
     # listener ---------------------------------------------------------------------------------------------------
 
@@ -208,7 +208,7 @@ class Transcript:
     def failed(self, hearing_id: str, error: SpeechError) -> None:
         """See `Listener`: one utterance is left out; a recogniser that goes on failing ends the transcription."""
         self._failures += 1
-        self._scene.note("transcription", "not recognised", reason=str(error))
+        self._scene.note("media", "transcription not recognised", reason=str(error))
         if self._failures >= MOST_FAILURES or error.outcome in _FOR_GOOD:
             self._fail(error.outcome, error.detail)
 
@@ -290,7 +290,7 @@ class Transcript:
         )
 
     def _fail(self, outcome: str, detail: str) -> None:
-        self._scene.note("transcription", "failed", outcome=outcome, reason=detail)
+        self._scene.note("media", "transcription failed", outcome=outcome, reason=detail)
         self._tell("failed", outcome, detail)
 
     def _tell(self, fact: Fact, outcome: str = "", detail: str = "") -> None:

@@ -1,6 +1,6 @@
 /** The console's one page: its frame, its routes under /console/, and the phone that lives on beside them. */
 
-import { alive, connection } from "./api.js";
+import { alive, connection, get, post } from "./api.js";
 import { fill, h, icon } from "./dom.js";
 
 /**
@@ -9,7 +9,7 @@ import { fill, h, icon } from "./dom.js";
  */
 const ROUTES = [
   {
-    pattern: /^\/console\/?$/,
+    pattern: /^\/console\/(calls\/?)?$/,
     title: "Calls",
     name: "calls",
     mount: async (page, signal) => (await import("./calls.js")).default(page, signal),
@@ -21,15 +21,35 @@ const ROUTES = [
     mount: async (page, signal, match) =>
       (await import("./inspector/inspector.js")).default(page, decodeURIComponent(match[1]), signal),
   },
+  {
+    pattern: /^\/console\/phone\/?$/,
+    title: "Phone",
+    name: "phone",
+    mount: async (page) => (await import("./phone/page.js")).default(page),
+  },
+  {
+    pattern: /^\/console\/setup\/?$/,
+    title: "Setup",
+    name: "setup",
+    mount: async (page, signal) => (await import("./setup.js")).default(page, signal),
+  },
+  {
+    pattern: /^\/console\/login\/?$/,
+    title: "Log in",
+    name: "login",
+    mount: async (page, signal) => (await import("./login.js")).default(page, signal),
+  },
 ];
 
 const NAVIGATION = [
   { name: "calls", href: "/console/", label: "Calls", icon: "calls" },
+  { name: "phone", href: "/console/phone", label: "Phone", icon: "phone" },
+  { name: "setup", href: "/console/setup", label: "Setup", icon: "setup" },
 ];
 const THEMES = /** @type {const} */ (["system", "light", "dark"]);
 const LOST_AGAIN_MS = 2000;
 
-const [page, nav, banner, end] = ["page", "nav", "banner", "top-end"].map(
+const [page, nav, banner, end, dock] = ["page", "nav", "banner", "top-end", "dock"].map(
   (id) => /** @type {HTMLElement} */ (document.getElementById(id)),
 );
 let leave = new AbortController();
@@ -69,7 +89,7 @@ async function show(quiet) {
   }
   if (signal.aborted) return;
   const heading = page.querySelector("h1");
-  if (heading && document.title.startsWith("Call ·")) document.title = `${heading.textContent} · Offhook`;
+  if (heading && route?.name === "call") document.title = `${heading.textContent} · Offhook`;
   if (!quiet) (heading ?? page).focus({ preventScroll: true });
   if (!quiet) scrollTo(0, 0);
 }
@@ -142,6 +162,39 @@ function watchConnection() {
   });
 }
 
+/** Who is not logged in goes to the login page, and comes back afterwards. */
+function watchLogin() {
+  connection.addEventListener("login", () => {
+    if (location.pathname.startsWith("/console/login")) return;
+    const here = location.pathname + location.search;
+    navigate(`/console/login?next=${encodeURIComponent(here)}`, { replace: true });
+  });
+}
+
+/** The phone and what else only somebody sees who is logged in. */
+async function furnish() {
+  let setup;
+  try {
+    setup = await get("setup");
+  } catch (error) {
+    if (/** @type {any} */ (error)?.status !== 401) setTimeout(furnish, LOST_AGAIN_MS);
+    return;
+  }
+  if (setup.login) end.append(logout());
+  const { mountPhone } = await import("./phone/dock.js");
+  mountPhone({ dock, top: end, offered: Boolean(setup.webrtc), navigate });
+}
+
+function logout() {
+  const leave = async () => {
+    await post("logout");
+    location.assign("/console/login");
+  };
+  return h("button", { type: "button", class: "button quiet", text: "Log out", on: { click: leave } });
+}
+
 frame();
 watchConnection();
+watchLogin();
 show(true);
+if (!location.pathname.startsWith("/console/login")) furnish();

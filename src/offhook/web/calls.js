@@ -235,7 +235,8 @@ function nothingFound(view) {
 
 function noCalls() {
   return h("div", { class: "empty" }, icon("phone", 28), h("h2", { text: "No calls yet" }),
-    h("p", { text: "Start your app with the node's settings, then call it from a second terminal:" }),
+    h("p", { text: "Start your app with the node's settings, then call it: with the phone here, or from a second terminal." }),
     h("pre", { class: "command", tabindex: "0", text: "offhook exec -- python app.py\noffhook call --to +15550100002 --tone 440" }),
-    h("p", { class: "faint" }, "No app yet? ", h("code", { text: "offhook exec -- offhook echo" }), " answers and says back what it hears."));
+    h("p", { class: "faint" }, "No app yet? ", h("code", { text: "offhook exec -- offhook echo" }), " answers and says back what it hears."),
+    h("button", { type: "button", class: "button go", on: { click: () => dispatchEvent(new CustomEvent("dial", { detail: "" })) } }, icon("phone", 16), "Call the app"));
 }

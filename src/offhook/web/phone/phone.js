@@ -1,0 +1,228 @@
+/** The browser as a telephone: one identity, one socket, one call at a time. Dispatches `change`. */
+
+import { PhoneCall } from "./call.js";
+import { keep, kept, remember } from "./memory.js";
+import { microphoneProblem, pageProblem } from "./problems.js";
+import { Signalling } from "./signalling.js";
+import { quiet, sound, wakeOnTouch } from "./tones.js";
+
+/** Who is called when nothing is dialled: the number of the examples, which an app in `dev` answers. */
+export const DEFAULT_NUMBER = "+15550100002";
+const LOCK = "offhook.phone";
+const SOUNDS = /** @type {Record<string, "ring" | "ringback">} */ ({ incoming: "ring", ringing: "ringback" });
+
+/** @typedef {"off" | "connecting" | "ready" | "lost" | "elsewhere"} Status */
+
+export class Phone extends EventTarget {
+  constructor() {
+    super();
+    /** @type {Status} */
+    this.status = "off";
+    this.problem = pageProblem();
+    this.identity = String(kept("identity") ?? "");
+    /** @type {PhoneCall | null} */
+    this.call = null;
+    this.sounding = "";
+    /** @type {RTCIceServer[]} */
+    this.iceServers = [];
+    /** @type {(() => void) | null} */
+    this.release = null;
+    const url = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/console/api/phone`;
+    this.signalling = new Signalling(url, () => kept("session"), {
+      ready: (message) => this.ready(message),
+      message: (message) => this.take(message),
+      lost: () => this.lost(),
+    });
+    wakeOnTouch();
+    addEventListener("online", () => this.call?.restart());
+    addEventListener("pagehide", () => this.stop());
+    addEventListener("pageshow", (event) => {
+      if (event.persisted) this.start();
+    });
+  }
+
+  /** The name that apps see. */
+  get name() {
+    return String(kept("name") ?? "");
+  }
+
+  set name(name) {
+    keep("name", name.trim().slice(0, 100));
+  }
+
+  /** Whether a call is up or under way. */
+  get busy() {
+    return this.call !== null && this.call.state !== "ended";
+  }
+
+  /**
+   * Be reachable. One page of a browser is the phone; another takes it over with `steal`.
+   *
+   * @param {{steal?: boolean}} [how]
+   */
+  async start({ steal = false } = {}) {
+    if (this.problem && !this.problem.silent) return;
+    if (!navigator.locks) {
+      this.open();
+      return;
+    }
+    this.become("elsewhere");
+    try {
+      await navigator.locks.request(LOCK, { steal }, () => {
+        this.open();
+        return new Promise((resolve) => {
+          this.release = () => resolve(undefined);
+        });
+      });
+    } catch {
+      this.close(); // another page took it
+      this.become("elsewhere");
+    }
+  }
+
+  open() {
+    this.become("connecting");
+    this.signalling.start();
+  }
+
+  /** The page goes: a call ends at once. */
+  stop() {
+    this.close();
+    this.release?.();
+    this.release = null;
+    this.become("off");
+  }
+
+  close() {
+    this.signalling.stop();
+    if (this.busy) this.call?.end({ code: 0, subCode: 0, message: "The phone went to another page", endedBy: "you" });
+  }
+
+  /**
+   * @param {string} to
+   * @param {{silent?: boolean}} [how]
+   */
+  async dial(to, how = {}) {
+    const number = dialled(to);
+    if (!number || this.busy || this.status !== "ready") return;
+    remember(to.trim());
+    this.use(new PhoneCall(this.signalling, { iceServers: this.iceServers, peer: number }));
+    await this.begin(how);
+  }
+
+  /** @param {{silent?: boolean}} [how] */
+  async accept(how = {}) {
+    if (this.call?.state === "incoming") await this.begin(how);
+  }
+
+  /** @param {{silent?: boolean}} how */
+  async begin(how) {
+    this.problem = null;
+    const call = this.call;
+    try {
+      await call?.start({ ...how, displayName: this.name });
+    } catch (error) {
+      this.problem = microphoneProblem(error);
+      if (call && !call.incoming) call.end({ code: 0, subCode: 0, message: this.problem.title, endedBy: "you" });
+    }
+    this.changed();
+  }
+
+  hangup() {
+    this.problem = null;
+    this.call?.hangup();
+  }
+
+  /** Go back to the dial field. */
+  dismiss() {
+    if (!this.busy) this.call = null;
+    this.problem = pageProblem();
+    this.changed();
+  }
+
+  /** @param {any} message */
+  ready(message) {
+    this.identity = message.identity;
+    keep("identity", message.identity);
+    keep("session", { session: message.session, secret: message.secret });
+    this.iceServers = message.iceServers ?? [];
+    const going = new Set((message.calls ?? []).map((/** @type {any} */ one) => one.call));
+    const call = this.call;
+    if (this.busy && call?.call && !going.has(call.call)) {
+      call.end({ code: 0, subCode: 0, message: "The node ended the call while it could not be reached", endedBy: null });
+    }
+    this.signalling.forget(); // how things stand now is told below
+    for (const other of going) if (!this.busy || other !== call?.call) this.signalling.send({ kind: "hangup", call: other });
+    if (this.busy && call?.held) this.signalling.send({ kind: "hold", call: call.call, held: true });
+    this.become("ready");
+    call?.restart();
+  }
+
+  /** @param {any} message */
+  take(message) {
+    if (message.kind === "invite") this.invited(message);
+    else if (message.kind === "error") this.refused(message);
+    else if (this.call && (message.call === this.call.call || (message.kind === "placed" && !this.call.call))) this.call.take(message);
+    else if (message.kind === "ended" && this.call && !this.call.call && this.call.state !== "ended") this.call.take(message);
+  }
+
+  /** @param {any} message */
+  invited(message) {
+    if (this.busy) {
+      this.signalling.send({ kind: "decline", call: message.call });
+      return;
+    }
+    const about = { iceServers: this.iceServers, peer: message.from ?? "", name: message.displayName ?? "" };
+    this.problem = null;
+    this.use(new PhoneCall(this.signalling, { ...about, call: message.call, callId: message.callId, incoming: true }));
+  }
+
+  /** @param {any} message a message of ours that the node could not take */
+  refused(message) {
+    if (this.busy && this.call && !this.call.call) this.call.end({ code: 400, subCode: 0, message: message.message, endedBy: null });
+  }
+
+  lost() {
+    this.call?.lost();
+    this.signalling.forget();
+    if (this.busy && !this.call?.call) {
+      this.call?.end({ code: 0, subCode: 0, message: "The node could not be reached", endedBy: null });
+    }
+    this.become("lost");
+  }
+
+  /** @param {PhoneCall} call */
+  use(call) {
+    this.call = call;
+    call.addEventListener("change", () => this.changed());
+    this.changed();
+  }
+
+  /** @param {Status} status */
+  become(status) {
+    this.status = status;
+    this.changed();
+  }
+
+  changed() {
+    const wanted = SOUNDS[this.call?.state ?? ""] ?? "";
+    if (wanted !== this.sounding) {
+      this.sounding = wanted;
+      if (wanted) sound(wanted);
+      else quiet();
+    }
+    this.dispatchEvent(new Event("change"));
+  }
+}
+
+/**
+ * What was typed, as the node takes it: a raw id as it is, a number without its spaces and signs.
+ *
+ * @param {string} text
+ */
+export function dialled(text) {
+  const typed = text.trim();
+  if (/^(4:|8:|28:)/.test(typed)) return typed;
+  const number = typed.replace(/[\s().\/-]/g, "");
+  return /^\+?[0-9*#]+$/.test(number) ? number : typed;
+}
