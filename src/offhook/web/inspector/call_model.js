@@ -123,13 +123,14 @@ export class CallModel {
   /**
    * What each StopAudio cut: where the sound ends that a leg heard, and how much of it was still to come.
    *
-   * @param {string} [legId] those that this leg heard
+   * @param {any} [leg] those that happened while this leg was there
    * @returns {Array<{seq: number, atMs: number, sample: number, cutMs: number}>}
    */
-  cuts(legId) {
+  cuts(leg) {
     const rate = this.page.rate || 16000;
+    const [from, to] = [leg?.joinedMs ?? -Infinity, leg?.leftMs ?? Infinity];
     return this.events
-      .filter(({ kind, leg, detail }) => kind === "stopAudio" && detail?.atSample !== undefined && (!legId || !leg || leg === legId))
+      .filter(({ kind, atMs, detail }) => kind === "stopAudio" && detail?.atSample !== undefined && atMs >= from && atMs <= to)
       .map(({ seq, detail }) => ({ seq, atMs: (detail.atSample * 1000) / rate, sample: detail.atSample, cutMs: Number(detail.cutMs) || 0 }));
   }
 
@@ -139,8 +140,13 @@ export class CallModel {
   }
 
   /** @param {?string} legId */
+  leg(legId) {
+    return this.page.legs.find((one) => one.legId === legId) ?? null;
+  }
+
+  /** @param {?string} legId */
   legName(legId) {
-    const leg = this.page.legs.find((one) => one.legId === legId);
+    const leg = this.leg(legId);
     return leg ? this.nameOf(leg) : "";
   }
 

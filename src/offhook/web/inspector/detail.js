@@ -3,7 +3,7 @@
 import { post } from "../api.js";
 import { copyButton, fill, h, icon, outside } from "../dom.js";
 import { jsonView, linedTexts } from "./json_view.js";
-import { isBad, kindOf, told } from "./kinds.js";
+import { isBad, kindOf, nameOf, told } from "./kinds.js";
 import { clock, lengthOf } from "./scale.js";
 import { momentOf } from "./state.js";
 import { swatch } from "./swatch.js";
@@ -61,7 +61,7 @@ export class Detail {
       ),
     );
     this.element.querySelector(".detail-body").scrollTop = 0;
-    this.spoken.textContent = `${kindOf(event.kind).title}: ${event.name}, at ${clock(momentOf(event, model))}. ${told(event)}`;
+    this.spoken.textContent = `${kindOf(event.kind).title}: ${nameOf(event)}, at ${clock(momentOf(event, model))}. ${told(event)}`;
   }
 
   #head(event) {
@@ -72,7 +72,7 @@ export class Detail {
       "header",
       { class: "detail-head" },
       swatch(event.kind, isBad(event)),
-      h("div", { class: "detail-title" }, h("h2", { class: isBad(event) ? "bad" : "" }, outside(event.name)), h("p", { class: "faint", text: facts })),
+      h("div", { class: "detail-title" }, h("h2", { class: isBad(event) ? "bad" : "" }, outside(nameOf(event))), h("p", { class: "faint", text: facts })),
       h("time", { class: "mono", text: clock(momentOf(event, this.state.model)) }),
       close,
     );
@@ -84,7 +84,7 @@ export class Detail {
     if (!lag) return null;
     const second = this.state.model.event(this.state.other);
     const sign = lag.ms < 0 ? "before" : "after";
-    return h("p", { class: "measured", role: "status" }, h("strong", { text: `Δ ${lengthOf(Math.abs(lag.ms))}` }), ` (${Math.abs(lag.samples)} samples): `, outside(second.name), ` comes ${sign} this`);
+    return h("p", { class: "measured", role: "status" }, h("strong", { text: `Δ ${lengthOf(Math.abs(lag.ms))}` }), ` (${Math.abs(lag.samples)} samples): `, outside(nameOf(second)), ` comes ${sign} this`);
   }
 
   #actions(event) {

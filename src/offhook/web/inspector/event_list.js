@@ -4,7 +4,7 @@
  */
 
 import { h } from "../dom.js";
-import { isBad, kindOf, told } from "./kinds.js";
+import { isBad, kindOf, nameOf, told } from "./kinds.js";
 import { clock } from "./scale.js";
 import { swatch } from "./swatch.js";
 import { momentOf } from "./state.js";
@@ -141,7 +141,7 @@ export class EventList {
       cells[1].replaceChildren(swatch(event.kind, bad), kindOf(event.kind).title);
       row.swatchKey = key;
     }
-    cells[2].textContent = event.name;
+    cells[2].textContent = nameOf(event);
     cells[3].textContent = told(event);
   }
 }

@@ -33,8 +33,8 @@ export function follow(model, told, signal) {
   const changed = (page) => {
     const moved = page.answeredAt !== model.page.answeredAt; // then every time counts from elsewhere
     model.update(page);
-    if (moved || page.ended) void quietly(whole());
-    else told.changed();
+    if (moved) void quietly(whole());
+    else told.changed(); // what is still posted after the end comes before the event "end"
   };
   const poll = () => {
     if (!timer) timer = setInterval(() => void quietly(whole()), POLL_MS);

@@ -55,8 +55,16 @@ const TOLD = {
   delivery: (d) => some(`try ${d.attempt}`, d.status, d.error, d.ms === undefined ? null : lengthOf(d.ms), d.final ? null : "tried again"),
   stopAudio: (d) => some(d.cutMs === undefined ? null : `cut ${lengthOf(d.cutMs)}`, d.playedMs === undefined ? null : `played ${lengthOf(d.playedMs)}`, d.atSample === undefined ? null : `at sample ${d.atSample}`),
   sip: (d) => some(d.direction === "in" ? `from ${d.peer ?? "outside"}` : `to ${d.peer ?? "outside"}`),
+  dtmf: (d) => some(d.direction === "out" ? "to the leg" : "from the leg", d.source),
   late: (d) => some(d.lost ? `${d.lost} lost` : null, d.worstMs === undefined ? null : `${lengthOf(d.worstMs)} late at worst`, d.lateMs === undefined ? null : `${lengthOf(d.lateMs)} late`),
 };
+
+/**
+ * What an event is called: its name; of a key, the key.
+ *
+ * @param {CallEvent} event
+ */
+export const nameOf = ({ kind, name, detail }) => (kind === "dtmf" && detail?.tone ? `${detail.tone} ${name}` : name);
 
 /**
  * The summary of an event, one line of plain text.

@@ -42,17 +42,25 @@ export function lanesOf(model, series) {
 
 function waves(model) {
   return model.page.legs.flatMap((leg) =>
-    (leg.audio ?? []).filter((track, n, all) => all.findIndex((one) => one.side === track.side) === n).map((track) => ({
-      id: `${leg.legId} ${track.side}`,
+    ["said", "heard"].map((side) => ({
+      id: `${leg.legId} ${side}`,
       form: "wave",
       title: model.nameOf(leg),
-      about: track.side,
+      about: side,
       height: WAVE_PX,
       leg: leg.legId,
-      side: track.side,
-      track,
+      side,
+      track: trackOf((leg.audio ?? []).filter((track) => track.side === side)),
     })),
-  );
+  ).filter(({ track }) => track);
+}
+
+/** One side of a leg as one track: from its first stretch on the bridge to the end of its last, silence between. */
+function trackOf(stretches) {
+  if (!stretches.length) return null;
+  const [{ beginMs, rate }] = stretches;
+  const end = Math.max(...stretches.map((one) => one.beginMs + (one.samples * 1000) / one.rate));
+  return { beginMs, rate, samples: Math.round(((end - beginMs) * rate) / 1000) };
 }
 
 function queues(model, series) {
@@ -107,7 +115,7 @@ function late(model, series) {
 export function wordsFor(lane, model) {
   const name = `${lane.title}${lane.about ? `, ${lane.about}` : ""}`;
   if (lane.form === "wave") {
-    const cuts = lane.side === "heard" ? model.cuts(lane.leg).length : 0;
+    const cuts = lane.side === "heard" ? model.cuts(model.leg(lane.leg)).length : 0;
     const seconds = Math.round(lane.track.samples / lane.track.rate);
     return `${name}: waveform of ${seconds} seconds${cuts ? `, ${cuts} cut by StopAudio` : ""}`;
   }

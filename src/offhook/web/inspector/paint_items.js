@@ -8,6 +8,8 @@ const LABEL_GAP = 4;
 const REACH = 7;
 const CROWDED_PX = 2;
 const DIMMED = 0.18;
+const KEY_PX = 17;
+const MOST_KEYS = 8;
 
 /** @typedef {import("./spans.js").Item} Item */
 
@@ -79,7 +81,7 @@ export function paintItems(scene, items, view) {
   }
   const drawnTo = [];
   const chosen = [];
-  for (const [n, { item, place }] of shown.entries()) {
+  for (const [n, { item, place }] of (shown[0]?.item.kind === "dtmf" ? runs(paper, shown) : shown).entries()) {
     const picked = item.seqs.includes(view.selected) || item.seqs.includes(view.other);
     const crowded = place.right - (drawnTo[item.row] ?? -Infinity) < CROWDED_PX;
     if (crowded && !item.bad && !picked) continue;
@@ -102,6 +104,24 @@ function visible(items, scale, end) {
   return found;
 }
 
+/** Keys that would lie over each other become one box with all of them. */
+function runs(paper, shown) {
+  const joined = [];
+  let edge = -Infinity;
+  for (const { item, place } of shown) {
+    const before = joined.at(-1);
+    if (before && place.left - edge < KEY_PX) {
+      const seqs = [...before.item.seqs, ...item.seqs];
+      before.keys += item.label;
+      before.item = { ...before.item, seqs, label: seqs.length > MOST_KEYS ? `${seqs.length} keys` : before.keys };
+      before.place = { ...before.place, right: place.left };
+    } else joined.push({ item, place, keys: item.label });
+    const last = joined.at(-1);
+    edge = Math.max(last.place.right, last.place.left + widthOf(paper, last.item.label) - 7);
+  }
+  return joined;
+}
+
 function paintItem(scene, item, place, room) {
   const { paper, palette } = scene;
   const { colour, shape } = kindOf(item.kind);
@@ -120,13 +140,29 @@ function paintItem(scene, item, place, room) {
     const lastX = scene.scale.x(item.dots.at(-1).at);
     text = lastX + GLYPH + LABEL_GAP;
   } else {
-    glyph(paper, item.bad ? "cross" : shape, place.left, place.y, tone, item.way, item.label);
-    if (shape === "key") return;
+    if (shape === "key") {
+      keys(scene, item.label, place, tone);
+      return;
+    }
+    glyph(paper, item.bad ? "cross" : shape, place.left, place.y, tone, item.way);
   }
   const width = widthOf(paper, item.label);
-  if (!inside && text + width + LABEL_GAP > Math.min(room - GLYPH, scene.scale.width + width)) return;
+  if (!inside && text + width + LABEL_GAP > Math.min(room - GLYPH, scene.scale.width)) return;
   paper.fillStyle = item.bad ? tone : palette.get("soft");
   paper.fillText(item.label, text, place.y + 0.5);
+}
+
+/** Keys in a box: the first stands where it was pressed. */
+function keys({ paper, palette }, text, { left, right, y }, tone) {
+  const width = Math.max(15, widthOf(paper, text) + 8, right - left + 15);
+  paper.strokeStyle = paper.fillStyle = tone;
+  paper.beginPath();
+  paper.roundRect(left - 7.5, y - 8, width, 16, 3);
+  paper.fillStyle = palette.get("surface");
+  paper.fill();
+  paper.stroke();
+  paper.fillStyle = tone;
+  paper.fillText(text, left - 7.5 + (width - widthOf(paper, text)) / 2, y + 0.5);
 }
 
 /** A stretch of time: a pale bar with a strong left edge; hatched when it failed. */
@@ -172,7 +208,7 @@ export function paintDots({ paper, scale, palette }, items, view) {
       if (x < -GLYPH || x > scale.width + GLYPH || (x - before < CROWDED_PX && !dot.bad)) continue;
       before = x;
       const y = LANE_PAD + item.row * ROW_PX + ROW_PX / 2;
-      glyph(paper, dot.bad ? "cross" : "circle", x, y, palette.get(dot.bad ? "bad" : kindOf(item.kind).colour), null, "");
+      glyph(paper, dot.bad ? "cross" : "circle", x, y, palette.get(dot.bad ? "bad" : kindOf(item.kind).colour), null);
       if (dot.seq === view.selected || dot.seq === view.other) circle(paper, x, y, palette.get("accent"));
     }
   }
@@ -219,7 +255,7 @@ function polygon(paper, [x, y], ...rest) {
  * @param {CanvasRenderingContext2D} paper
  * @param {string} shape
  */
-export function glyph(paper, shape, x, y, colour, way, text) {
+export function glyph(paper, shape, x, y, colour, way) {
   paper.fillStyle = paper.strokeStyle = colour;
   paper.beginPath();
   if (shape === "cross") {
@@ -235,12 +271,6 @@ export function glyph(paper, shape, x, y, colour, way, text) {
     polygon(paper, [x, y + 6 * up], [x + 4.5, y], [x - 4.5, y]);
     paper.rect(x - 1, Math.min(y, y - 6 * up), 2, 6);
     paper.fill();
-  } else if (shape === "key") {
-    paper.roundRect(x - 7.5, y - 8, 15, 16, 3);
-    paper.stroke();
-    paper.textAlign = "center";
-    paper.fillText(text, x, y + 0.5);
-    paper.textAlign = "start";
   } else {
     SHAPES[shape](paper, x, y);
     paper.fill();

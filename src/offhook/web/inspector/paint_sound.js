@@ -2,7 +2,8 @@
 
 import { lengthOf } from "./scale.js";
 
-const SILENT = 1.01 / 127;
+const SILENT_PEAK = 1.01 / 127;
+const SILENT_SAMPLE = 16 / 32768;
 const HEADROOM = 0.9;
 
 /**
@@ -37,7 +38,9 @@ export function paintWave(scene, lane, cuts, selected) {
 }
 
 function paintColumns({ paper, scale, height, palette, tiles, lo, hi, gain }, lane, colour) {
-  tiles.columns(lane, scale, lo, hi);
+  const exact = tiles.columns(lane, scale, lo, hi);
+  const most = exact ? SILENT_SAMPLE : SILENT_PEAK;
+  const isSilent = (x) => hi[x] <= most && lo[x] >= -most;
   const mid = height / 2;
   const size = mid * HEADROOM * gain;
   const y = (value) => mid - Math.max(-mid + 1, Math.min(mid - 1, value * size));
@@ -47,12 +50,12 @@ function paintColumns({ paper, scale, height, palette, tiles, lo, hi, gain }, la
     const from = x;
     if (Number.isNaN(lo[x])) {
       x++;
-    } else if (isSilent(lo[x], hi[x])) {
-      while (x < lo.length && isSilent(lo[x], hi[x])) x++;
+    } else if (isSilent(x)) {
+      while (x < lo.length && isSilent(x)) x++;
       silent.moveTo(from, mid);
       silent.lineTo(x, mid);
     } else {
-      while (x < lo.length && lo[x] <= hi[x] && !isSilent(lo[x], hi[x])) x++;
+      while (x < lo.length && lo[x] <= hi[x] && !isSilent(x)) x++;
       outline(loud, lo, hi, from, x, y);
     }
   }
@@ -65,8 +68,6 @@ function paintColumns({ paper, scale, height, palette, tiles, lo, hi, gain }, la
   paper.fillStyle = colour;
   paper.fill(loud);
 }
-
-const isSilent = (low, high) => low <= high && high - low < SILENT && Math.abs(high) < SILENT;
 
 /** The shape between the highest and the lowest values of some columns, at least a pixel thick. */
 function outline(path, lo, hi, from, to, y) {

@@ -165,7 +165,7 @@ class Grouping {
 function stack(items) {
   const ends = [];
   for (const item of items) {
-    let row = ends.findIndex((end) => end + ROW_GAP_MS <= item.from);
+    let row = ends.findIndex((end) => end + (item.span ? ROW_GAP_MS : 0) <= item.from);
     if (row < 0) row = Math.min(ends.length, MOST_ROWS - 1);
     item.row = row;
     ends[row] = Math.max(ends[row] ?? -Infinity, item.to);

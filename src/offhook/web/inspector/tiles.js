@@ -49,7 +49,7 @@ export class Tiles {
   }
 
   /**
-   * Lowest and highest value of each pixel column; NaN where nothing is known (yet).
+   * Lowest and highest value of each pixel column; NaN where nothing is known (yet). Whether they are samples.
    *
    * @param {Sounding} lane
    * @param {import("./scale.js").Scale} scale
@@ -67,7 +67,7 @@ export class Tiles {
       lo[x] = hi[x] = NaN;
       if (start + (x + 1) * perPx > 0 && first < lane.track.samples) this.#fold(lane, level, first, last, lo, hi, x);
     }
-    this.#load();
+    return level === 0;
   }
 
   /**

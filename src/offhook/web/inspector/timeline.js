@@ -5,6 +5,7 @@
 
 import { h, icon } from "../dom.js";
 import { paintAxis, paintGrid, paintMap, driveMap, MAP_PX } from "./axis.js";
+import { nameOf } from "./kinds.js";
 import { lanesOf, wordsFor } from "./lanes.js";
 import { itemAt, paintClock, paintDots, paintItems } from "./paint_items.js";
 import { paintArea, paintWave } from "./paint_sound.js";
@@ -137,7 +138,7 @@ export class Timeline {
   /** What a picture cannot be asked for: the cuts of a lane of sound, in its dataset. */
   #facts({ lane, element }) {
     if (lane.side !== "heard") return;
-    element.dataset.cuts = JSON.stringify(this.state.model.cuts(lane.leg));
+    element.dataset.cuts = JSON.stringify(this.state.model.cuts(this.state.model.leg(lane.leg)));
   }
 
   /** How loud sound is drawn: so that the loudest fills its lane, quiet calls up to eight times. */
@@ -170,7 +171,7 @@ export class Timeline {
   #lane(scene, lane) {
     const { state } = this;
     const { model, selected, other } = state;
-    if (lane.form === "wave") paintWave(scene, lane, lane.side === "heard" ? model.cuts(lane.leg) : [], selected);
+    if (lane.form === "wave") paintWave(scene, lane, lane.side === "heard" ? model.cuts(model.leg(lane.leg)) : [], selected);
     else if (lane.form === "area") paintArea(scene, lane, this.series);
     else {
       const passes = state.filtering ? (item) => item.seqs.some((seq) => state.passes(model.event(seq))) : null;
@@ -241,7 +242,8 @@ export class Timeline {
   #cutAt(lane, x) {
     const ms = this.state.scale.ms(x);
     const near = 5 * this.state.scale.msPerPx;
-    const cut = this.state.model.cuts(lane.leg).find(({ atMs, cutMs }) => ms >= atMs - near && ms <= atMs + Math.max(cutMs, near));
+    const { model } = this.state;
+    const cut = model.cuts(model.leg(lane.leg)).find(({ atMs, cutMs }) => ms >= atMs - near && ms <= atMs + Math.max(cutMs, near));
     return cut ? { seq: cut.seq } : null;
   }
 
@@ -255,7 +257,7 @@ export class Timeline {
   tip(found) {
     if (!found?.hit) return "";
     const event = this.state.model.event(found.hit.seq);
-    return event ? `${clock(momentOf(event, this.state.model))}  ${event.name}` : "";
+    return event ? `${clock(momentOf(event, this.state.model))}  ${nameOf(event)}` : "";
   }
 }
 

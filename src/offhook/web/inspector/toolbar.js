@@ -8,7 +8,7 @@ const ZOOM = 1.6;
 const SIDES = [
   ["said", "said"],
   ["heard", "heard"],
-  ["both", "said (left) and heard (right)"],
+  ["both", "said + heard"],
 ];
 
 /** A line icon of this toolbar alone. */
@@ -34,8 +34,8 @@ export class Toolbar {
     this.play = h("button", { type: "button", class: "button small square play", on: { click: () => player.toggle() } });
     this.source = h("select", { "aria-label": "What is played", on: { change: () => this.#choose() } });
     this.speed = h("select", { "aria-label": "Speed", class: "speed", on: { change: () => player.setSpeed(Number(this.speed.value)) } }, SPEEDS.map((n) => h("option", { value: n, selected: n === 1, text: `${n}×` })));
-    this.time = h("output", { class: "time mono", title: "Playhead; and where the pointer is" });
-    this.note = h("p", { class: "note", role: "status" });
+    this.time = h("output", { class: "time", title: "The playhead; the pointer or what is chosen" });
+    this.note = h("p", { class: "tool-note", role: "status" });
     this.follow = this.#button("Follow the call", glyph(FOLLOW), () => state.follow(!state.following), "f");
     this.menu = this.#lanesMenu();
     const zoom = h(
