@@ -61,9 +61,10 @@ function sentence(call) {
 /** @param {import("./call.js").PhoneCall} call */
 function figures(call) {
   const figure = call.figures;
-  if (!figure || call.state === "ended") return "";
-  const parts = [figure.codec, figure.lossPercent === undefined ? null : `${figure.lossPercent} % lost`, figure.jitterMs === undefined ? null : `jitter ${figure.jitterMs} ms`];
-  return parts.filter((part) => part !== null && part !== undefined).join(" · ");
+  if (call.note && call.state !== "ended") return call.note;
+  if (!figure || call.state !== "connected") return "";
+  const parts = [figure.codec, `${figure.lost} lost`, `jitter ${figure.jitterMs} ms`, figure.roundTripMs === null ? "" : `round trip ${figure.roundTripMs} ms`];
+  return parts.filter(Boolean).join(" · ");
 }
 
 /**
