@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ CONNECTION = "401f2b00-7c1e-4d55-9a52-d5f0c7b1a7e4"
 CUT_MS = 24120.0
 HOOK = "https://bot.example/api/callbacks/7f1c"
 SOCKET = "wss://bot.example/media"
+HOSTILE = "<img src=x onerror=\"window.owned=1\"><script>window.owned=1</script>\u202e"
 ADA, GRACE, BOT = "4:+15550100001", "8:acs:5f0c7b1a_0000-2718", "4:+15550100002"
 
 
@@ -272,6 +274,34 @@ def story() -> MadeCall:
         _leg(2, GRACE, "Grace", "browser", 60000.0, sounds),
     ]
     return MadeCall(_page("0a4b7c1e-3d55-4a52-8f00-d5f0c7b1a7e4", diary.events(), legs), sounds, _series())
+
+
+def going_on(so_far: float = 30.0) -> MadeCall:
+    """The story while it goes on: answered `so_far` seconds ago, with what came until now."""
+    made, now = story(), datetime.now(UTC)
+    events = [event for event in made.page["events"] if event["atMs"] <= so_far * 1000]
+    leg = {**made.page["legs"][0], "leftMs": None}
+    leg["audio"] = [{**track, "samples": int(so_far * RATE)} for track in leg["audio"]]
+    page = {**_page("11fe0000-3d55-4a52-8f00-d5f0c7b1a7e4", events, [leg]), "state": "connected", "ended": False}
+    page |= {"endedAt": None, "endedBy": None, "result": None}
+    page["answeredAt"] = (now - timedelta(seconds=so_far)).isoformat()
+    page["startedAt"] = (now - timedelta(seconds=so_far + 1.4)).isoformat()
+    return MadeCall(page, made.sounds, made.series)
+
+
+def unanswered() -> MadeCall:
+    """It rang, and the caller gave up; the name that the caller gave is hostile."""
+    diary = Diary()
+    _sip(diary, 0, "in", "INVITE", "leg-1", INVITE)
+    diary.note(2, "leg", "placed", "leg-1", caller=ADA, callee=BOT)
+    diary.callback(5, "IncomingCall", [(1, 500, "HTTP 500", 30.0), (900, 500, "HTTP 500", 31.0)], note=HOSTILE)
+    diary.note(4000, "leg", "ended", "leg-1", code=487, subCode=0)
+    diary.note(4001, "call", "ended")
+    leg = {"legId": "leg-1", "number": 1, "rawId": ADA, "displayName": HOSTILE, "kind": "sip"}
+    page = _page("deadbeef-3d55-4a52-8f00-d5f0c7b1a7e4", diary.events(), [{**leg, "joinedMs": None, "leftMs": None, "audio": []}])
+    page |= {"answeredAt": None, "from": {"rawId": ADA, "displayName": HOSTILE}, "endedBy": "caller", "imported": True}
+    page["result"] = {"code": 487, "subCode": 0, "message": HOSTILE}
+    return MadeCall(page)
 
 
 def crowded(count: int = 2000) -> MadeCall:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from aiohttp import web
 
-from tests.interop.made_call import MadeCall, crowded, story
+from tests.interop.made_call import MadeCall, crowded, going_on, story, unanswered
 
 WEB = Path(__file__).parents[2] / "src/offhook/web"
 POLICY = (
@@ -164,8 +164,8 @@ class MadeConsole:
 
 
 def main() -> None:
-    """Serve the two calls until interrupted."""
-    web.run_app(MadeConsole([story(), crowded()]).app, host="127.0.0.1", port=int(sys.argv[1]))
+    """Serve the calls until interrupted."""
+    web.run_app(MadeConsole([story(), crowded(), going_on(), unanswered()]).app, host="127.0.0.1", port=int(sys.argv[1]))
 
 
 if __name__ == "__main__":

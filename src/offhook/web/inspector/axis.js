@@ -38,7 +38,7 @@ export function paintAxis(paper, scale, palette) {
     paper.fillStyle = palette.get(ms === 0 ? "text" : "faint");
     const half = paper.measureText(text).width / 2;
     const x = scale.x(ms);
-    if (x - half > -2 && x + half < scale.width + 2) paper.fillText(text, x - half, 9);
+    if (x - half >= 0 && x + half <= scale.width) paper.fillText(text, x - half, 9);
   }
 }
 

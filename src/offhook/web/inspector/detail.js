@@ -67,13 +67,13 @@ export class Detail {
   #head(event) {
     const close = h("button", { type: "button", class: "button quiet small square close", "aria-label": "Close", on: { click: () => this.state.select(null) } }, icon("cross", 16));
     const leg = this.state.model.legName(event.leg);
-    const facts = [kindOf(event.kind).title, leg, `#${event.seq}`].filter(Boolean).join(" · ");
+    const facts = [kindOf(event.kind).title, `#${event.seq}`].join(" · ");
     return h(
       "header",
       { class: "detail-head" },
       swatch(event.kind, isBad(event)),
-      h("div", { class: "detail-title" }, h("h2", { class: isBad(event) ? "bad" : "" }, outside(nameOf(event))), h("p", { class: "faint", text: facts })),
-      h("time", { class: "mono", text: clock(momentOf(event, this.state.model)) }),
+      h("div", { class: "detail-title" }, h("h2", { class: isBad(event) ? "bad" : "" }, outside(nameOf(event))), h("p", { class: "faint" }, facts, leg && " · ", leg && outside(leg))),
+      h("time", { text: clock(momentOf(event, this.state.model)) }),
       close,
     );
   }
@@ -139,7 +139,7 @@ export class Detail {
         { type: "button", class: `chip ${bad ? "bad" : ""}`, "aria-pressed": String(current), on: { click: () => this.state.select(seq) } },
         swatch(one.kind, bad),
         name,
-        h("span", { class: "mono faint", text: clock(one.atMs) }),
+        h("span", { class: "faint", text: clock(one.atMs) }),
       );
     });
     return h("div", { class: "related", role: "group", "aria-label": "What belongs to it" }, buttons);

@@ -10,6 +10,7 @@ const FINEST = 16;
 const FACTOR = 4;
 const MOST_TILES = 400;
 const MOST_LOADS = 4;
+const COARSER = 6;
 const STALE_MS = 1000;
 const AGAIN_MS = 3000;
 
@@ -61,11 +62,19 @@ export class Tiles {
     const perPx = (scale.msPerPx * rate) / 1000;
     const level = levelFor(perPx);
     const start = ((scale.from - beginMs) * rate) / 1000;
+    let wanted = null;
+    let tile = null;
     for (let x = 0; x < lo.length; x++) {
       const first = Math.max(0, Math.floor(start + x * perPx));
       const last = Math.max(first + 1, Math.floor(start + (x + 1) * perPx));
       lo[x] = hi[x] = NaN;
-      if (start + (x + 1) * perPx > 0 && first < lane.track.samples) this.#fold(lane, level, first, last, lo, hi, x);
+      if (start + (x + 1) * perPx <= 0 || first >= lane.track.samples) continue;
+      if (!wanted || first >= wanted.last) {
+        wanted = this.#tile(lane, level, first);
+        tile = null;
+      }
+      if (!tile || first >= tile.last) tile = this.#best(lane, wanted, first);
+      if (tile) fold(tile, first, last, lo, hi, x);
     }
     return level === 0;
   }
@@ -103,22 +112,14 @@ export class Tiles {
     for (const tile of this.#tiles.values()) if (!tile.whole && tile.state === "there") tile.asked = -Infinity;
   }
 
-  /** Take values of samples first … last (exclusive) into a column, from the finest tile that is there. */
-  #fold(lane, level, first, last, lo, hi, x) {
-    const wanted = this.#tile(lane, level, first);
-    let tile = wanted;
-    for (let coarser = level; !tile.hi && coarser < level + 6; ) {
-      coarser++;
-      tile = this.#tiles.get(keyOf(lane, coarser, first)) ?? tile;
+  /** The tile itself, or while it is not there a coarser one that has the same sample. */
+  #best(lane, wanted, sample) {
+    if (wanted.hi) return wanted;
+    for (let level = wanted.level + 1; level <= wanted.level + COARSER; level++) {
+      const tile = this.#tiles.get(keyOf(lane, level, sample));
+      if (tile?.hi) return tile;
     }
-    if (!tile.hi) return;
-    const bin = binOf(tile.level);
-    const from = Math.floor((first - tile.first) / bin);
-    const to = Math.max(from + 1, Math.ceil((last - tile.first) / bin));
-    for (let n = from; n < Math.min(to, tile.hi.length); n++) {
-      if (!(tile.lo[n] >= lo[x])) lo[x] = tile.lo[n];
-      if (!(tile.hi[n] <= hi[x])) hi[x] = tile.hi[n];
-    }
+    return null;
   }
 
   /** @returns {Tile} */
@@ -183,6 +184,17 @@ export class Tiles {
       this.#loading--;
       this.arrived();
     }
+  }
+}
+
+/** Take the values of samples first … last (exclusive) of a tile into a column. */
+function fold({ level, first: begin, lo: low, hi: high }, first, last, lo, hi, x) {
+  const bin = binOf(level);
+  const from = Math.floor((first - begin) / bin);
+  const to = Math.min(Math.max(from + 1, Math.ceil((last - begin) / bin)), high.length);
+  for (let n = from; n < to; n++) {
+    if (!(low[n] >= lo[x])) lo[x] = low[n];
+    if (!(high[n] <= hi[x])) hi[x] = high[n];
   }
 }
 
