@@ -15,10 +15,10 @@ from aiohttp.test_utils import TestServer
 from tests.live import OFFHOOK, dev_node
 
 from offhook.cli import main
-from offhook.cli.checks import Check
 from offhook.cli.console_client import node_address
 from offhook.cli.doctor import examine
-from offhook.cli.node_env import TRUST_VARIABLES
+from offhook.service.app_environment import TRUST_VARIABLES
+from offhook.service.checks import Check
 
 NOBODY = node_address("http://127.0.0.1:1")
 

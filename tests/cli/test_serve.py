@@ -19,8 +19,8 @@ from tests.live import OFFHOOK, LiveNode, TestApp, answer, rest, serve_node, unt
 from tests.service.config_text import HEAD, KEY, OTHER_KEY, SIP, written
 from tests.sip_phone import BYE, Line, TestPhone
 
-from offhook.cli.node_env import TRUST_VARIABLES
 from offhook.cli.serve import show_banner
+from offhook.service.app_environment import TRUST_VARIABLES
 from offhook.service.certificates import State
 
 NODE = '[node]\nhost = "127.0.0.1"\nport = {port}\nstate_dir = "state"\n'

@@ -9,6 +9,7 @@ from offhook.service.config_file import Problem
 from offhook.service.serve_config import check
 
 KEY, OTHER_KEY = (base64.b64encode(bytes(range(n, n + 64))).decode() for n in (1, 2))
+TOKEN = "eN1-vC9_tR4wKq7xZs2m"
 HEAD = f'[resource]\nkey1 = "{KEY}"\n'
 SIP = '[sip]\nhost = "127.0.0.1"\n'
 TRUNK = '[[trunk]]\nname = "carrier"\nhost = "carrier.example"\n'

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from tests.service.config_text import HEAD, KEY, OTHER_KEY, SIP, one, written
+from tests.service.config_text import HEAD, KEY, OTHER_KEY, SIP, TOKEN, one, written
 
 from offhook.assets import example_config
 from offhook.errors import ConfigError
@@ -25,13 +25,22 @@ SECRETS = {
 
 
 def example() -> str:
-    return example_config().replace("@KEY1@", KEY).replace("@KEY2@", OTHER_KEY)
+    return example_config().replace("@KEY1@", KEY).replace("@KEY2@", OTHER_KEY).replace("@TOKEN@", TOKEN)
 
 
 def test_the_example_is_good_as_it_is(tmp_path: Path) -> None:
     plan = read(written(tmp_path, example()), {}).plan()
     assert plan.keys == (KEY, OTHER_KEY) and plan.sip is None and plan.state_dir == tmp_path / "offhook-state"
     assert not plan.targets.private
+    assert (plan.console.token, plan.console.open, plan.console.session_hours) == (TOKEN, False, 12.0)
+    assert TOKEN not in repr(plan), "a token is told to nobody"
+
+
+def test_a_console_that_is_off_needs_no_token(tmp_path: Path) -> None:
+    for text in ("", "[console]\nenabled = false\n"):
+        assert not read(written(tmp_path, HEAD + text), {}).plan().console.pages
+    told = read(written(tmp_path, HEAD + '[console]\ntoken_env = "T"\n'), {"T": TOKEN}).plan()
+    assert told.console.token == TOKEN
 
 
 def test_the_example_is_good_with_every_setting_on(tmp_path: Path) -> None:
@@ -59,6 +68,12 @@ def test_the_example_is_good_with_every_setting_on(tmp_path: Path) -> None:
         (SIP + '[[webhook]]\nurl = "https://x"\nfrom = ["+1 555"]\n', ["[[webhook]] 1 from", "'+1 555'"]),
         ('[prompts]\nfolder = "sounds"\n', ["[prompts] folder", "/sounds is no folder", "make it"]),
         ("[prompts]\n", ["[prompts]", "'folder' is missing"]),
+        ("[console]\n", ["[console] token", "missing", "offhook config token", "token_env"]),
+        ('[console]\ntoken = "short"\n', ["[console] token", "easy to guess", "offhook config token"]),
+        ('[console]\ntoken = "aaaaaaaaaaaaaaaaaaaaaaaa"\n', ["[console] token", "easy to guess"]),
+        ('[console]\ntoken_env = "NO_SUCH"\n', ["[console] token_env", "NO_SUCH"]),
+        (f'[console]\ntoken = "{KEY}"\n', ["[console] token", "access key"]),
+        (f'[console]\ntoken = "{TOKEN}"\nsession_hours = 0\n', ["[console] session_hours", "out of range"]),
         ("[sip]\n", ["advertise", "every address"]),
         ('[[user]]\nname = "anna"\npassword = "12345678"\n', ["[sip]", "missing"]),
         (SIP + 'codecs = ["G729"]\n', ["[sip] codecs", "'G729'", "PCMU"]),

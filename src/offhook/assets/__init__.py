@@ -14,5 +14,5 @@ def speech_wav() -> bytes:
 
 
 def example_config() -> str:
-    """A configuration for `offhook serve` with @KEY1@ and @KEY2@ where its access keys belong."""
+    """A configuration for `offhook serve` with @KEY1@, @KEY2@ and @TOKEN@ where its secrets belong."""
     return files(__name__).joinpath("offhook.toml").read_text("utf-8")

@@ -14,6 +14,7 @@ from offhook.cli.report import json_line, note
 from offhook.errors import ConfigError
 
 KEY_BYTES = 64
+TOKEN_BYTES = 24
 
 
 class Action(StrEnum):
@@ -22,10 +23,11 @@ class Action(StrEnum):
     INIT = "init"
     CHECK = "check"
     KEY = "key"
+    TOKEN = "token"
 
 
 def config(
-    action: Action = typer.Argument(help="init writes an example, check reads one, key prints a new access key."),
+    action: Action = typer.Argument(help="init writes an example, check reads one, key and token print new secrets."),
     path: Path = typer.Argument(Path("offhook.toml"), help="The file."),
     force: bool = typer.Option(False, "--force", help="init: write over a file that is there."),
     as_json: bool = typer.Option(False, "--json", help="check: one JSON object a problem on stdout."),
@@ -42,6 +44,8 @@ def config(
     """
     if action is Action.KEY:
         print(_key())
+    elif action is Action.TOKEN:
+        print(secrets.token_urlsafe(TOKEN_BYTES))
     elif action is Action.INIT:
         _init(path, force=force)
     else:
@@ -52,6 +56,7 @@ def _init(path: Path, *, force: bool) -> None:
     from offhook.assets import example_config
 
     text = example_config().replace("@KEY1@", _key()).replace("@KEY2@", _key())
+    text = text.replace("@TOKEN@", secrets.token_urlsafe(TOKEN_BYTES))
     if not force and path.exists():
         raise ConfigError(f"{path} is there already: give another name, or --force")
     # It holds keys: nobody else may read it, from its first moment on, whatever the rights of a file before it.
@@ -63,7 +68,7 @@ def _init(path: Path, *, force: bool) -> None:
     except OSError as error:
         draft.unlink(missing_ok=True)
         raise ConfigError(f"{path} cannot be written ({error.strerror or error})") from None
-    note(f"{path} is written, with two new access keys. Next:  offhook config check {path}")
+    note(f"{path} is written, with two new access keys and a console token. Next:  offhook config check {path}")
 
 
 def _check(path: Path, *, as_json: bool) -> int:

@@ -7,12 +7,12 @@ import os
 import socket
 from pathlib import Path
 
-from offhook.cli.checks import FAIL, OK, SKIP, Check
-from offhook.cli.sip_checks import advertised, ranged
+from offhook.service.checks import FAIL, OK, SKIP, Check
 from offhook.service.config import NodePlan
 from offhook.service.config_file import Problem
 from offhook.service.routing import SipPlan
 from offhook.service.serve_config import check
+from offhook.service.sip_checks import advertised, ranged
 
 TRIED = 20
 """Pairs of RTP ports that are tried."""

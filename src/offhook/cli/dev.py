@@ -50,6 +50,9 @@ def dev(
     speech_url: str = typer.Option(
         "", "--speech-url", metavar="URL", help="Speak by this service (OpenAI audio API); key: $OFFHOOK_SPEECH_KEY."
     ),
+    console: bool = typer.Option(
+        True, "--console/--no-console", help="Pages to see calls on; not loopback: a token to log in with is made."
+    ),
     as_json: bool = typer.Option(False, "--json", help="One object with all addresses first, then events, as lines."),
 ) -> None:
     """Run a local node that speaks the Call Automation API.
@@ -81,6 +84,7 @@ def dev(
         token_keys=token_keys,
         speech_url=speech_url,
         speech_key=os.environ.get("OFFHOOK_SPEECH_KEY", ""),
+        console=console,
         json=as_json,
         sip_port=sip_port,
         webrtc_port=webrtc_port,
@@ -101,6 +105,7 @@ def banner(announced: Mapping[str, Any]) -> list[str]:
     lines = [
         "Offhook is ready.",
         "",
+        *_console_lines(announced),
         f"  connection string  {announced['connectionString']}",
         f"  endpoint           {announced['endpoint']}  (TLS, our own CA)",
         f"  plain HTTP         {node}",
@@ -120,6 +125,17 @@ def banner(announced: Mapping[str, Any]) -> list[str]:
         "",
     ]
     return lines
+
+
+def _console_lines(announced: Mapping[str, Any]) -> list[str]:
+    if not announced.get("consoleUrl"):
+        return []
+    token = announced.get("consoleToken")
+    return [
+        f"  console            {announced['consoleUrl']}  (see calls, and call from the browser)",
+        *([f"  console token      {token}"] if token else []),
+        "",
+    ]
 
 
 def _sip_lines(sip: Mapping[str, Any] | None) -> list[str]:

@@ -9,12 +9,14 @@ from urllib.parse import urlsplit
 
 import typer
 
-from offhook.cli import checks, sip_checks
-from offhook.cli.checks import FAIL, Check
+from offhook.cli import checks
 from offhook.cli.config_checks import planned
 from offhook.cli.console_client import NodeAddress, NodeUnreachable, fetch, node_address
 from offhook.cli.report import json_line
 from offhook.errors import ConfigError
+from offhook.service import checks as node_checks
+from offhook.service import sip_checks
+from offhook.service.checks import FAIL, Check, Network
 
 _MARKS = {"ok": "ok  ", "fail": "FAIL", "skip": "-   "}
 
@@ -88,7 +90,7 @@ async def examine(
     except NodeUnreachable as why:
         status, refusal = None, why
     results = [await checks.port(address, status, refusal)]
-    results.append(await checks.tls(status))
+    results.append(await node_checks.tls(status))
     results.append(await checks.clock(address, status))
     results.extend(await checks.trust_variables(status))
     results.extend(await sip_checks.running(status))
@@ -96,7 +98,7 @@ async def examine(
     if isinstance(context, Check):
         return [*results, context]
     if webhook is not None:
-        results.append(await checks.webhook(webhook, context))
+        results.append(await node_checks.webhook(webhook, Network(context)))
     if websocket is not None:
-        results.append(await checks.websocket(websocket, context))
+        results.append(await node_checks.websocket(websocket, Network(context)))
     return results

@@ -45,6 +45,7 @@ def show_banner(announced: Mapping[str, Any]) -> None:
         f"  for apps      endpoint={announced['endpoint']};accesskey=KEY   KEY: key1 or key2 of [resource]",
         f"  certificate   {_certificate(announced)}",
         f"  token issuer  {announced['issuer']}, keys at {announced['jwksUri']}",
+        f"  console       {announced.get('consoleUrl') or 'none: set token in [console]'}",
         f"  health        {announced['endpoint']}healthz, figures at {announced['endpoint']}metrics",
     ]
     if sip:

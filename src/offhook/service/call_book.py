@@ -38,6 +38,16 @@ class CallBook:
         rows = (trace.row() for trace in self._traces.all)
         return chosen(rows, state, query, limit, before)
 
+    def row(self, any_id: str) -> dict[str, Any] | None:
+        """The row of one call; None for one that is not known."""
+        trace = self._traces.find(any_id)
+        return None if trace is None else trace.row()
+
+    def header(self, any_id: str) -> dict[str, Any] | None:
+        """The page of a call without its events; None for one that is not known."""
+        trace = self._traces.find(any_id)
+        return None if trace is None else trace.header()
+
     def page(self, any_id: str) -> dict[str, Any] | None:
         """A call with its events (console.md, A call); None for one that is not known."""
         trace = self._traces.find(any_id)

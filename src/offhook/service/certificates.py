@@ -90,6 +90,11 @@ class State:
                 f"--state {root}: cannot use {where} ({error.strerror or error}); name a directory you may write to"
             ) from error
 
+    def console_token(self) -> str:
+        """The random token of the console, made when it is first asked for. ConfigError names the fix."""
+        with _locked(self.path):
+            return _console_token(self.path / "console-token")
+
 
 def server_context(state: State, files: tuple[Path, Path] | None = None) -> ssl.SSLContext:
     """The TLS context of the node's port: TLS 1.2 or newer, HTTP/1.1. `files`: certificate chain and key, not ours.
@@ -151,6 +156,18 @@ def _open(root: Path, names: Sequence[str], further: Sequence[Path], now: dateti
         access_key=_access_key(root / "access-key"),
         resource_id=_resource_id(root / "resource-id"),
     )
+
+
+def _console_token(path: Path) -> str:
+    if not path.exists():
+        _write(path, secrets.token_urlsafe(24).encode() + b"\n")
+    try:
+        text = path.read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        text = ""
+    if len(text) < 16:
+        raise broken(path, "the console's token cannot be read, or is shorter than 16 characters", "remove it")
+    return text
 
 
 def _make_directory(root: Path) -> None:

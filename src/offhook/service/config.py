@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from offhook.errors import ConfigError
 from offhook.service.bearer import TokenRule
+from offhook.service.console_logins import ConsoleRule
 from offhook.service.eventgrid import Watcher
 from offhook.service.recordings import RecordingRule
 from offhook.service.routing import SipPlan
@@ -56,6 +57,8 @@ class NodePlan:
     speech: SpeechPlan = field(default_factory=SpeechPlan)
     webrtc: WebRtcPlan | None = None
     """How browsers that are phones reach the node with their media; None: there are none."""
+    console: ConsoleRule = ConsoleRule()
+    """Who gets the console's pages."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -110,6 +113,7 @@ class DevConfig:
     speech_url: str = ""
     speech_key: str = field(default="", repr=False)
     webrtc_port: int = 0
+    console: bool = True
 
     def plan(self) -> NodePlan:
         """See `Planned`. Only this machine can reach a node on loopback; then the fixed local key serves."""
@@ -136,7 +140,14 @@ class DevConfig:
             speech=SpeechPlan("openai", self.speech_url, self.speech_key) if self.speech_url else SpeechPlan(),
             sip=None if self.sip_port is None else SipPlan(host="127.0.0.1", port=self.sip_port),
             webrtc=WebRtcPlan(_address(self.host), self.webrtc_port),
+            console=self._console(),
         )
+
+    def _console(self) -> ConsoleRule:
+        """Open on loopback; elsewhere with a token of the node's own."""
+        if not self.console:
+            return ConsoleRule()
+        return ConsoleRule(open=True) if is_loopback(self.host) else ConsoleRule(made=True)
 
     def said(self, problem: str) -> str:
         """See `Settings`."""

@@ -17,6 +17,7 @@ import msgspec
 from offhook.legs.sip import MediaRules
 from offhook.service.bearer import AUDIENCE
 from offhook.service.config import ACS_ISSUER
+from offhook.service.console_logins import ConsoleRule
 from offhook.service.speech import SpeechPlan
 
 
@@ -117,6 +118,15 @@ class RecordingsSection(Section):
     most_megabytes: Annotated[int, Within(0, 1_000_000_000)] = 0
 
 
+class ConsoleSection(Section):
+    """`[console]`: pages to see calls on, behind a token."""
+
+    enabled: bool = True
+    token: str = ""
+    token_env: str = ""
+    session_hours: Annotated[float, Within(0.1, 8760)] = ConsoleRule().session_hours
+
+
 class PromptsSection(Section):
     """`[prompts]`: sound files of the node that apps may play."""
 
@@ -210,6 +220,7 @@ class File(Section):
     node: NodeSection = msgspec.field(default_factory=NodeSection)
     tokens: TokensSection | None = None
     recordings: RecordingsSection = msgspec.field(default_factory=RecordingsSection)
+    console: ConsoleSection | None = None
     prompts: PromptsSection | None = None
     speech: SpeechSection = msgspec.field(default_factory=SpeechSection)
     webhook: list[WebhookSection] = []

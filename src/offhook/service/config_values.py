@@ -23,7 +23,10 @@ LEAST_KEY = 32
 LEAST_DIFFERENT = 8
 """Different bytes in it, at least: random ones have many more, what somebody typed in has fewer."""
 LEAST_PASSWORD = 8
+LEAST_TOKEN = 16
+"""Characters of a token that a person logs in with."""
 _NEW_KEY = "make one by  offhook config key"
+_NEW_TOKEN = "set one made by  offhook config token , or name its variable by token_env"
 
 
 class Values:
@@ -71,6 +74,20 @@ class Values:
         if len(self.problems) == known and len(password) < LEAST_PASSWORD:
             self.wrong(where, f"is shorter than {LEAST_PASSWORD} characters", "choose a longer one")
         return password
+
+    def token(self, where: str, value: str, variable: str) -> str:
+        """A secret that opens something to whoever has it, and must be there."""
+        known = len(self.problems)
+        token = self.secret(where, value, variable)
+        if len(self.problems) > known:
+            return token
+        if not token:
+            self.wrong(where, "is missing", _NEW_TOKEN)
+        elif len(token) < LEAST_TOKEN or len(set(token)) < LEAST_DIFFERENT:
+            self.wrong(where, f"is easy to guess: at least {LEAST_TOKEN} random characters are needed", _NEW_TOKEN)
+        elif token == LOCAL_ACCESS_KEY:
+            self.wrong(where, "is the published key of  offhook dev : everybody has it", _NEW_TOKEN)
+        return token
 
     def url(self, where: str, text: str) -> None:
         """An http or https URL."""

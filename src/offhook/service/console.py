@@ -1,90 +1,119 @@
-"""The node's console API: simulated legs over one signed WebSocket, the node's status, and call traces.
-
-A leg's sound goes up and down its socket; the node opens no path and no URL that a client names. Keys of the
-messages are documented in docs/console.md.
-"""
+"""The node's console: its pages under `/console/`, and the API below `/console/api` (docs/console.md)."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
 import logging
-from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, cast
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from aiohttp import WSMsgType, web
+from aiohttp import web
 
-from offhook.audio.pcm import FRAMES_PER_SECOND, PTIME_MS, Frame, silence
-from offhook.calls.actions import DialLeg
-from offhook.errors import CallError, LegError, SignatureError, WireError
-from offhook.legs.leg import Answered, LegEnd, LegEvent, Refused, Ringing
 from offhook.legs.rtp import RtpPort
-from offhook.legs.simulated import Figures, Hooks, Script, SimulatedLeg
+from offhook.legs.simulated import SimulatedLeg
 from offhook.legs.sip import SipLeg
-from offhook.service.clock import LATENESS_BOUNDS, Handle
-from offhook.service.identities import display_of
+from offhook.service.call_book import CallBook
+from offhook.service.checks import Network
+from offhook.service.clock import LATENESS_BOUNDS
+from offhook.service.console_calls import Calls
+from offhook.service.console_feeds import Feeds
+from offhook.service.console_guard import Guard, Handler, unknown
+from offhook.service.console_leg import MAX_UPLOAD, LegSession
+from offhook.service.console_login import Login
+from offhook.service.console_logins import ConsoleRule, Sessions
+from offhook.service.console_setup import Setup
 from offhook.service.node import Node
-from offhook.wire.identifiers import Identifier, parse_raw_id
-from offhook.wire.results import RESULTS
-from offhook.wire.signing import verify_hmac
+from offhook.service.web_files import WebFiles
 
 log = logging.getLogger("offhook.console")
 
-BEHIND_FRAMES = 15 * FRAMES_PER_SECOND
-MAX_UPLOAD = 4 * 1024 * 1024
-MAX_PENDING = 64 * 1024 * 1024
-TONES = frozenset("0123456789*#ABCD")
-REJECTS = {"busy": "busy", "declined": "declined"}
-
 
 class Console:
-    """The handlers of `/console/api`."""
+    """The handlers of `/console`."""
 
     def __init__(
         self,
         node: Node,
+        book: CallBook,
+        rule: ConsoleRule,
         keys: Callable[[], Sequence[bytes]],
         status: Callable[[], dict[str, Any]],
         hosts: Callable[[], Sequence[str]] = tuple,
+        *,
+        network: Network,
+        public_url: str = "",
     ) -> None:
-        """`hosts`: further names that requests may be signed for, as clients know the node behind a proxy."""
+        """`hosts`: further names that requests may be signed for, as clients know the node behind a proxy.
+
+        `public_url`: scheme and host of that proxy, if there is one. `network`: how the node reaches apps.
+        """
         self._node = node
-        self._hosts = hosts
-        self._keys = keys
         self._status = status
-        self._sessions: set[_Session] = set()
+        sessions = Sessions(rule.session_hours * 3600, os.urandom)
+        self.guard = Guard(rule, sessions, keys=keys, wall=node.clock.wall, hosts=hosts, public_origin=public_url)
+        self._login = Login(rule, sessions, self.guard, node.clock.wall, node.clock.monotonic)
+        self._setup = Setup(self.guard, self._status_now, network)
+        self._calls = Calls(book, self.guard)
+        self._feeds = Feeds(book, self.guard)
+        self._files = WebFiles()
+        self._legs: set[LegSession] = set()
 
     def routes(self) -> list[web.RouteDef]:
-        """The routes, each behind the access key."""
+        """The routes of data, each behind the guard."""
+        read, socket = self.guard.read, self.guard.socket
         return [
-            web.get("/console/api/leg", self._signed(self._leg)),
-            web.get("/console/api/status", self._signed(self._show_status)),
-            web.get("/console/api/calls", self._signed(self._show_calls)),
-            web.get("/console/api/calls/{id}", self._signed(self._show_call)),
+            *self._login.routes(),
+            *self._setup.routes(),
+            web.get("/console/api/leg", socket(self._leg)),
+            web.get("/console/api/status", read(self._show_status)),
+            *self._calls.routes(),
+            *self._feeds.routes(),
         ]
 
+    def pages(self, otherwise: Handler) -> list[web.RouteDef]:
+        """The routes of pages; add them after all routes of data. `otherwise` answers at `/` who is no browser."""
+
+        async def front(request: web.Request) -> web.StreamResponse:
+            if self.guard.rule.pages and "text/html" in request.headers.get("Accept", ""):
+                return web.Response(status=302, headers={"Location": "/console/"})
+            return await otherwise(request)
+
+        return [
+            web.get("/", front),
+            web.route("*", "/console/api/{path:.*}", self.guard.page(self._nothing)),
+            web.route("*", "/console{name:(/.*)?}", self.guard.page(self._show_page)),
+        ]
+
+    async def dress(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
+        """Give every answer of the console its headers: a signal of the application, sent before an answer is."""
+        route = getattr(request, "match_info", None)
+        resource = None if route is None else route.route.resource
+        if resource is not None and (resource.canonical == "/" or resource.canonical.startswith("/console")):
+            self.guard.dress(response)
+
     async def close(self) -> None:
-        """End every leg socket, after its last message is out."""
-        await asyncio.gather(*(session.close() for session in list(self._sessions)), return_exceptions=True)
+        """End every stream, and every leg socket after its last message is out."""
+        legs = (session.close() for session in list(self._legs))
+        await asyncio.gather(self._feeds.close(), *legs, return_exceptions=True)
 
-    def _signed(
-        self, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-    ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-        async def check(request: web.Request) -> web.StreamResponse:
-            headers = {name.lower(): value for name, value in request.headers.items()}
-            problem = "no access key is set"
-            for key in self._keys():
-                try:
-                    now, hosts = self._node.clock.wall(), self._hosts()
-                    verify_hmac(request.method, request.raw_path, headers, b"", key, now, hosts=hosts)
-                    return await handler(request)
-                except SignatureError as error:
-                    problem = error.message
-            return web.json_response({"error": {"code": "7509", "message": problem}}, status=401)
+    # pages ------------------------------------------------------------------------------------------------------
 
-        return check
+    async def _show_page(self, request: web.Request) -> web.StreamResponse:
+        name = request.match_info["name"]
+        if not name:
+            return web.Response(status=308, headers={"Location": "/console/"})
+        if request.method not in ("GET", "HEAD"):
+            return web.json_response({"error": {"code": "8520", "message": "Pages take GET and HEAD."}}, status=405)
+        found = self._files.answer(name[1:], request.headers.get("If-None-Match", ""))
+        if found is None:
+            raise unknown("There is no such page; begin at /console/.")
+        return found
+
+    async def _nothing(self, request: web.Request) -> web.StreamResponse:
+        raise unknown(f"{request.method} has no such path: docs/console.md lists the API.")
+
+    # data -------------------------------------------------------------------------------------------------------
 
     async def _show_status(self, request: web.Request) -> web.StreamResponse:
         media = self._node.media
@@ -119,7 +148,10 @@ class Console:
             "latenessBoundsMs": [bound * 1000 for bound in LATENESS_BOUNDS],
             "busySeconds": round(media.busy, 6),
         }
-        return web.json_response({**self._status(), "figures": figures, "media": self._media()})
+        return web.json_response({**self._status_now(), "figures": figures})
+
+    def _status_now(self) -> dict[str, Any]:
+        return {**self._status(), "media": self._media()}
 
     def _media(self) -> list[dict[str, Any]]:
         """The audio of live legs that come over a network, the first hundred."""
@@ -132,293 +164,13 @@ class Console:
                     found.append({**where, "held": leg.held, "frames": leg.port.sender.frames, **leg.port.describe()})
         return found
 
-    async def _show_calls(self, request: web.Request) -> web.StreamResponse:
-        return web.json_response({"calls": self._node.traces.pages()})
-
-    async def _show_call(self, request: web.Request) -> web.StreamResponse:
-        trace = self._node.traces.find(request.match_info["id"])
-        if trace is None:
-            message = "No such call is kept; the newest 200 are, by call id or call connection id."
-            return web.json_response({"error": {"code": "8522", "message": message}}, status=404)
-        return web.json_response(trace.page())
-
     async def _leg(self, request: web.Request) -> web.StreamResponse:
         socket = web.WebSocketResponse(max_msg_size=MAX_UPLOAD, heartbeat=20.0, compress=False)
         await socket.prepare(request)
-        session = _Session(self._node, socket)
-        self._sessions.add(session)
+        session = LegSession(self._node, socket)
+        self._legs.add(session)
         try:
             await session.run()
         finally:
-            self._sessions.discard(session)
+            self._legs.discard(session)
         return socket
-
-
-class _Session:
-    """One client: it places a call, or registers a phone and takes calls one after another."""
-
-    def __init__(self, node: Node, socket: web.WebSocketResponse) -> None:
-        self._node = node
-        self._socket = socket
-        self._out: deque[str | bytes] = deque()
-        self._wake = asyncio.Event()
-        self._empty = asyncio.Event()
-        self._leg: SimulatedLeg | None = None
-        self._listen = True
-        self._placed_at = 0.0
-        self._quiet = b""
-        self._identity: str | None = None
-        self._registration: dict[str, Any] = {}
-        self._pending_bytes = 0
-        self._timer: Handle | None = None
-
-    async def run(self) -> None:
-        """Serve until the client is gone; a leg that is still up then hangs up."""
-        writer = asyncio.get_running_loop().create_task(self._write())
-        try:
-            async for message in self._socket:
-                if message.type == WSMsgType.BINARY:
-                    self._upload(message.data)
-                elif message.type == WSMsgType.TEXT:
-                    self._command(message.data)
-        finally:
-            self._forget_phone()
-            if self._leg is not None:
-                self._leg.leave()
-            writer.cancel()
-
-    async def close(self) -> None:
-        """Let what is queued go out for at most a second, then close."""
-        if self._out and not self._socket.closed:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._empty.wait(), 1.0)
-        await asyncio.wait_for(self._socket.close(code=1001), 1.0)
-
-    # the client's messages --------------------------------------------------------------------------------------
-
-    def _command(self, text: str) -> None:
-        try:
-            message = json.loads(text)
-            if not isinstance(message, dict):
-                raise ValueError("a JSON object is expected")
-            self._act(message)
-        except (ValueError, TypeError, KeyError, RecursionError, WireError) as error:
-            self._send({"kind": "error", "message": f"bad message: {error}"})
-        except CallError as error:
-            self._send({"kind": "error", "message": RESULTS[error.outcome].text(error.detail)})
-
-    def _act(self, message: dict[str, Any]) -> None:
-        match message.get("kind"):
-            case "place":
-                self._place(message)
-            case "register":
-                self._register(message)
-            case "dtmf":
-                if self._leg is not None:
-                    self._leg.press(_tone(message.get("tone")))
-            case "hangup":
-                if self._leg is not None:
-                    self._leg.leave()
-            case "eof":
-                pass
-            case other:
-                raise ValueError(f"unknown kind {other!r}: place, register, dtmf, eof or hangup")
-
-    def _place(self, message: dict[str, Any]) -> None:
-        if self._leg is not None:
-            raise ValueError("a call is up on this socket already")
-        caller, callee = _identity(message, "from"), _identity(message, "to")
-        script = _script(message)
-        self._listen = bool(message.get("listen", True))
-        self._placed_at = self._node.clock.monotonic()
-        self._pending_bytes = 0
-
-        def make(leg_id: str, event: Callable[[str, LegEvent], None]) -> SimulatedLeg:
-            self._leg = SimulatedLeg(leg_id, script, self._hooks(event))
-            self._send({"kind": "ringing"})
-            return self._leg
-
-        live = self._node.place(caller, callee, str(message.get("displayName") or ""), make)
-        leg_id = None if self._leg is None else self._leg.leg_id
-        self._send({"kind": "placed", "callId": live.call.call_id, "legId": leg_id})
-
-    def _register(self, message: dict[str, Any]) -> None:
-        identity = _identity(message, "identity").raw_id
-        if self._node.phones.get(identity, self) is not self:
-            raise ValueError(f"{identity} is registered by another phone")
-        reject = message.get("reject")
-        if reject is not None and reject not in REJECTS:
-            raise ValueError(f"reject is one of {', '.join(REJECTS)}, not {reject!r}")
-        _script(message)
-        _number(message, "answerAfter", 0.0)
-        self._forget_phone()
-        self._identity, self._registration = identity, message
-        self._node.phones[identity] = self
-        self._send({"kind": "registered", "identity": identity})
-
-    def _forget_phone(self) -> None:
-        if self._identity is not None and self._node.phones.get(self._identity) is self:
-            del self._node.phones[self._identity]
-
-    def _upload(self, pcm: bytes) -> None:
-        leg = self._leg
-        if leg is None or len(pcm) % 2:
-            self._send({"kind": "error", "message": "audio needs a call, and an even number of bytes of PCM16"})
-            return
-        if not leg.answered:
-            self._pending_bytes += len(pcm)
-            if self._pending_bytes > MAX_PENDING:
-                self._send({"kind": "error", "message": "too much audio before the answer"})
-                return
-        if leg.say(pcm) < len(pcm):
-            self._send({"kind": "error", "message": "more than 10 minutes of audio are waiting: the rest is refused"})
-
-    # Phone ------------------------------------------------------------------------------------------------------
-
-    def ring(self, action: DialLeg, call_id: str) -> SimulatedLeg:
-        """See `Phone`."""
-        leg_id, caller = action.leg_id, action.source
-        if self._leg is not None:
-            raise LegError("busy", f"{self._identity} is in another call")
-        node, registration = self._node, self._registration
-        live = node.calls[call_id]
-
-        def event(leg: str, what: LegEvent) -> None:
-            node.leg_event(live, leg, what)
-
-        leg = self._leg = SimulatedLeg(leg_id, _script(registration), self._hooks(event))
-        self._listen = bool(registration.get("listen", True))
-        self._placed_at = node.clock.monotonic()
-        self._pending_bytes = 0
-        self._send(
-            {
-                "kind": "invite",
-                "from": None if caller is None else caller.raw_id,
-                "displayName": display_of(action.display_name),
-                "sipHeaders": dict(action.sip_headers),
-                "to": self._identity,
-                "callId": call_id,
-            }
-        )
-        asyncio.get_running_loop().call_soon(event, leg_id, Ringing())
-        reject = registration.get("reject")
-        if not registration.get("never") or reject:
-            after = cast(float, _number(registration, "answerAfter", 0.0))
-            decision: LegEvent = Refused(REJECTS[reject]) if reject else Answered()
-            self._timer = node.clock.call_at(node.clock.monotonic() + after, lambda: self._decide(leg, event, decision))
-        return leg
-
-    def _decide(self, leg: SimulatedLeg, event: Callable[[str, LegEvent], None], decision: LegEvent) -> None:
-        if self._leg is leg:
-            event(leg.leg_id, decision)
-
-    # the leg's outputs ------------------------------------------------------------------------------------------
-
-    def _hooks(self, event: Callable[[str, LegEvent], None]) -> Hooks:
-        return Hooks(
-            event=event,
-            hear=self._hear if self._listen else None,
-            answered=self._answered,
-            spoke=lambda at: self._send({"kind": "spoke", "atSample": at}),
-            key=lambda key: self._send({"kind": "key", "tone": key}),
-            ended=self._ended,
-            pace=self._node.pace,
-        )
-
-    def _answered(self, rate: int) -> None:
-        self._quiet = silence(rate).tobytes()
-        ms = round((self._node.clock.monotonic() - self._placed_at) * 1000)
-        self._send({"kind": "answered", "rate": rate, "answerMs": ms})
-
-    def _hear(self, index: int, frame: Frame | None) -> None:
-        if len(self._out) >= BEHIND_FRAMES:
-            return
-        head = index.to_bytes(4, "little")
-        self._out.append(head + b"\0" + self._quiet if frame is None else head + b"\1" + frame.tobytes())
-        self._wake.set()
-
-    def _ended(self, end: LegEnd, figures: Figures) -> None:
-        self._leg = None
-        first = figures.first_heard
-        self._send(
-            {
-                "kind": "ended",
-                "code": end.code,
-                "subCode": end.sub_code,
-                "message": end.message,
-                "endedBy": end.ended_by,
-                "stats": {
-                    "durationMs": figures.frames * PTIME_MS,
-                    "framesSent": figures.sent,
-                    "framesHeard": figures.heard,
-                    "gaps": figures.gaps,
-                    "lateFrames": figures.late,
-                    "firstAudioMs": None if first is None else first * PTIME_MS,
-                },
-            }
-        )
-
-    def _send(self, message: dict[str, Any]) -> None:
-        self._out.append(json.dumps(message))
-        self._empty.clear()
-        self._wake.set()
-
-    async def _write(self) -> None:
-        """Send what is queued, in order; the queue is bounded in `_hear`."""
-        out, socket = self._out, self._socket
-        try:
-            while True:
-                await self._wake.wait()
-                self._wake.clear()
-                while out:
-                    item = out[0]
-                    if isinstance(item, str):
-                        await socket.send_str(item)
-                    else:
-                        await socket.send_bytes(item)
-                    out.popleft()
-                self._empty.set()
-        except ConnectionError:
-            out.clear()
-            self._empty.set()
-
-
-def _identity(message: dict[str, Any], field: str) -> Identifier:
-    value = message.get(field)
-    if not isinstance(value, str) or not value:
-        raise ValueError(f"{field} must be a raw id such as 4:+15550100002")
-    return parse_raw_id(value)
-
-
-def _tone(value: object) -> str:
-    if not isinstance(value, str) or value.upper() not in TONES:
-        raise ValueError(f"a tone is one of 0-9 * # A-D, not {value!r}")
-    return value.upper()
-
-
-def _number(message: dict[str, Any], field: str, default: float | None) -> float | None:
-    value = message.get(field)
-    if value is None:
-        return default
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 86400:
-        raise ValueError(f"{field} must be a number of seconds from 0 to 86400, not {value!r}")
-    return float(value)
-
-
-def _script(message: dict[str, Any]) -> Script:
-    """What the client asks its endpoint to do; ValueError names the field."""
-    tone, rate, presses = message.get("tone"), message.get("rate"), message.get("dtmf") or []
-    if tone is not None and (isinstance(tone, bool) or not isinstance(tone, int | float) or not 20 <= tone <= 7000):
-        raise ValueError(f"tone must be a frequency from 20 to 7000 Hz, not {tone!r}")
-    if rate not in (None, 8000, 16000, 24000, 48000):
-        raise ValueError(f"rate must be 8000, 16000, 24000 or 48000 Hz, not {rate!r}")
-    if not isinstance(presses, list) or len(presses) > 1000:
-        raise ValueError("dtmf must be a list of [seconds, tone]")
-    return Script(
-        lead=cast(float, _number(message, "lead", 0.5)),
-        duration=_number(message, "duration", None),
-        tone=None if tone is None else float(tone),
-        dtmf=tuple((cast(float, _number({"dtmf": at}, "dtmf", 0.0)), _tone(press)) for at, press in presses),
-        live=bool(message.get("live", False)),
-        rate=rate,
-    )

@@ -29,6 +29,7 @@ from offhook.service.bearer import BearerCheck, KeyPages
 from offhook.service.browsers import Browsers
 from offhook.service.call_book import CallBook
 from offhook.service.certificates import State, client_context, server_context
+from offhook.service.checks import Network
 from offhook.service.clock import SystemClock
 from offhook.service.config import NodePlan, Planned, Settings
 from offhook.service.console import Console
@@ -102,7 +103,16 @@ class LiveNode:
             bearer=None if plan.tokens is None else BearerCheck(plan.tokens, KeyPages(plan.targets, self._tls)),
             users=self.users,
         )
-        self.console = Console(self.node, self._keys, self.describe, lambda: (urlsplit(self.endpoint).netloc,))
+        self.console = Console(
+            self.node,
+            self.book,
+            plan.console if not plan.console.made else replace(plan.console, token=self.state.console_token()),
+            self._keys,
+            self.describe,
+            lambda: (urlsplit(self.endpoint).netloc,),
+            network=Network(self._tls, self._origins, plan.targets),
+            public_url=plan.public_url,
+        )
         self.recording = RecordingRoom(
             self.node,
             self.api,
@@ -140,7 +150,9 @@ class LiveNode:
             if self.plan.loopback:
                 app.add_routes([web.get("/console/api/phone", self.browsers.socket)])
         app.add_routes(self.metrics.routes())
-        app.add_routes(self.recording.routes())
+        app.add_routes(self.recording.routes(self.console.guard.read))
+        app.add_routes(self.console.pages(self.api.handle))
+        app.on_response_prepare.append(self.console.dress)
         app.add_routes(self.api.routes())
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
         await self._runner.setup()
@@ -214,6 +226,13 @@ class LiveNode:
             return "localhost"
         return f"[{host}]" if ":" in host else host
 
+    @property
+    def _console_url(self) -> str | None:
+        """Where a browser sees the console: over http on this machine, for our own CA is none that it trusts."""
+        if not self.console.guard.rule.pages:
+            return None
+        return f"http://{self._host}:{self.port}/console/" if self.plan.loopback else f"{self.endpoint}console/"
+
     def describe(self) -> dict[str, Any]:
         """The node's status object: the first line of `dev --json`."""
         states = [] if self._subscriptions is None else self._subscriptions.states
@@ -232,6 +251,8 @@ class LiveNode:
             "incoming": [{"url": s.url, "state": s.stage.value, "reason": s.reason} for s in states],
             "sip": None if self._phones is None else self._phones.description,
             "webrtc": None if self.browsers is None else self.browsers.description,
+            "consoleUrl": self._console_url,
+            "consoleToken": self.console.guard.rule.token if self.plan.console.made else None,
             "version": __version__,
         }
 

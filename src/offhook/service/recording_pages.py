@@ -52,13 +52,16 @@ class RecordingPages:
         self._endpoint = endpoint
         self._resource_id = resource_id
 
-    def routes(self) -> list[web.RouteDef]:
-        """The routes, each behind the access key or a token."""
+    def routes(self, console: Callable[[Handler, Handler], Handler]) -> list[web.RouteDef]:
+        """The routes, each behind the access key or a token; the list also behind what the console asks of browsers.
+
+        `console` makes a handler of one for the console's browsers and one for everybody else.
+        """
         return [
             web.get("/v1/objects/{id}/content/audio", self._signed(self._content)),
             web.get("/v1/objects/{id}/content/acsmetadata", self._signed(self._metadata)),
             web.delete("/v1/objects/{id}", self._signed(self._delete)),
-            web.get("/console/api/recordings", self._signed(self._list)),
+            web.get("/console/api/recordings", console(self._list, self._signed(self._list))),
         ]
 
     def chunk(self, document: Document, chunk: Chunk) -> RecordingChunk:

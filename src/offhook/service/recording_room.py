@@ -15,7 +15,7 @@ from offhook.service.eventgrid import IncomingPost
 from offhook.service.node import Node
 from offhook.service.origins import Origins
 from offhook.service.recording_files import Document, Shelf
-from offhook.service.recording_pages import TYPES, RecordingPages
+from offhook.service.recording_pages import TYPES, Handler, RecordingPages
 from offhook.service.recording_storage import Storage
 from offhook.service.recordings import RecordingRule, Recordings
 from offhook.service.targets import Targets
@@ -54,9 +54,9 @@ class RecordingRoom:
         self._tell = tell
         self._storage = Storage(*network)
 
-    def routes(self) -> list[web.RouteDef]:
-        """The pages."""
-        return self.pages.routes()
+    def routes(self, console: Callable[[Handler, Handler], Handler]) -> list[web.RouteDef]:
+        """The pages; see `RecordingPages`."""
+        return self.pages.routes(console)
 
     async def open(self) -> None:
         """See `Recordings`. ConfigError when there can be no folder."""

@@ -21,6 +21,7 @@ from offhook.service.config import NodePlan
 from offhook.service.config_checks import Nearest, together
 from offhook.service.config_file import File, NodeSection, Problem, SipSection, parse, single_values
 from offhook.service.config_values import Values, plus
+from offhook.service.console_logins import ConsoleRule
 from offhook.service.eventgrid import Watcher
 from offhook.service.pem import CHAIN_FIX, chain_hints, chain_problem
 from offhook.service.recordings import RecordingRule
@@ -124,7 +125,17 @@ class _Reader:
             tokens=self._tokens(),
             recordings=self._recordings(),
             speech=self._speech(),
+            console=self._console(),
         )
+
+    def _console(self) -> ConsoleRule:
+        console, where = self._file.console, "[console] token"
+        if console is None or not console.enabled:
+            return ConsoleRule()
+        token = self._values.token(where, console.token, console.token_env)
+        if token and token in (self._file.resource.key1, self._file.resource.key2):
+            self._wrong(where, "is an access key too: who sees calls would own the node", "make another one")
+        return ConsoleRule(token=token, session_hours=console.session_hours)
 
     def _speech(self) -> SpeechPlan:
         speech, where = self._file.speech, "[speech] base_url"

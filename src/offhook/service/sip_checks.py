@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from offhook.cli.checks import FAIL, OK, SKIP, Check
+from offhook.service.checks import FAIL, OK, SKIP, Check
 
 WAIT = 2.0
 SETTLED = 150
@@ -30,7 +30,7 @@ async def running(status: Mapping[str, Any] | None) -> list[Check]:
     found = [await _options(near, sip["udp"], strangers=sip["strangers"])]
     found.append(await _stream("sip tcp", near, sip["tcp"], None))
     if "tls" in sip:
-        context = ssl.create_default_context()  # whether it can be trusted is another check
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # whether it can be trusted is another check
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         found.append(await _stream("sip tls", near, sip["tls"], context))
     found.append(advertised(host, sip["host"], sip["udp"], tuple(sip["rtpPorts"])))

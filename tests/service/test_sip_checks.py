@@ -10,10 +10,10 @@ import pytest
 from tests.live import TestApp, answer, dev_node, streaming_options, until
 from tests.sip_phone import TestPhone
 
-from offhook.cli import sip_checks
 from offhook.cli.console_client import node_address
 from offhook.cli.doctor import examine
-from offhook.cli.sip_checks import advertised, heard, ranged
+from offhook.service import sip_checks
+from offhook.service.sip_checks import advertised, heard, ranged
 
 PUBLIC = "20.50.2.7"  # addresses for documentation count as private
 LEG = {"callId": "c1", "host": "203.0.113.5", "port": 4000, "held": False, "frames": 500, "received": 490, "strange": 0,
