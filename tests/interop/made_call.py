@@ -8,6 +8,7 @@ silences, talk spurts and the cut of the barge-in are where the events say.
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +20,8 @@ import numpy.typing as npt
 from offhook.audio.wav import read_wav
 
 Samples = npt.NDArray[np.int16]
+Try = tuple[float, int | None, str | None, float]
+"""One post of a callback: how long after it was made, status, error, milliseconds it took."""
 
 RATE = 16000
 STEP = 100  # ms, of the series
@@ -28,7 +31,7 @@ CONNECTION = "401f2b00-7c1e-4d55-9a52-d5f0c7b1a7e4"
 CUT_MS = 24120.0
 HOOK = "https://bot.example/api/callbacks/7f1c"
 SOCKET = "wss://bot.example/media"
-HOSTILE = "<img src=x onerror=\"window.owned=1\"><script>window.owned=1</script>\u202e"
+HOSTILE = '<img src=x onerror="window.owned=1"><script>window.owned=1</script>\u202e'
 ADA, GRACE, BOT = "4:+15550100001", "8:acs:5f0c7b1a_0000-2718", "4:+15550100002"
 
 
@@ -46,7 +49,8 @@ def _speech(rate: float = 1.0) -> Samples:
     """The demo's eight seconds at 16 kHz, spoken `rate` times as fast (and as high)."""
     wav = read_wav(SPEECH.read_bytes())
     at = np.arange(0, len(wav.samples) - 1, wav.rate / RATE * rate)
-    return np.interp(at, np.arange(len(wav.samples)), wav.samples).astype(np.int16)
+    spoken: Samples = np.interp(at, np.arange(len(wav.samples)), wav.samples).astype(np.int16)
+    return spoken
 
 
 def _track(voice: Samples, seconds: float, spurts: list[tuple[float, float, float]], gain: float = 1.0) -> Samples:
@@ -66,7 +70,7 @@ class Diary:
         self.rows: list[tuple[float, str, str, str | None, str | None, dict[str, Any]]] = []
         self._ids = 0
 
-    def note(self, at: float, kind: str, name: str, leg: str | None = None, **detail: Any) -> None:
+    def note(self, at: float, kind: str, name: str, leg: Any = None, **detail: Any) -> None:
         connection = CONNECTION if kind in ("rest", "callback", "delivery", "stream", "mark", "stopAudio") else None
         self.rows.append((at, kind, name, leg, connection, detail))
 
@@ -75,8 +79,7 @@ class Diary:
         detail = {"method": method, "path": path, "status": status, "ms": ms}
         self.note(at + ms, "rest", operation, **detail, requestBody=request, responseBody=response)
 
-    def callback(self, at: float, name: str, tries: list[tuple[float, int | None, str | None, float]], **data: Any) -> None:
-        """`tries`: (how long after, status, error, milliseconds it took)."""
+    def callback(self, at: float, name: str, tries: Sequence[Try], **data: Any) -> None:
         self._ids += 1
         event_id = f"e7d0{self._ids:04d}-51c2-4b6f-8a77-0c1d2e3f4a5b"
         body = [
@@ -98,13 +101,15 @@ class Diary:
         keys = ("atMs", "kind", "name", "leg", "connection", "detail")
         rows = sorted(self.rows, key=lambda row: row[0])
         return [
-            {"seq": seq, **dict(zip(keys, row, strict=True)), "atMs": round(row[0], 1)} for seq, row in enumerate(rows, 1)
+            {"seq": seq, **dict(zip(keys, row, strict=True)), "atMs": round(row[0], 1)}
+            for seq, row in enumerate(rows, 1)
         ]
 
 
 GOOD = [(1.0, 200, None, 11.4)]
 INVITE = (
-    "INVITE sip:+15550100002@203.0.113.10:5060 SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.7:5060;branch=z9hG4bK-524287-1\r\n"
+    "INVITE sip:+15550100002@203.0.113.10:5060 SIP/2.0\r\n"
+    "Via: SIP/2.0/UDP 198.51.100.7:5060;branch=z9hG4bK-524287-1\r\n"
     'From: "Ada Lovelace" <sip:+15550100001@198.51.100.7>;tag=6a1f\r\nTo: <sip:+15550100002@203.0.113.10>\r\n'
     "Call-ID: 3848276298220188511@198.51.100.7\r\nCSeq: 1 INVITE\r\nContact: <sip:ada@198.51.100.7:5060>\r\n"
     "Content-Type: application/sdp\r\nContent-Length: 154\r\n\r\nv=0\r\no=- 20518 0 IN IP4 198.51.100.7\r\ns=-\r\n"
@@ -116,7 +121,9 @@ def _sip(diary: Diary, at: float, way: str, name: str, leg: str, text: str | Non
     words = name.split()
     first = f"SIP/2.0 {words[0]} OK" if words[0].isdigit() else f"{words[0]} sip:+15550100002@203.0.113.10 SIP/2.0"
     peer = "198.51.100.7:5060"
-    default = f"{first}\r\nCSeq: 1 {words[-1]}\r\nCall-ID: 3848276298220188511@198.51.100.7\r\nContent-Length: 0\r\n\r\n"
+    default = (
+        f"{first}\r\nCSeq: 1 {words[-1]}\r\nCall-ID: 3848276298220188511@198.51.100.7\r\nContent-Length: 0\r\n\r\n"
+    )
     diary.note(at, "sip", name, leg, direction=way, peer=peer, text=text or default)
 
 
@@ -161,7 +168,9 @@ def _talk(diary: Diary) -> None:
 
 def _colleague(diary: Diary) -> None:
     path = f"/calling/callConnections/{CONNECTION}"
-    diary.rest(56010, 21.7, "AddParticipant", f"{path}/participants:add", 202, {"participantToAdd": {"rawId": GRACE}}, {})
+    diary.rest(
+        56010, 21.7, "AddParticipant", f"{path}/participants:add", 202, {"participantToAdd": {"rawId": GRACE}}, {}
+    )
     diary.note(56020, "leg", "dialled", "leg-2", target=GRACE)
     diary.note(56400, "leg", "ringing", "leg-2")
     diary.rest(56100, 9.5, "Hold", f"{path}:hold", 200, {"targetParticipant": {"rawId": ADA}}, {})
@@ -174,7 +183,9 @@ def _colleague(diary: Diary) -> None:
     diary.rest(62000, 11.0, "StopMediaStreaming", f"{path}:stopMediaStreaming", 202, {}, {})
     diary.note(62040, "stream", "closed", url=SOCKET)
     diary.callback(62050, "MediaStreamingStopped", GOOD)
-    diary.rest(63000, 7.0, "Mute", f"{path}/participants:mute", 400, {"targetParticipants": []}, {"error": {"code": "8523"}})
+    diary.rest(
+        63000, 7.0, "Mute", f"{path}/participants:mute", 400, {"targetParticipants": []}, {"error": {"code": "8523"}}
+    )
     diary.rest(89600, 18.3, "HangUp", path, 204, None, None)
     _sip(diary, 89622, "out", "BYE", "leg-1")
     _sip(diary, 89660, "in", "200 BYE", "leg-1")
@@ -187,8 +198,22 @@ def _colleague(diary: Diary) -> None:
 def _sounds() -> dict[tuple[str, str], Samples]:
     ada, bot, grace = _speech(), _speech(0.86), _speech(1.12)
     cut = CUT_MS / 1000
-    said = [(4.1, 6.9, 0.0), (15.2, 18.9, 2.1), (23.3, 26.4, 5.0), (46.0, 49.5, 0.0), (63.1, 66.0, 2.1), (70.6, 77.2, 0.0)]
-    bots = [(0.42, 2.65, 0.0), (8.0, 13.98, 2.2), (20.5, cut, 2.16), (28.2, 33.4, 4.0), (39.2, 44.8, 0.0), (50.1, 54.0, 6.0)]
+    said = [
+        (4.1, 6.9, 0.0),
+        (15.2, 18.9, 2.1),
+        (23.3, 26.4, 5.0),
+        (46.0, 49.5, 0.0),
+        (63.1, 66.0, 2.1),
+        (70.6, 77.2, 0.0),
+    ]
+    bots = [
+        (0.42, 2.65, 0.0),
+        (8.0, 13.98, 2.2),
+        (20.5, cut, 2.16),
+        (28.2, 33.4, 4.0),
+        (39.2, 44.8, 0.0),
+        (50.1, 54.0, 6.0),
+    ]
     others = [(0.9, 2.8, 0.0), (6.4, 10.2, 2.0), (17.8, 26.0, 0.0)]
     ada_said = _track(ada, 89.6, said, 0.9)
     grace_said = _track(grace, 29.6, others, 0.8)
@@ -226,7 +251,9 @@ def _series() -> dict[str, Any]:
     }
 
 
-def _leg(number: int, raw_id: str, name: str | None, kind: str, joined: float, sounds: dict[Any, Samples]) -> dict[str, Any]:
+def _leg(
+    number: int, raw_id: str, name: str | None, kind: str, joined: float, sounds: dict[Any, Samples]
+) -> dict[str, Any]:
     leg = f"leg-{number}"
     audio = [
         {"side": side, "beginMs": joined, "rate": RATE, "samples": len(sounds[leg, side])}
@@ -273,7 +300,7 @@ def story() -> MadeCall:
         _leg(1, ADA, "Ada Lovelace", "sip", 0.0, sounds),
         _leg(2, GRACE, "Grace", "browser", 60000.0, sounds),
     ]
-    return MadeCall(_page("0a4b7c1e-3d55-4a52-8f00-d5f0c7b1a7e4", diary.events(), legs), sounds, _series())
+    return MadeCall(_page("0a4b7c1e-3d55-4a52-8f00-d5f0c7b1a7e4", diary.events(), legs), sounds, _series(), {})
 
 
 def going_on(so_far: float = 30.0) -> MadeCall:
@@ -286,7 +313,7 @@ def going_on(so_far: float = 30.0) -> MadeCall:
     page |= {"endedAt": None, "endedBy": None, "result": None}
     page["answeredAt"] = (now - timedelta(seconds=so_far)).isoformat()
     page["startedAt"] = (now - timedelta(seconds=so_far + 1.4)).isoformat()
-    return MadeCall(page, made.sounds, made.series)
+    return MadeCall(page, made.sounds, made.series, {})
 
 
 def unanswered() -> MadeCall:
@@ -298,7 +325,9 @@ def unanswered() -> MadeCall:
     diary.note(4000, "leg", "ended", "leg-1", code=487, subCode=0)
     diary.note(4001, "call", "ended")
     leg = {"legId": "leg-1", "number": 1, "rawId": ADA, "displayName": HOSTILE, "kind": "sip"}
-    page = _page("deadbeef-3d55-4a52-8f00-d5f0c7b1a7e4", diary.events(), [{**leg, "joinedMs": None, "leftMs": None, "audio": []}])
+    page = _page(
+        "deadbeef-3d55-4a52-8f00-d5f0c7b1a7e4", diary.events(), [{**leg, "joinedMs": None, "leftMs": None, "audio": []}]
+    )
     page |= {"answeredAt": None, "from": {"rawId": ADA, "displayName": HOSTILE}, "endedBy": "caller", "imported": True}
     page["result"] = {"code": 487, "subCode": 0, "message": HOSTILE}
     return MadeCall(page)
@@ -332,4 +361,4 @@ def crowded(count: int = 2000) -> MadeCall:
     legs = [_leg(1, ADA, "Ada Lovelace", "sip", 0.0, sounds)]
     page = _page("c0ffee00-3d55-4a52-8f00-d5f0c7b1a7e4", diary.events(), legs)
     page["droppedEvents"] = 37
-    return MadeCall(page, sounds, made.series)
+    return MadeCall(page, sounds, made.series, {})

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 from aiohttp import web
-
 from tests.interop.made_call import MadeCall, crowded, going_on, story, unanswered
 
 WEB = Path(__file__).parents[2] / "src/offhook/web"
@@ -63,9 +62,24 @@ class MadeConsole:
         return call
 
     async def rows(self, request: web.Request) -> web.Response:
-        keys = ("callId", "callConnectionId", "direction", "from", "to", "state", "startedAt", "answeredAt", "endedAt", "result")
+        keys = (
+            "callId",
+            "callConnectionId",
+            "direction",
+            "from",
+            "to",
+            "state",
+            "startedAt",
+            "answeredAt",
+            "endedAt",
+            "result",
+        )
         rows = [
-            {**{key: call.page[key] for key in keys}, "events": len(call.page["events"]), "legs": len(call.page["legs"])}
+            {
+                **{key: call.page[key] for key in keys},
+                "events": len(call.page["events"]),
+                "legs": len(call.page["legs"]),
+            }
             for call in self.calls.values()
         ]
         return web.json_response({"calls": rows})
@@ -165,7 +179,9 @@ class MadeConsole:
 
 def main() -> None:
     """Serve the calls until interrupted."""
-    web.run_app(MadeConsole([story(), crowded(), going_on(), unanswered()]).app, host="127.0.0.1", port=int(sys.argv[1]))
+    web.run_app(
+        MadeConsole([story(), crowded(), going_on(), unanswered()]).app, host="127.0.0.1", port=int(sys.argv[1])
+    )
 
 
 if __name__ == "__main__":

@@ -91,7 +91,7 @@ export class Detail {
     const { model } = this.state;
     const buttons = [
       h("button", { type: "button", class: "button small", on: { click: () => this.jump(event.seq) } }, icon("right", 16), "Jump to time"),
-      copyButton(() => JSON.stringify(event, null, 2), "Copy this event as JSON", { words: "Copy JSON" }),
+      copyButton(() => JSON.stringify(event, null, 2), "Copy JSON of this event", { words: "Copy JSON" }),
     ];
     const callback = event.kind === "callback" ? event : event.kind === "delivery" ? this.#callbackOf(event) : null;
     if (callback && !model.page.imported) buttons.splice(1, 0, this.#sendAgain(callback));

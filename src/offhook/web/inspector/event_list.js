@@ -15,7 +15,6 @@ export class EventList {
   /** @type {import("./kinds.js").CallEvent[]} those that pass the filter */
   shown = [];
   #pool = [];
-  #top = 0;
   #rowPx = 30;
   #height = 300;
   #selectedRow = -1;
@@ -88,7 +87,8 @@ export class EventList {
   /** The event that comes so many rows after the selected one. @param {number} by */
   step(by, measure = false) {
     const from = this.indexOf(measure ? (this.state.other ?? this.state.selected) : this.state.selected);
-    const index = from < 0 ? (by > 0 ? 0 : this.shown.length - 1) : Math.min(Math.max(from + by, 0), this.shown.length - 1);
+    const start = from >= 0 ? from : by > 0 ? -1 : this.shown.length;
+    const index = Math.min(Math.max(start + by, 0), this.shown.length - 1);
     const event = this.shown[index];
     if (event) this.state.select(event.seq, { reveal: !measure, measure });
   }
@@ -97,12 +97,14 @@ export class EventList {
     const first = Math.max(0, Math.floor(this.grid.scrollTop / this.#rowPx) - MORE_ROWS);
     const count = Math.min(this.shown.length - first, Math.ceil(this.#height / this.#rowPx) + 2 * MORE_ROWS);
     this.rows.style.height = `${this.shown.length * this.#rowPx}px`;
-    this.#top = first;
     while (this.#pool.length < count) this.#pool.push(this.#made());
+    const size = this.#pool.length;
     for (const [n, row] of this.#pool.entries()) {
-      const event = n < count ? this.shown[first + n] : null;
+      const index = first + ((n - (first % size) + size) % size); // a row keeps its element while it is near
+      const event = index < first + count ? this.shown[index] : null;
       row.element.hidden = !event;
-      if (event) this.#write(row, event, first + n);
+      if (event) this.#write(row, event, index);
+      else this.#clear(row);
     }
     const current = this.#pool.find((row) => row.index === this.#selectedRow && !row.element.hidden);
     if (current) this.grid.setAttribute("aria-activedescendant", current.element.id);
@@ -114,6 +116,12 @@ export class EventList {
     const element = h("div", { role: "row", class: "event-row", id: `event-row-${this.#pool.length}` }, cells);
     this.rows.append(element);
     return { element, cells, seq: null, index: -1, swatchKey: "" };
+  }
+
+  /** A row that is not needed now says nothing of the event that it had. */
+  #clear(row) {
+    delete row.element.dataset.seq;
+    row.seq = null;
   }
 
   #write(row, event, index) {

@@ -42,7 +42,7 @@ export class CallHeader {
     if (key === this.#key) return;
     this.#key = key;
     const party = (one) => outside(one?.displayName || identity(one?.rawId), "party");
-    fill(this.title, party(page.from), h("span", { class: "arrow", "aria-label": "called" }, icon("right", 16)), party(page.to));
+    fill(this.title, party(page.from), h("span", { class: "arrow", role: "img", "aria-label": "called" }, icon("right", 16)), party(page.to));
     const numbers = [page.from?.displayName && identity(page.from.rawId), page.direction].filter(Boolean).join(" · ");
     const [word, tone] = STATES[page.state] ?? STATES[page.ended ? "ended" : "connected"];
     fill(

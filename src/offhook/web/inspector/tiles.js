@@ -91,6 +91,11 @@ export class Tiles {
     return tile.hi ? (tile.hi[n - tile.first] ?? NaN) : NaN;
   }
 
+  /** Whether all that was asked for since the turn began is there. */
+  get settled() {
+    return [...this.#tiles.values()].every((tile) => tile.seen !== this.#turn || tile.state === "there");
+  }
+
   /** Load what was asked for since the turn began. */
   flush() {
     this.#load();
