@@ -155,7 +155,8 @@ class LiveNode:
         app.add_routes([web.get("/eventgrid/validate", self._validate)])
         if self.browsers is not None:
             self.browsers.start()
-            app.add_routes([web.get("/console/api/phone", self.console.guard.socket(self.browsers.socket))])
+            phone = self.console.guard.socket(self.browsers.socket)
+            app.add_routes([web.get("/console/api/phone", phone)])
         app.add_routes(self.metrics.routes())
         app.add_routes(self.recording.routes(self.console.guard.read))
         app.add_routes(self.console.pages(self.api.handle))
