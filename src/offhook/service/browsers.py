@@ -96,7 +96,7 @@ class Browsers:
     # sockets ----------------------------------------------------------------------------------------------------
 
     async def socket(self, request: web.Request) -> web.StreamResponse:
-        """A browser's socket, until it is closed. Who may have one is for the console's guard to say."""
+        """A browser's socket, until it is closed. Who may open one is decided before (`Guard.socket`)."""
         socket = web.WebSocketResponse(max_msg_size=LARGEST_MESSAGE, heartbeat=20.0, compress=False)
         await socket.prepare(request)
         link = Link(socket)
