@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from tests.service.config_text import HEAD, SIP, TOKEN, one, written
 
+from offhook.errors import ConfigError
 from offhook.service.config import DevConfig
 from offhook.service.serve_config import read
 from offhook.service.webrtc_plan import TURN_SECONDS, WebRtcPlan
@@ -40,6 +41,9 @@ def test_a_node_of_this_machine_has_them_on_loopback() -> None:
     assert DevConfig().plan().webrtc == WebRtcPlan("127.0.0.1", 0)
     assert DevConfig(host="localhost", webrtc_port=9).plan().webrtc == WebRtcPlan("127.0.0.1", 9)
     assert DevConfig(host="my.host").plan().webrtc == WebRtcPlan("0.0.0.0", 0)
+    assert DevConfig(webrtc_host="192.0.2.1").plan().webrtc == WebRtcPlan("192.0.2.1", 0)
+    with pytest.raises(ConfigError, match="--webrtc-host my.host"):
+        DevConfig(webrtc_host="my.host").plan()
 
 
 @pytest.mark.parametrize(
