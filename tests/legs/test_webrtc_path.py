@@ -111,6 +111,18 @@ def test_nobody_without_a_good_check_gets_a_single_byte() -> None:
     assert world.path.remote is None and world.port.strange > 0
 
 
+def test_a_stranger_cannot_take_part_in_a_handshake(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, taken = World(), list[bytes]()
+    monkeypatch.setattr(world.path, "handshake", taken.append)
+    hello: list[bytes] = []
+    Handshake(BROWSER, world.port.identity.fingerprint, hello.append, client=True).begin()
+    world.check(HERE)
+    world.port.came(hello[0], NOBODY)
+    assert not taken
+    world.port.came(hello[0], HERE)
+    assert taken == hello
+
+
 def test_media_follows_the_browser_to_another_address() -> None:
     world = World()
     theirs = world.up()
