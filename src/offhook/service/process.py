@@ -28,6 +28,7 @@ from offhook.service.app_phones import AppPhones
 from offhook.service.bearer import BearerCheck, KeyPages
 from offhook.service.browsers import Browsers
 from offhook.service.call_book import CallBook
+from offhook.service.capturing import Captures
 from offhook.service.certificates import State, client_context, server_context
 from offhook.service.checks import Network
 from offhook.service.clock import SystemClock
@@ -84,6 +85,9 @@ class LiveNode:
             NODE_NUMBER, hashlib.sha256(b"context" + self.state.token_key_pem).digest(), self.state.resource_id
         )
         self.node = Node(self.clock, identity, self, tell=tell, restart_ms=plan.restart_ms, most_calls=plan.most_calls)
+        self.captures = self.node.captures = Captures(
+            self.clock, self.node.media, self.state.path / "calls", keeps_sound=plan.sound
+        )
         self._speech = self.node.speech = chosen_speech(plan.speech, plan.targets, self._tls)
         self._sounds = self.node.sounds = Sounds(
             self._tls, self._origins, plan.targets, self._speech, folder=plan.prompts
@@ -128,6 +132,7 @@ class LiveNode:
         self.browsers: Browsers | None = None
         if plan.webrtc is not None:
             self.browsers = Browsers(self.node, self.state.resource_id, identity.context_key, plan.webrtc)
+            self.browsers.still = self.console.guard.still
         self._runner: web.AppRunner | None = None
         self._listener: Listener | None = None
         self._phones: Phones | None = None
@@ -150,8 +155,8 @@ class LiveNode:
         app.add_routes([web.get("/eventgrid/validate", self._validate)])
         if self.browsers is not None:
             self.browsers.start()
-            if self.plan.loopback:
-                app.add_routes([web.get("/console/api/phone", self.browsers.socket)])
+            phone = self.console.guard.socket(self.browsers.socket)
+            app.add_routes([web.get("/console/api/phone", phone)])
         app.add_routes(self.metrics.routes())
         app.add_routes(self.recording.routes(self.console.guard.read))
         app.add_routes(self.console.pages(self.api.handle))
@@ -176,6 +181,7 @@ class LiveNode:
         )
         await self.recording.open()
         self.history.start()
+        self.captures.start()
         self.node.find_app = AppPhones(self.node, self._watched).find
         if self._phones is not None:
             await self._phones.start((server_context(self.state, self.plan.tls), self._tls))
@@ -197,6 +203,7 @@ class LiveNode:
         for stream in streams:
             stream.close()
         await self.recording.close()
+        await asyncio.to_thread(self.captures.stop)
         if self._subscriptions is not None:
             await self._subscriptions.close()
         if self.browsers is not None:
