@@ -5,12 +5,16 @@ Every id may be a call id or a call connection id.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from offhook.errors import CallError
+from offhook.service.call_figures import figures_of
+from offhook.service.call_sound import CallSound
+from offhook.service.capturing import Captures
 from offhook.service.trace import Heard, Traces
 
 State = Literal["live", "ended"]
@@ -21,6 +25,8 @@ class CallBook:
     """What is known of calls. All methods belong to the loop's thread."""
 
     def __init__(self, traces: Traces) -> None:
+        self.captures: Captures | None = None
+        """What keeps the sound of calls."""
         self._traces = traces
 
     async def open(self, any_id: str) -> bool:
@@ -46,12 +52,12 @@ class CallBook:
     def header(self, any_id: str) -> dict[str, Any] | None:
         """The page of a call without its events; None for one that is not known."""
         trace = self._traces.find(any_id)
-        return None if trace is None else trace.header()
+        return None if trace is None else self._heard(trace.header())
 
     def page(self, any_id: str) -> dict[str, Any] | None:
         """A call with its events (console.md, A call); None for one that is not known."""
         trace = self._traces.find(any_id)
-        return None if trace is None else trace.page()
+        return None if trace is None else self._heard(trace.page())
 
     def events(self, any_id: str, after: int) -> list[dict[str, Any]] | None:
         """The events of a call whose `seq` is greater, in its order; None for a call that is not known."""
@@ -66,21 +72,56 @@ class CallBook:
 
     async def figures(self, any_id: str) -> dict[str, Any] | None:
         """The figures of a call; None where there are none."""
-        return None
+        page, look = self.page(any_id), self._sound(any_id)
+        if page is None:
+            return None
+        return await asyncio.to_thread(lambda: figures_of(page, look()))
 
     async def peaks(
         self, any_id: str, leg: str, side: str, from_ms: float, to_ms: float, bins: int
     ) -> dict[str, Any] | None:
-        """The waveform of what a leg said or heard; None where no sound is kept."""
-        return None
+        """The waveform of what a leg said or heard; None where no sound is kept. ValueError as `CallSound.peaks`."""
+        look = self._sound(any_id)
+
+        def draw() -> dict[str, Any] | None:
+            sound = look()
+            return None if sound is None else sound.peaks(leg, side, from_ms, to_ms, bins)
+
+        return await asyncio.to_thread(draw)
 
     async def sound(self, any_id: str, leg: str, side: str, from_ms: float, to_ms: float) -> tuple[int, bytes] | None:
-        """Rate and PCM16 of a stretch; None where no sound is kept."""
-        return None
+        """Rate and PCM16 of a stretch; None where no sound is kept. ValueError as `CallSound.pcm`."""
+        look = self._sound(any_id)
+
+        def read() -> tuple[int, bytes] | None:
+            sound = look()
+            return None if sound is None else sound.pcm(leg, side, from_ms, to_ms)
+
+        return await asyncio.to_thread(read)
 
     async def series(self, any_id: str) -> dict[str, Any] | None:
         """Depths and losses over time; None where there are none."""
-        return None
+        look = self._sound(any_id)
+
+        def read() -> dict[str, Any] | None:
+            sound = look()
+            return None if sound is None else sound.series()
+
+        return await asyncio.to_thread(read)
+
+    def _heard(self, page: dict[str, Any]) -> dict[str, Any]:
+        """With what there is now of the sound of its legs."""
+        audio = {} if self.captures is None else self.captures.audio(page["callId"])
+        for leg in page["legs"]:
+            leg["audio"] = audio.get(leg["legId"], leg["audio"])
+        return page
+
+    def _sound(self, any_id: str) -> Callable[[], CallSound | None]:
+        """What reads the sound of a call, in a thread."""
+        trace = self._traces.find(any_id)
+        if self.captures is None or trace is None:
+            return lambda: None
+        return self.captures.find(trace.call_id)
 
     async def archive(self, any_id: str) -> Path | None:
         """A zip of the call in a temporary file that the caller deletes; None for a call that is not known."""

@@ -201,6 +201,14 @@ class CallSound:
             for one in self.segments
         ]
 
+    def audio(self) -> dict[str, list[dict[str, Any]]]:
+        """What a call's page says of its legs: `{side, beginMs, rate, samples}`, by leg id."""
+        found: dict[str, list[dict[str, Any]]] = {}
+        for track in self.tracks():
+            kept = {key: track[key] for key in ("side", "beginMs", "rate", "samples")}
+            found.setdefault(track["legId"], []).append(kept)
+        return found
+
     def series(self) -> dict[str, Any] | None:
         """See `CallSeries.page`; None when nothing was read."""
         return self._series

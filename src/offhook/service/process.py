@@ -87,6 +87,7 @@ class LiveNode:
             self.clock, self.node.media, self.state.path / "calls", keeps_sound=plan.sound
         )
         self.book = CallBook(self.node.traces)
+        self.book.captures = self.captures
         self._speech = self.node.speech = chosen_speech(plan.speech, plan.targets, self._tls)
         self._sounds = self.node.sounds = Sounds(
             self._tls, self._origins, plan.targets, self._speech, folder=plan.prompts
