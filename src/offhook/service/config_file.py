@@ -133,6 +133,7 @@ class HistorySection(Section):
 
     days: Annotated[float, Within(0, 36_500)] = HistoryRule().days
     megabytes: Annotated[int, Within(0, 1_000_000_000)] = HistoryRule().megabytes
+    sound: bool = False
 
 
 class PromptsSection(Section):

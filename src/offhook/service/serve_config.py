@@ -126,6 +126,7 @@ class _Reader:
             tokens=self._tokens(),
             recordings=self._recordings(),
             history=HistoryRule(self._file.history.days, self._file.history.megabytes),
+            sound=self._file.history.sound,
             speech=self._speech(),
             console=self._console(),
         )
