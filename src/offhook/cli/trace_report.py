@@ -78,9 +78,14 @@ def _header(page: Mapping[str, Any]) -> Table:
 
 
 def _figures(figures: Mapping[str, Any]) -> Table:
+    """The figures that are measured; how, is for the page and for --json."""
     drawn = _table("figure", "value")
-    for name, value in figures.items():
-        drawn.add_row(Text(harmless(name)), Text(harmless(_short(value))))
+    rows = figures.get("figures")
+    for row in rows if isinstance(rows, list) else []:
+        if isinstance(row, Mapping):
+            value = row.get("value")
+            shown = "-" if value is None else f"{_short(value)} {row.get('unit') or ''}".strip()
+            drawn.add_row(Text(harmless(row.get("label") or row.get("name") or "")), Text(harmless(shown)))
     return drawn
 
 
