@@ -209,7 +209,8 @@ class CallBook:
             "connection": again.connection,
             "detail": detail,
         }
-        self._traces.tell(page["callId"], await self._history.add(page, kept))
+        known = self._pages.get(page["callId"], page)
+        self._traces.tell(page["callId"], await self._history.add(known, kept))
 
     # inside -----------------------------------------------------------------------------------------------------
 
