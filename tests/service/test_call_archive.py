@@ -15,10 +15,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from offhook.errors import CallError
+from offhook.errors import CallError, DamagedCall
 from offhook.service import call_archive
 from offhook.service.call_archive import ArchiveBook, pack
-from offhook.service.call_folder import DamagedCall
 from offhook.service.clock import ManualClock
 from offhook.service.masking import Body
 from offhook.service.trace import About, Traces

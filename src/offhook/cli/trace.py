@@ -16,7 +16,7 @@ import typer
 from offhook.cli.console_client import NodeUnreachable, download, fetch, node_address
 from offhook.cli.report import json_line, note
 from offhook.cli.trace_report import show_call, show_rows
-from offhook.errors import ConfigError
+from offhook.errors import ConfigError, DamagedCall
 
 FAILED = 4
 
@@ -145,7 +145,6 @@ async def _perhaps(asked: Any) -> Any:
 def _of_file(path: Path, port: int | None) -> tuple[dict[str, Any] | None, Any, Any]:
     """What a file holds; with a port, serve it, and there is nothing to print then."""
     from offhook.service.call_archive import ArchiveBook
-    from offhook.service.call_folder import DamagedCall
 
     try:
         book = ArchiveBook(path)

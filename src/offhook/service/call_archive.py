@@ -18,14 +18,13 @@ from typing import IO, Any, Final
 
 import msgspec
 
-from offhook.errors import CallError
+from offhook.errors import CallError, DamagedCall
 from offhook.service.call_figures import figures_of
 from offhook.service.call_folder import (
     CALL,
     EVENTS,
     MOST_CALL_BYTES,
     MOST_EVENTS_BYTES,
-    DamagedCall,
     encode,
     lines_of,
     page_of,

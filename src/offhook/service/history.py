@@ -24,9 +24,9 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from offhook.errors import DamagedCall
 from offhook.service.call_folder import (
     CALL,
-    DamagedCall,
     append_events,
     encode,
     page_of,
