@@ -48,6 +48,8 @@ class Browsers:
     def __init__(self, node: Node, resource_id: str, key: bytes, plan: WebRtcPlan) -> None:
         """`key`: signs what browsers prove their identity with."""
         self.sockets = WebRtcSockets(plan.host, plan.port, plan.advertise, node.clock.monotonic)
+        self.still: Callable[[web.Request], bool] = lambda request: True
+        """Whether a page that was let in would be let in now: it may have logged out."""
         self._node = node
         self._plan = plan
         self._resource_id = resource_id
@@ -103,7 +105,7 @@ class Browsers:
         try:
             session = await self._hello(link)
             if session is not None:
-                await self._serve(link, session)
+                await self._serve(link, session, request)
         finally:
             self._links.discard(link)
             link.gone()
@@ -166,10 +168,13 @@ class Browsers:
         )
         return session
 
-    async def _serve(self, link: Link, session: BrowserSession) -> None:
+    async def _serve(self, link: Link, session: BrowserSession, request: web.Request) -> None:
         async for received in link.socket:
             if session.link is not link:
                 return  # another page has taken the identity
+            if not self.still(request):
+                link.close(1008)
+                return await link.closed()
             if received.type is not WSMsgType.TEXT:
                 link.say("error", about=None, message="messages are text: JSON objects with a kind")
                 continue
