@@ -71,6 +71,13 @@ async def test_an_export_is_sent_whole_and_leaves_nothing(book: Book) -> None:
         assert not list(book.folder.iterdir())
 
 
+async def test_an_export_without_room_says_so(book: Book) -> None:
+    book.archived = b""
+    async with desk(book) as d:
+        status, body = await d.page.get("calls/c/export")
+        assert status == 507 and "No space left" in body["error"]["message"]
+
+
 @pytest.mark.parametrize("reads", [0, 1])
 async def test_an_export_that_nobody_takes_leaves_nothing(
     book: Book, monkeypatch: pytest.MonkeyPatch, reads: int

@@ -213,6 +213,8 @@ async def _archive(book: CallBook, call: str) -> Path | None:
 
     try:
         return cast(Path | None, await _asked(asyncio.shield(making)))
+    except OSError as error:
+        raise Problem(507, "9999", f"The file cannot be made: {error.strerror or error}.") from None
     except asyncio.CancelledError:
         making.add_done_callback(remove)
         raise
