@@ -92,10 +92,10 @@ def test_the_banner_has_all_that_is_needed() -> None:
     ):
         assert text in shown
     assert "console" not in shown
-    console = {"consoleUrl": "http://localhost:8480/console/", "consoleToken": None}
-    first = next(line for line in banner({**STATUS, **console})[1:] if line)
-    assert console["consoleUrl"] in first, "the first thing to open"
-    assert "t0ken" in "\n".join(banner({**STATUS, **console, "consoleToken": "t0ken"}))
+    console = "http://localhost:8480/console/"
+    first = next(line for line in banner({**STATUS, "consoleUrl": console, "consoleToken": None})[1:] if line)
+    assert console in first, "the first thing to open"
+    assert "t0ken" in "\n".join(banner({**STATUS, "consoleUrl": console, "consoleToken": "t0ken"}))
     other = "\n".join(banner({**STATUS, "httpEndpoint": "http://localhost:9000", "incoming": []}))
     assert "offhook exec --node http://localhost:9000 --" in other
     assert "--incoming URL" in other
