@@ -70,7 +70,7 @@ export default async function mount(element, callId, signal) {
     ),
   );
   drive(timeline, state);
-  listenToKeys({ state, player, list, search: filters.search, help }, signal);
+  listenToKeys({ state, player, list, search: filters.search, detail: detail.element, help }, signal);
   frames.on(["playhead"], () => player.moved());
   frames.on(["selection"], () => element.firstElementChild?.classList.toggle("has-selection", state.selected !== null));
   state.scale = new Scale(...state.limits, timeline.axisBox.clientWidth || 800);
@@ -127,7 +127,7 @@ function keepUp({ model, state, frames, tiles, header, figures, series, path }, 
       const span = state.fitted ? to - from : Math.min(state.scale.span, FOLLOWED_MS);
       state.show(new Scale(to - span, to, state.scale.width));
     }
-    frames.touch("lanes", "sound");
+    frames.touch("grow");
   };
   const timers = [setInterval(grow, calm ? CALM_MS : LIVE_MS), setInterval(() => void series(), SERIES_MS), setInterval(() => void figures.load(path, signal), SERIES_MS)];
   const stop = () => timers.forEach((timer) => clearInterval(timer));

@@ -39,7 +39,8 @@ export class Timeline {
     this.#build();
     this.#watch(signal);
     frames.on(["lanes", "events"], () => this.#arrange());
-    frames.on(["view", "events", "lanes", "sound", "selection", "filter", "theme", "size"], (changed) => this.#draw(changed));
+    frames.on(["lanes", "events", "grow"], () => this.#grow());
+    frames.on(["view", "events", "lanes", "grow", "sound", "selection", "filter", "theme", "size"], (changed) => this.#draw(changed));
     frames.on(["view", "playhead", "hover", "range", "selection", "size", "events"], () => this.#overlay());
   }
 
@@ -100,9 +101,7 @@ export class Timeline {
     const { model, lanesOff } = this.state;
     const lanes = lanesOf(model, this.series);
     this.all = lanes;
-    const now = model.live ? model.now() : 0;
     this.#waves = lanes.filter((lane) => lane.form === "wave");
-    for (const lane of this.#waves) if (model.live) growTo(lane, now, model);
     const shown = lanes.filter((lane) => !lanesOff.has(lane.id));
     const kept = new Set(shown.map((lane) => lane.id));
     for (const [id, row] of this.rows) {
@@ -119,6 +118,18 @@ export class Timeline {
       row.canvas.setAttribute("aria-label", wordsFor(lane, model));
       this.#facts(row);
       if (this.list.children[n] !== row.element) this.list.insertBefore(row.element, this.list.children[n] ?? null);
+    }
+  }
+
+  /** Sound of a call that goes on reaches to now, or to when its leg left. */
+  #grow() {
+    const { model } = this.state;
+    if (!model.live) return;
+    const now = model.now();
+    for (const lane of this.#waves) {
+      const until = model.leg(lane.leg)?.leftMs ?? now;
+      const samples = Math.floor(((until - lane.track.beginMs) * lane.track.rate) / 1000);
+      lane.track = { ...lane.track, samples: Math.max(lane.track.samples, samples) };
     }
   }
 
@@ -197,7 +208,7 @@ export class Timeline {
     this.pane.style.transform = `translateX(${Math.max(0, whole.x(scene.scale.from))}px)`;
     this.pane.style.width = `${Math.max(6, Math.min(width, whole.x(scene.scale.to)) - Math.max(0, whole.x(scene.scale.from)))}px`;
     const key = `${width} ${Math.round(limits[1])}`;
-    if (key === this.#mapKey && !["sound", "events", "theme", "lanes"].some((name) => changed.has(name))) return;
+    if (key === this.#mapKey && !["sound", "events", "theme", "lanes", "grow"].some((name) => changed.has(name))) return;
     this.#mapKey = key;
     const paper = this.#paper(this.map, width, MAP_PX - 6);
     const [lo, hi] = [new Float32Array(width), new Float32Array(width)];
@@ -259,14 +270,6 @@ export class Timeline {
     const event = this.state.model.event(found.hit.seq);
     return event ? `${clock(momentOf(event, this.state.model))}  ${nameOf(event)}` : "";
   }
-}
-
-/** Sound of a call that goes on reaches to now. */
-function growTo(lane, now, model) {
-  const leg = model.page.legs.find((one) => one.legId === lane.leg);
-  const until = leg?.leftMs ?? now;
-  const samples = Math.floor(((until - lane.track.beginMs) * lane.track.rate) / 1000);
-  lane.track = { ...lane.track, samples: Math.max(lane.track.samples, samples) };
 }
 
 function place(element, scale, ms) {
