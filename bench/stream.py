@@ -109,9 +109,7 @@ def leaf(pid: int) -> int:
 
 
 @asynccontextmanager
-async def node(
-    echo_port: int, *options: str, program: tuple[str, ...] = ("-m", "offhook.cli")
-) -> AsyncIterator[Load]:
+async def node(echo_port: int, *options: str, program: tuple[str, ...] = ("-m", "offhook.cli")) -> AsyncIterator[Load]:
     """A running node on core 0 with its answering app; `Load.info` is what it told of itself."""
     load = Load("", b"", 0, f"ws://127.0.0.1:{echo_port}/")
     runner = web.AppRunner(app(load), access_log=None)

@@ -1,4 +1,4 @@
-"""The programs that tests/interop talks to, SIP phones and a browser: installs the Debian packages that are missing, saying so."""
+"""The programs that tests/interop talks to, phones and a browser: installs the packages that are missing, saying so."""
 
 from __future__ import annotations
 

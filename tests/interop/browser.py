@@ -48,6 +48,8 @@ _TAP = """
 """
 """Keeps what comes out of each receiver: decoded, after the browser's own jitter buffer."""
 
+HEARD_SAMPLES = "heardByTest.reduce((sum, { plane }) => sum + plane.length, 0)"
+"""JavaScript: how many samples that is."""
 _TAKE = """
 () => {
   const chunks = window.heardByTest;
@@ -86,10 +88,6 @@ class Watched:
         taken = await self.page.evaluate(_TAKE)
         assert taken["rates"] in ([], [HEARD_RATE]), taken["rates"]
         return np.frombuffer(base64.b64decode(taken["pcm"]), dtype=np.int16)
-
-    async def heard_samples(self) -> int:
-        """How many samples that is."""
-        return int(await self.page.evaluate("() => heardByTest.reduce((sum, { plane }) => sum + plane.length, 0)"))
 
 
 @contextlib.asynccontextmanager

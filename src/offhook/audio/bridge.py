@@ -36,9 +36,27 @@ class Tap(Protocol):
 
 
 class Member:
-    """One port's seat on a bridge: whom it hears, who hears it, and what it said in this tick."""
+    """One port's seat on a bridge: whom it hears, who hears it, and what it said in this tick.
 
-    __slots__ = ("audience", "circle", "frame", "hears", "held", "label", "listens", "muted", "port", "read", "write")
+    `frame` is what others may hear of it; for taps there are `said`, what came of its port, muted or not, and `given`,
+    the mix that its port was given. All three are views that are valid until the tick ends.
+    """
+
+    __slots__ = (
+        "audience",
+        "circle",
+        "frame",
+        "given",
+        "hears",
+        "held",
+        "label",
+        "listens",
+        "muted",
+        "port",
+        "read",
+        "said",
+        "write",
+    )
 
     def __init__(self, port: Port, label: str | None, listens: bool) -> None:
         self.port = port
@@ -50,12 +68,15 @@ class Member:
         self.held = False
         self.audience: frozenset[Member] | None = None
         self.frame: Frame | None = None
+        self.said: Frame | None = None
+        self.given: Frame | None = None
         self.hears: tuple[Member, ...] = ()
         self.circle: _Circle = (False, ())
 
     def part(self) -> None:
         """It has no seat any more: it says nothing, and lets go of the others."""
-        self.frame, self.hears, self.circle = None, (), (False, ())
+        self.frame = self.said = self.given = None
+        self.hears, self.circle = (), (False, ())
 
 
 _Circle = tuple[bool, tuple[Member, ...]]
@@ -156,6 +177,7 @@ class Bridge:
             except Exception as error:
                 self._drop(member, error)
                 frame = None
+            member.said = frame
             member.frame = None if member.muted or member.held else frame
         if self._crowd:
             self._share(members)
@@ -163,10 +185,8 @@ class Bridge:
         for member in members:
             hears = member.hears
             try:
-                if len(hears) == 1:
-                    member.write(hears[0].frame, hears)
-                else:
-                    member.write(self._sum(hears), hears)
+                mix = member.given = hears[0].frame if len(hears) == 1 else self._sum(hears)
+                member.write(mix, hears)
             except Exception as error:
                 self._drop(member, error)
 
@@ -174,14 +194,16 @@ class Bridge:
         """The tick of two who plainly hear each other, which is what nearly all calls are: nothing to sum."""
         one, two = pair
         at = one
-        two.frame = None  # for taps, should the first one fail
+        two.frame = two.said = one.given = two.given = None  # for taps, should the first one fail
         try:
-            first = one.frame = one.read()
+            first = one.frame = one.said = one.read()
             at = two
-            second = two.frame = two.read()
+            second = two.frame = two.said = two.read()
             at = one
+            one.given = second
             one.write(second, one.hears)
             at = two
+            two.given = first
             two.write(first, two.hears)
         except Exception as error:
             self._drop(at, error)
@@ -198,6 +220,7 @@ class Bridge:
             whole, wide = sums[circle]
             if circle[0] and member.audience is None and member.frame is not None:
                 whole = None if wide is None else saturate(wide - member.frame)
+            member.given = whole
             try:
                 member.write(whole, member.hears)
             except Exception as error:
@@ -228,7 +251,7 @@ class Bridge:
     def _drop(self, member: Member, error: Exception) -> None:
         """Off with it, without touching the list that the tick is walking."""
         self.remove(member.port)
-        member.frame = None
+        member.frame = member.said = member.given = None
         self._failed(member.port, error)
 
 

@@ -121,12 +121,19 @@ class MediaClock:
         self.made_up = 0
         self.busy = 0.0
         self.worst_lateness = 0.0
+        self.worst_of_late = 0.0
+        """As `worst_lateness`, since whoever watches set it to 0."""
         self.lateness = [0] * (len(LATENESS_BOUNDS) + 1)
 
     @property
     def running(self) -> bool:
         """Whether the grid is being kept."""
         return self._handle is not None
+
+    @property
+    def next_tick(self) -> float:
+        """When the next tick is due, or would be if the grid began now."""
+        return self._clock.monotonic() + PTIME if self._handle is None else self._next
 
     def start(self) -> None:
         """Begin a grid; the first tick is one ptime from now."""
@@ -166,8 +173,9 @@ class MediaClock:
                 self._handle = self._clock.call_at(self._next, self._wake)
 
     def _count(self, late: float) -> None:
-        if late > self.worst_lateness:
-            self.worst_lateness = late
+        if late > self.worst_of_late:
+            self.worst_of_late = late
+            self.worst_lateness = max(late, self.worst_lateness)
         for index, bound in enumerate(LATENESS_BOUNDS):
             if late < bound:
                 self.lateness[index] += 1

@@ -12,6 +12,7 @@ from offhook.errors import ConfigError
 from offhook.service.bearer import TokenRule
 from offhook.service.console_logins import ConsoleRule
 from offhook.service.eventgrid import Watcher
+from offhook.service.history import HistoryRule
 from offhook.service.recordings import RecordingRule
 from offhook.service.routing import SipPlan
 from offhook.service.speech import SpeechPlan
@@ -51,7 +52,11 @@ class NodePlan:
     sip: SipPlan | None = None
     prompts: Path | None = None
     """The folder of the sound files that apps may play by name."""
+    sound: bool = False
+    """Whether what legs say and hear is kept for looking at calls."""
     recordings: RecordingRule = RecordingRule()
+    history: HistoryRule = HistoryRule()
+    """How long calls can be looked at."""
     tokens: TokenRule | None = None
     """Whose bearer tokens open the REST interface, beside the access keys."""
     speech: SpeechPlan = field(default_factory=SpeechPlan)
@@ -136,6 +141,7 @@ class DevConfig:
             issuer=self.issuer or ACS_ISSUER,
             restart_ms=self.restart_ms,
             prompts=self.prompts,
+            sound=True,
             tokens=TokenRule(self.token_issuer, self.token_keys) if self.token_issuer else None,
             speech=SpeechPlan("openai", self.speech_url, self.speech_key) if self.speech_url else SpeechPlan(),
             sip=None if self.sip_port is None else SipPlan(host="127.0.0.1", port=self.sip_port),

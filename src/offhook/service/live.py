@@ -61,6 +61,7 @@ from offhook.legs.leg import (
 )
 from offhook.legs.rtp import RtpPort
 from offhook.service.call_facts import ENDED_BY, leg_kind, leg_note, media_note
+from offhook.service.capturing import Captures
 from offhook.service.clock import Clock
 from offhook.service.hearings import Hearings
 from offhook.service.listening import Listening
@@ -85,6 +86,7 @@ class CallHost(Protocol):
     clock: Clock
     lanes: Lanes
     batch: Batch
+    captures: Captures | None
     recordings: Recorders | None
     sounds: Loader
     speech: Speech
@@ -142,6 +144,7 @@ class LiveCall:
         self.bridge = Bridge(rate, self._port_failed)
         self.tick = self.bridge.tick
         self._host = host
+        self._capture = None if host.captures is None else host.captures.begin(self)
         self._prompts = Prompts(self.bridge, host.clock, self)
         self._ports: dict[str, Port] = {}
         self._seats: dict[str, Member] = {}
@@ -428,6 +431,8 @@ class LiveCall:
             self._mute(leg_id, True)  # it takes its seat anew, with another codec
         if known is not None and self.call.media.of(place_of(known)):
             self._hold(leg_id, True)
+        if self._capture is not None:
+            self._capture.join(leg_id, self._seats[leg_id])
         self._prompts.reseat()
         self._host.bridged(self)
 
@@ -443,6 +448,8 @@ class LiveCall:
     def _part(self, leg_id: str) -> None:
         port = self._ports.pop(leg_id, None)
         self._seats.pop(leg_id, None)
+        if self._capture is not None:
+            self._capture.part(leg_id)
         if port is not None:
             self.bridge.remove(port)
             self._host.lanes.release(port)
@@ -525,6 +532,8 @@ class LiveCall:
         self._listening.close()
         self.hearings.close()
         self._prompts.close()
+        if self._capture is not None:
+            self._capture.close()
         if self.trace.result is None:
             row = RESULTS.get(outcome) or RESULTS["leg_failed"]
             ended_by = ENDED_BY.get(outcome, "service")

@@ -18,6 +18,7 @@ from offhook.errors import CallError, LegError, SignatureError
 from offhook.legs.leg import Ended, Leg, LegEvent, Pace
 from offhook.service import connecting, moving
 from offhook.service.call_facts import about
+from offhook.service.capturing import Captures
 from offhook.service.clock import Clock, Handle, MediaClock
 from offhook.service.directory import LocalDirectory
 from offhook.service.eventgrid import IncomingPost
@@ -91,6 +92,8 @@ class Node:
         """Whether a call that is redirected to an identifier is announced to apps, and nobody is rung."""
         self.refer: Callable[[Leg, ReferLeg], bool] = lambda leg, action: False
         """Asks an endpoint to call somebody itself; False when it cannot be asked."""
+        self.captures: Captures | None = None
+        """What keeps the sound of calls, and their figures over time."""
         self.recordings: Recorders | None = None
         self.sounds: Loader = Sounds()
         """Where prompts come from."""
@@ -131,6 +134,8 @@ class Node:
         lanes.gather()
         for live in self._bridged:
             live.tick()
+        if self.captures is not None:
+            self.captures.tick()
         lanes.scatter()
         for network in self.networks:
             network.flush()
@@ -179,6 +184,8 @@ class Node:
                     live.settle()
             except Exception:
                 log.exception("call %s: what was due failed", live.call.call_id)  # as in `_drain_events`
+        if self.captures is not None:
+            self.captures.look(now)
         self._keep_watch()
 
     def _keep_watch(self) -> None:
