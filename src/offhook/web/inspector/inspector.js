@@ -108,12 +108,13 @@ function source(path, signal) {
 }
 
 async function loadSeries(path, timeline, frames, signal) {
+  if (!timeline.state.model.page.legs.some((leg) => leg.audio?.length)) return; // they are kept with the sound
   try {
     timeline.series = await get(`${path}/series`, signal);
     frames.touch("lanes", "sound");
   } catch (error) {
     if (signal.aborted) return;
-    timeline.series = null; // no such lanes then
+    frames.touch("lanes"); // what was known stays
   }
 }
 

@@ -50,7 +50,7 @@ const some = (...parts) => parts.map(compact).filter(Boolean).join(" · ");
 
 /** One line by kind; what is not here gets its detail's first plain values. */
 const TOLD = {
-  rest: (d) => some(some(d.status), d.ms === undefined ? null : lengthOf(d.ms), d.path && `${d.method ?? ""} ${d.path}`.trim()),
+  rest: (d) => some(some(d.status), d.ms === undefined ? null : lengthOf(d.ms), d.error, d.path && `${d.method ?? ""} ${d.path}`.trim()),
   callback: (d) => some(d.code && `${d.code}/${d.subCode ?? 0}`, d.message, d.uri ?? d.to),
   delivery: (d) => some(`try ${d.attempt}`, d.status, d.error, d.ms === undefined ? null : lengthOf(d.ms), d.final ? null : "tried again"),
   stopAudio: (d) => some(d.cutMs === undefined ? null : `cut ${lengthOf(d.cutMs)}`, d.playedMs === undefined ? null : `played ${lengthOf(d.playedMs)}`, d.atSample === undefined ? null : `at sample ${d.atSample}`),

@@ -53,7 +53,7 @@ export class Timeline {
     this.band = h("div", { class: "range" });
     this.axisBox = h("div", { class: "axis", "aria-hidden": "true" }, this.axis, this.head);
     const line = (name) => h("div", { class: `line ${name}` });
-    this.lines = { playhead: line("playhead"), hover: line("hover"), range: h("div", { class: "range over" }), lag: h("div", { class: "lag" }, h("span")) };
+    this.lines = { playhead: line("playhead"), chosen: line("chosen"), hover: line("hover"), range: h("div", { class: "range over" }), lag: h("div", { class: "lag" }, h("span")) };
     this.overlay = h("div", { class: "overlay", "aria-hidden": "true" }, ...Object.values(this.lines));
     this.list = h("div", { class: "lane-list" });
     const corner = h("div", { class: "corner" });
@@ -229,9 +229,11 @@ export class Timeline {
   }
 
   #overlay() {
-    const { scale, playhead, hover, range, lag } = this.state;
+    const { scale, playhead, hover, range, lag, selected, model } = this.state;
     place(this.lines.playhead, scale, playhead);
     place(this.head, scale, playhead);
+    const chosen = selected === null ? null : model.event(selected);
+    place(this.lines.chosen, scale, chosen && momentOf(chosen, model));
     place(this.lines.hover, scale, hover);
     stretch(this.lines.range, scale, range);
     stretch(this.lines.lag, scale, lag && [Math.min(lag.from, lag.to), Math.max(lag.from, lag.to)]);
