@@ -81,7 +81,7 @@ class Console:
 
         return [
             web.get("/", front),
-            web.route("*", "/console/api{path:(?s:.*)}", self.guard.page(self._nothing)),
+            web.route("*", "/console/api{path:(?s:(/.*)?)}", self.guard.page(self._nothing)),
             web.route("*", "/console{name:(?s:(/.*)?)}", self.guard.page(self._show_page)),
         ]
 
