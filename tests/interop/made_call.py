@@ -147,7 +147,7 @@ def _signalling(diary: Diary) -> None:
 def _talk(diary: Diary) -> None:
     path = f"/calling/callConnections/{CONNECTION}"
     for at, name in ((2650.0, "greeting"), (13980.0, "answer-1"), (33400.0, "answer-2"), (54020.0, "answer-3")):
-        diary.note(at, "mark", name, playedMs=2100)
+        diary.note(at, "mark", "heard", mark=name)
     for at, tone in ((36200.0, "4"), (36610.0, "2"), (37020.0, "7"), (37460.0, "#")):
         diary.note(at, "dtmf", "pressed", "leg-1", tone=tone, direction="in")
     diary.rest(34980, 14.2, "Recognize", f"{path}:recognize", 202, {"recognizeInputType": "dtmf", "maxTones": 4}, {})
@@ -157,9 +157,9 @@ def _talk(diary: Diary) -> None:
     diary.callback(37475, "RecognizeCompleted", [*failing, (8100.0, 200, None, 12.0)], dtmfResult={"tones": ["four"]})
     cut = {"playedMs": 3620.0, "cutMs": 1840.0, "atSample": int(CUT_MS * RATE / 1000), "connection": CONNECTION}
     diary.note(CUT_MS - 3.2, "stopAudio", "StopAudio", **cut)
-    diary.note(24140, "mark", "answer-2a", playedMs=3620, cancelled=True)
+    diary.note(24140, "mark", "cut", mark="answer-2a")
     for at, worst in ((41200.0, 31.5), (42200.0, 22.0), (43200.0, 14.1)):
-        diary.note(at, "late", "late packets", "leg-1", lost=round(worst / 8), worstMs=worst)
+        diary.note(at, "late", "packets", "leg-1", lost=round(worst / 8), late=round(worst / 5))
     diary.rest(39100, 12.1, "Play", f"{path}:play", 202, {"playSources": [{"kind": "text"}]}, {})
     diary.note(39130, "media", "play", prompt="p-1", loop=False, to=None)
     diary.note(44870, "media", "play stopped", prompt="p-1")
@@ -376,11 +376,11 @@ def crowded(count: int = 2000) -> MadeCall:
             case 2:
                 diary.note(at, "dtmf", "pressed", "leg-1", tone=str(dice.randrange(10)), direction="in")
             case 3:
-                diary.note(at, "mark", f"mark-{len(diary.rows)}")
+                diary.note(at, "mark", "heard", mark=f"mark-{len(diary.rows)}")
             case 4:
                 _sip(diary, at, dice.choice(["in", "out"]), dice.choice(["INFO", "200 INFO"]), "leg-1")
             case 5:
-                diary.note(at, "late", "late packets", "leg-1", lost=1, worstMs=12.0)
+                diary.note(at, "late", "packets", "leg-1", lost=0, late=2)
             case _:
                 diary.note(at, "stream", "queue", queuedMs=round(dice.uniform(0, 4000)))
     diary.rows = diary.rows[: count - 1]

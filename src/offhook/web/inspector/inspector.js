@@ -108,7 +108,7 @@ function source(path, signal) {
 }
 
 async function loadSeries(path, timeline, frames, signal) {
-  if (!timeline.state.model.page.legs.some((leg) => leg.audio?.length)) return; // they are kept with the sound
+  if (!timeline.state.model.page.legs.some((leg) => leg.joinedMs !== null)) return; // nobody was on the bridge
   try {
     timeline.series = await get(`${path}/series`, signal);
     frames.touch("lanes", "sound");

@@ -144,7 +144,7 @@ function paintItem(scene, item, place, room) {
       keys(scene, item.label, place, tone);
       return;
     }
-    glyph(paper, item.bad ? "cross" : shape, place.left, place.y, tone, item.way);
+    glyph(paper, item.bad ? "cross" : shape, place.left, place.y, tone, item.way, item.hollow);
   }
   const width = widthOf(paper, item.label);
   if (!inside && text + width + LABEL_GAP > Math.min(room - GLYPH, scene.scale.width)) return;
@@ -255,7 +255,7 @@ function polygon(paper, [x, y], ...rest) {
  * @param {CanvasRenderingContext2D} paper
  * @param {string} shape
  */
-export function glyph(paper, shape, x, y, colour, way) {
+export function glyph(paper, shape, x, y, colour, way, hollow = false) {
   paper.fillStyle = paper.strokeStyle = colour;
   paper.beginPath();
   if (shape === "cross") {
@@ -273,7 +273,8 @@ export function glyph(paper, shape, x, y, colour, way) {
     paper.fill();
   } else {
     SHAPES[shape](paper, x, y);
-    paper.fill();
+    if (hollow) paper.stroke();
+    else paper.fill();
   }
 }
 

@@ -25,6 +25,7 @@ import { isBad, kindOf } from "./kinds.js";
  * @property {Dot[]} dots
  * @property {number[]} seqs all its events
  * @property {?string} way "in" or "out"
+ * @property {boolean} [hollow] drawn as an outline: a mark that was cut
  */
 
 const MOST_ROWS = 3;
@@ -86,7 +87,8 @@ class Grouping {
       seq,
       lane,
       kind,
-      label: (kind === "dtmf" && detail?.tone) || event.name,
+      label: (kind === "dtmf" && detail?.tone) || (kind === "mark" && detail?.mark) || event.name,
+      hollow: kind === "mark" && event.name === "cut",
       leg: event.leg,
       from: atMs,
       to: atMs,
