@@ -135,11 +135,24 @@ export class CallModel {
    * @returns {Array<{seq: number, atMs: number, sample: number, cutMs: number}>}
    */
   cuts(leg) {
-    const rate = this.page.rate || 16000;
     const [from, to] = [leg?.joinedMs ?? -Infinity, leg?.leftMs ?? Infinity];
     return this.events
       .filter(({ kind, atMs, detail }) => kind === "stopAudio" && detail?.atSample !== undefined && atMs >= from && atMs <= to)
-      .map(({ seq, detail }) => ({ seq, atMs: (detail.atSample * 1000) / rate, sample: detail.atSample, cutMs: Number(detail.cutMs) || 0 }));
+      .map((event) => ({ seq: event.seq, atMs: this.moment(event), sample: event.detail.atSample, cutMs: Number(event.detail.cutMs) || 0 }));
+  }
+
+  /**
+   * When an event was heard: a StopAudio at its sample, which counts from the first sound that its leg was given; all
+   * else when it was noted.
+   *
+   * @param {CallEvent} event
+   */
+  moment(event) {
+    const sample = event.kind === "stopAudio" ? event.detail?.atSample : undefined;
+    if (sample === undefined) return event.atMs;
+    const heard = (leg) => leg?.audio?.find((track) => track.side === "heard");
+    const track = heard(this.leg(event.leg)) ?? this.page.legs.map(heard).find(Boolean);
+    return (track?.beginMs ?? 0) + (sample * 1000) / (this.page.rate || 16000);
   }
 
   /** @param {any} leg */

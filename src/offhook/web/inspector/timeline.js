@@ -10,7 +10,6 @@ import { lanesOf, wordsFor } from "./lanes.js";
 import { itemAt, paintClock, paintDots, paintItems } from "./paint_items.js";
 import { paintArea, paintWave } from "./paint_sound.js";
 import { clock, lengthOf, Scale } from "./scale.js";
-import { momentOf } from "./state.js";
 
 const LEAST_GAIN_OF = 0.12;
 const FONT_PX = 11;
@@ -233,7 +232,7 @@ export class Timeline {
     place(this.lines.playhead, scale, playhead);
     place(this.head, scale, playhead);
     const chosen = selected === null ? null : model.event(selected);
-    place(this.lines.chosen, scale, chosen && momentOf(chosen, model));
+    place(this.lines.chosen, scale, chosen && model.moment(chosen));
     place(this.lines.hover, scale, hover);
     stretch(this.lines.range, scale, range);
     stretch(this.lines.lag, scale, lag && [Math.min(lag.from, lag.to), Math.max(lag.from, lag.to)]);
@@ -270,7 +269,7 @@ export class Timeline {
   tip(found) {
     if (!found?.hit) return "";
     const event = this.state.model.event(found.hit.seq);
-    return event ? `${clock(momentOf(event, this.state.model))}  ${nameOf(event)}` : "";
+    return event ? `${clock(this.state.model.moment(event))}  ${nameOf(event)}` : "";
   }
 }
 
