@@ -23,6 +23,7 @@ from offhook.service.config_file import File, NodeSection, Problem, SipSection, 
 from offhook.service.config_values import Values, plus
 from offhook.service.console_logins import ConsoleRule
 from offhook.service.eventgrid import Watcher
+from offhook.service.history import HistoryRule
 from offhook.service.pem import CHAIN_FIX, chain_hints, chain_problem
 from offhook.service.recordings import RecordingRule
 from offhook.service.routing import NumberRule, SipPlan, TrunkRule, User, is_name, is_pattern
@@ -126,6 +127,8 @@ class _Reader:
             prompts=self._prompts(),
             tokens=self._tokens(),
             recordings=self._recordings(),
+            history=HistoryRule(self._file.history.days, self._file.history.megabytes),
+            sound=self._file.history.sound,
             speech=self._speech(),
             console=self._console(),
             webrtc=webrtc_plan(self._file.webrtc, values),
