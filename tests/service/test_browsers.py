@@ -268,6 +268,10 @@ async def test_a_second_page_takes_the_identity_over(scene: Scene) -> None:
         assert page.socket.close_code == 4001
         await other.open(session=page.ready["session"], secret="0" * 64)
         assert other.identity != page.identity, "who cannot prove an identity gets a new one"
+        gone = other.identity
+        assert (await live.rest(node, "DELETE", f"/identities/{gone}", api_version="2023-10-01"))[0] == 204
+        await other.again()
+        assert other.identity != gone, "nor has anybody one that an app has deleted"
 
 
 WRONG: list[tuple[str | bytes, str]] = [

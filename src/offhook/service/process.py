@@ -140,7 +140,7 @@ class LiveNode:
         self.browsers: Browsers | None = None
         if plan.webrtc is not None:
             self.browsers = Browsers(self.node, self.state.resource_id, identity.context_key, plan.webrtc)
-            self.browsers.still = self.console.guard.still
+            self.browsers.still, self.browsers.deleted = self.console.guard.still, revocations.deleted
         self._runner: web.AppRunner | None = None
         self._listener: Listener | None = None
         self._phones: Phones | None = None
