@@ -266,6 +266,8 @@ async def test_a_second_page_takes_the_identity_over(scene: Scene) -> None:
         assert page.socket is not None
         await until(lambda: page.socket is not None and page.socket.closed, "the first is closed")
         assert page.socket.close_code == 4001
+        await other.open(session=page.ready["session"], secret="\ud800" * 64)
+        assert other.identity != page.identity
         await other.open(session=page.ready["session"], secret="0" * 64)
         assert other.identity != page.identity, "who cannot prove an identity gets a new one"
         gone = other.identity
@@ -279,6 +281,8 @@ WRONG: list[tuple[str | bytes, str]] = [
     ("[]", "JSON object"),
     (json.dumps({"kind": "dial"}), "to must be"),
     (json.dumps({"kind": "dial", "to": "nobody", "sdp": "v=0"}), "neither a phone number"),
+    (json.dumps({"kind": "dial", "to": "8:orgid:11111111", "sdp": "v=0"}), "cannot be called"),
+    (json.dumps({"kind": "dial", "to": "8:acs:a\ud800", "sdp": "v=0"}), "cannot be called"),
     (json.dumps({"kind": "dial", "to": "+1555", "sdp": "hello"}), "no session description"),
     (json.dumps({"kind": "dial", "to": "+1555", "sdp": 7}), "sdp must be"),
     (json.dumps({"kind": "dial", "to": "1" * 300, "sdp": "v=0"}), "at most 256"),

@@ -229,11 +229,11 @@ class Browsers:
     def _proved(self, message: Mapping[str, Any]) -> str:
         """The session that a page proves to have had; empty without."""
         session, secret = message.get("session"), message.get("secret")
-        if not isinstance(session, str) or not isinstance(secret, str) or not _UUID.fullmatch(session):
+        if not isinstance(session, str) or not isinstance(secret, str):
             return ""
-        if self.deleted(self._user(session)):
+        if not _UUID.fullmatch(session) or not secret.isascii() or self.deleted(self._user(session)):
             return ""
-        return session if hmac.compare_digest(secret.encode(), self._secret(session).encode()) else ""
+        return session if hmac.compare_digest(secret, self._secret(session)) else ""
 
     def _user(self, session: str) -> str:
         return f"8:acs:{self._resource_id}_{session}"
