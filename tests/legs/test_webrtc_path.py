@@ -138,7 +138,8 @@ def test_a_restart_serves_the_old_names_until_the_new_ones_are_used() -> None:
     world = World()
     theirs = world.up()
     old, new = world.names, world.path.agree("them", BROWSER.fingerprint)
-    assert world.check(HERE, old) and world.path.up, "the same certificate: the keys stay"
+    assert world.check(("192.0.2.1", 4444), old) and world.path.up, "the same certificate: the keys stay"
+    assert world.path.remote == ("192.0.2.1", 4444), "it may move while nothing is heard of the new ones"
     assert world.check(THERE, new) and world.path.remote == THERE
     assert not world.check(HERE, old), "its time is over"
     world.port.came(theirs.protect(packet(1)), THERE)
