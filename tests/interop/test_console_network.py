@@ -46,14 +46,14 @@ async def test_a_call_goes_on_after_five_seconds_without_a_network(console: Cons
         phone.allowed = ["ERR_", "Failed to load resource", "WebSocket"]
         await connected(phone)
         state = phone.page.locator(".call-state")
-        await hears_what_was_said(phone, share=0.5)
+        await hears_what_was_said(phone, least=0.8)
         network.cut()
         await asyncio.sleep(DROP)
         network.mend()
         before = int(await phone.page.evaluate(HEARD_SAMPLES))
         await expect(state).to_have_text("Connected", timeout=10_000)
         await expect(phone.page.locator(".phone-head .tag")).to_have_text("Ready")
-        await hears_what_was_said(phone, since=before, share=0.5)
+        await hears_what_was_said(phone, since=before, least=0.8)
         await phone.page.keyboard.press("#")
         await expect(state).to_contain_text("(200/7000)")
 

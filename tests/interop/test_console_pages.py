@@ -67,7 +67,7 @@ async def serious(page: Page) -> list[dict[str, Any]]:
 async def everywhere(page: Page) -> None:
     """Light and dark, wide and narrow: nothing serious, and nothing that is wider than the screen."""
     for scheme in ("light", "dark"):
-        await page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        await page.emulate_media(color_scheme=scheme)
         for size in (WIDE, NARROW):
             await page.set_viewport_size(size)
             assert await serious(page) == [], (page.url, scheme, size)
@@ -122,7 +122,7 @@ async def test_the_phone_in_a_call_is_for_everybody(console: Console) -> None:
         await page.get_by_role("button", name="Keypad").click()
         await walked(page)
         await everywhere(page)
-        await page.get_by_role("link", name="Calls").click()
+        await page.get_by_role("link", name="Calls", exact=True).click()
         await page.set_viewport_size(NARROW)
         await expect(page.get_by_role("region", name="Call under way")).to_be_visible()
         assert await serious(page) == []
