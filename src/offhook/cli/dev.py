@@ -12,7 +12,9 @@ from offhook.cli.node_env import environment, export_lines
 from offhook.cli.report import json_line, note
 
 DEFAULT_STATE = Path("~/.offhook")
-_NOT_SHOWN = frozenset(("event", "name", "callId", "callConnectionId", "connection", "leg", "final"))
+_NOT_SHOWN = frozenset(
+    ("event", "name", "callId", "callConnectionId", "connection", "leg", "final", "headers", "sources")
+)
 
 
 def dev(
