@@ -128,6 +128,22 @@ class ConsoleSection(Section):
     session_hours: Annotated[float, Within(0.1, 8760)] = ConsoleRule().session_hours
 
 
+class WebRtcSection(Section):
+    """`[webrtc]`: browsers that are phones."""
+
+    enabled: bool = True
+    host: str = "0.0.0.0"
+    port: Port = 8481
+    advertise: list[str] = []
+    stun: list[str] = []
+    turn: list[str] = []
+    turn_username: str = ""
+    turn_password: str = ""
+    turn_password_env: str = ""
+    turn_secret: str = ""
+    turn_secret_env: str = ""
+
+
 class HistorySection(Section):
     """`[history]`: for how long calls that are over can be looked at."""
 
@@ -231,6 +247,7 @@ class File(Section):
     recordings: RecordingsSection = msgspec.field(default_factory=RecordingsSection)
     history: HistorySection = msgspec.field(default_factory=HistorySection)
     console: ConsoleSection | None = None
+    webrtc: WebRtcSection | None = None
     prompts: PromptsSection | None = None
     speech: SpeechSection = msgspec.field(default_factory=SpeechSection)
     webhook: list[WebhookSection] = []

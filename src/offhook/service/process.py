@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from weakref import WeakSet
 
-from aiohttp import web
+from aiohttp import ClientConnectionResetError, web
 from aiohttp.typedefs import Handler
 
 from offhook import __version__
@@ -395,10 +395,18 @@ class LiveNode:
 
     @web.middleware
     async def _heard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Tell the listener that a connection has brought its first request."""
+        """Tell the listener that a connection has brought its first request. Who is gone already gets no answer.
+
+        Pages come back at once when their sockets are closed: not to a node that stops.
+        """
         if self._listener is not None:
             self._listener.asked(request.protocol)
-        return await handler(request)
+        if self.node.stopping and request.path.startswith("/console/"):
+            return web.Response(status=503, text="The node is stopping.")
+        try:
+            return await handler(request)
+        except ClientConnectionResetError:
+            return web.Response()
 
     async def _validate(self, request: web.Request) -> web.Response:
         subscriptions = self._subscriptions

@@ -29,6 +29,7 @@ from offhook.service.recordings import RecordingRule
 from offhook.service.routing import NumberRule, SipPlan, TrunkRule, User, is_name, is_pattern
 from offhook.service.speech import SpeechPlan
 from offhook.service.targets import Targets
+from offhook.service.webrtc_config import webrtc_plan
 from offhook.wire.tokens import keys_may_come_from
 
 OPTIONS = {
@@ -37,6 +38,7 @@ OPTIONS = {
     "--state": "[node] state_dir",
     "--trust": "[node] trust",
     "--sip-port": "[sip] port",
+    "--webrtc-port": "[webrtc] port",
     "--issuer": "[node] issuer",
     "--prompts": "[prompts] folder",
     "--token-issuer": "[tokens] issuer",
@@ -129,6 +131,7 @@ class _Reader:
             sound=self._file.history.sound,
             speech=self._speech(),
             console=self._console(),
+            webrtc=webrtc_plan(self._file.webrtc, values),
         )
 
     def _console(self) -> ConsoleRule:
