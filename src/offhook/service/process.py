@@ -221,10 +221,10 @@ class LiveNode:
         await self._sounds.close()
         await self._speech.close()
         await self._delivery.close(STOP_TIMEOUT)
-        await self.history.close()
         await self._poster.close()
         await asyncio.gather(*(stream.closed() for stream in streams), return_exceptions=True)
         await asyncio.wait([legs, *([phones] if phones is not None else [])], timeout=LEGS_TIMEOUT)
+        await self.history.close()
         if self._listener is not None:
             await self._listener.close()
         if self._runner is not None:
