@@ -66,7 +66,7 @@ def _is_free(port: int) -> bool:
     return True
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def free_port() -> Callable[[], int]:
     """A function that returns a port of 127.0.0.1 that nobody holds, a different one each time.
 

@@ -1,4 +1,4 @@
-"""The SIP programs that tests/interop talks to: installs the Debian packages that are missing, saying so."""
+"""The programs that tests/interop talks to, phones and a browser: installs the packages that are missing, saying so."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ PACKAGES = {
     "kamailio": "kamailio",
     "tcpdump": "tcpdump",
     "ip": "iproute2",
+    "chromium": "chromium",
 }
 """Debian package by program."""
 

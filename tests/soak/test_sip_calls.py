@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cli.test_echo import echo_app
+from tests.echo import echo_app
 from tests.interop.test_sipp import sipp
 from tests.live import TestApp, answer, dev_node, until
 from tests.sip_phone import TestPhone

@@ -131,7 +131,7 @@ class Handshake:
 
     def take(self, data: bytes) -> None:
         """One datagram of the other side; repeats after the end get the last flight again (RFC 6347 §4.2.4)."""
-        if self.failed or len(data) > LARGEST:
+        if self.failed or not 0 < len(data) <= LARGEST:
             return
         self._connection.bio_write(data)
         if self.keys is None:

@@ -16,7 +16,6 @@ import secrets
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from aiohttp import WSMsgType, web
 
@@ -49,6 +48,8 @@ class Browsers:
     def __init__(self, node: Node, resource_id: str, key: bytes, plan: WebRtcPlan) -> None:
         """`key`: signs what browsers prove their identity with."""
         self.sockets = WebRtcSockets(plan.host, plan.port, plan.advertise, node.clock.monotonic)
+        self.still: Callable[[web.Request], bool] = lambda request: True
+        """Whether a page that was let in would be let in now: it may have logged out."""
         self._node = node
         self._plan = plan
         self._resource_id = resource_id
@@ -95,12 +96,7 @@ class Browsers:
     # sockets ----------------------------------------------------------------------------------------------------
 
     async def socket(self, request: web.Request) -> web.StreamResponse:
-        """A browser's socket, until it is closed."""
-        if not same_origin(request):
-            return web.json_response(
-                {"error": {"code": "7504", "message": "This socket is for pages of this node: Origin is another."}},
-                status=403,
-            )
+        """A browser's socket, until it is closed. Who may open one is decided before (`Guard.socket`)."""
         socket = web.WebSocketResponse(max_msg_size=LARGEST_MESSAGE, heartbeat=20.0, compress=False)
         await socket.prepare(request)
         link = Link(socket)
@@ -109,7 +105,7 @@ class Browsers:
         try:
             session = await self._hello(link)
             if session is not None:
-                await self._serve(link, session)
+                await self._serve(link, session, request)
         finally:
             self._links.discard(link)
             link.gone()
@@ -172,10 +168,13 @@ class Browsers:
         )
         return session
 
-    async def _serve(self, link: Link, session: BrowserSession) -> None:
+    async def _serve(self, link: Link, session: BrowserSession, request: web.Request) -> None:
         async for received in link.socket:
             if session.link is not link:
                 return  # another page has taken the identity
+            if not self.still(request):
+                link.close(1008)
+                return await link.closed()
             if received.type is not WSMsgType.TEXT:
                 link.say("error", about=None, message="messages are text: JSON objects with a kind")
                 continue
@@ -249,15 +248,6 @@ class Browsers:
             session.figures()
         if calling:
             self._keep_seconds()
-
-
-def same_origin(request: web.Request) -> bool:
-    """Whether a page of this node asks. Browsers name the page's origin in every WebSocket request (RFC 6455 §10.2)."""
-    origin = request.headers.get("Origin")
-    try:
-        return origin is None or urlsplit(origin).netloc.lower() == request.host.lower()
-    except ValueError:
-        return False
 
 
 def _object(text: str) -> dict[str, Any]:

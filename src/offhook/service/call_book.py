@@ -6,32 +6,99 @@ Every id may be a call id or a call connection id.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+import heapq
+import itertools
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, TypeVar
 
 from offhook.errors import CallError
-from offhook.service.call_figures import figures_of
-from offhook.service.call_sound import CallSound
-from offhook.service.capturing import Captures
-from offhook.service.trace import Heard, Traces
+from offhook.service.call_archive import packed
+from offhook.service.call_folder import page_of
+from offhook.service.history import History, Kept
+from offhook.service.resending import Again, Resend, again_of
+from offhook.service.trace import CallTrace, Heard, Traces, event_page
 
 State = Literal["live", "ended"]
 MOST_ROWS = 500
+PAGES_KEPT = 4
+AT_ONCE = 50
+"""Events that may be made on the loop."""
+
+Result = TypeVar("Result")
+
+
+class Sound(Protocol):
+    """What is kept of the sound of a call. Its methods block."""
+
+    def tracks(self) -> list[dict[str, Any]]:
+        """`{legId, side, beginMs, rate, samples, …}` of each stretch."""
+
+    def peaks(self, leg: str, side: str, from_ms: float, to_ms: float, bins: int) -> dict[str, Any] | None:
+        """The waveform of a stretch; ValueError names what cannot be asked."""
+
+    def pcm(self, leg: str, side: str, from_ms: float, to_ms: float) -> tuple[int, bytes] | None:
+        """Rate and PCM16 of a stretch; ValueError as `peaks`."""
+
+    def series(self) -> dict[str, Any] | None:
+        """Depths and losses over time."""
+
+
+class Sounds(Protocol):
+    """Where the sound of a node's calls is found."""
+
+    def find(self, call_id: str) -> Callable[[], Any]:
+        """To be called where it may block: the `Sound` of a call, None without."""
+
+    def audio(self, call_id: str) -> dict[str, list[dict[str, Any]]]:
+        """What there is of the sound of each leg of a live call: `{side, beginMs, rate, samples}`, by leg id."""
+
+
+Figures = Callable[[dict[str, Any], Any], dict[str, Any]]
+"""Makes the figures of a call from its page and its sound, if there is any. Blocks."""
 
 
 class CallBook:
     """What is known of calls. All methods belong to the loop's thread."""
 
-    def __init__(self, traces: Traces) -> None:
-        self.captures: Captures | None = None
-        """What keeps the sound of calls."""
+    def __init__(
+        self,
+        traces: Traces,
+        history: History | None = None,
+        *,
+        resend: Resend | None = None,
+        sounds: Sounds | None = None,
+        figures: Figures | None = None,
+    ) -> None:
         self._traces = traces
+        self._history = history
+        self._resend = resend
+        self._sounds = sounds
+        self._figures = figures
+        self._pages: OrderedDict[str, dict[str, Any]] = OrderedDict()
+        self._events: OrderedDict[str, list[dict[str, Any]]] = OrderedDict()
+
+    # pages ------------------------------------------------------------------------------------------------------
 
     async def open(self, any_id: str) -> bool:
-        """Make sure that the page of a call can be had at once, be it on disk; whether there is such a call."""
-        return self._traces.find(any_id) is not None
+        """Whether there is such a call; from then on its page can be had at once, be it on disk."""
+        trace = self._traces.find(any_id)
+        if trace is not None:
+            await self._render(trace)
+            return True
+        call_id = None if self._history is None else self._history.find(any_id)
+        if self._history is None or call_id is None:
+            return False
+        if call_id not in self._pages:
+            page = await self._history.page(call_id)
+            if page is None:
+                return False
+            self._pages[call_id] = page
+            while len(self._pages) > PAGES_KEPT:
+                self._pages.popitem(last=False)
+        return True
 
     def rows(
         self, *, state: State | None = None, query: str = "", limit: int = 100, before: str = ""
@@ -41,134 +108,218 @@ class CallBook:
         `query` is looked for in ids, numbers and names. `before`: the call id of the last row of the page before, or
         a time (RFC 3339) that calls began before.
         """
-        rows = (trace.row() for trace in self._traces.all)
-        return chosen(rows, state, query, limit, before)
+        words, most = query.casefold().split(), max(0, min(limit, MOST_ROWS))
+        wanted = (
+            one.row()
+            for one in self._after(before)
+            if (state is None or one.ended == (state == "ended")) and all(word in one.words for word in words)
+        )
+        return list(itertools.islice(wanted, most))
 
     def row(self, any_id: str) -> dict[str, Any] | None:
         """The row of one call; None for one that is not known."""
         trace = self._traces.find(any_id)
-        return None if trace is None else trace.row()
+        if trace is not None:
+            return trace.row()
+        kept = None if self._history is None else self._history.known(any_id)
+        return None if kept is None else kept.row()
 
     def header(self, any_id: str) -> dict[str, Any] | None:
-        """The page of a call without its events; None for one that is not known."""
+        """The page of a call without its events; None for one that is not known, or not opened."""
         trace = self._traces.find(any_id)
-        return None if trace is None else self._heard(trace.header())
+        if trace is not None:
+            return self._with_audio(trace, trace.header())
+        page = self.page(any_id)
+        return None if page is None else {name: value for name, value in page.items() if name != "events"}
 
     def page(self, any_id: str) -> dict[str, Any] | None:
-        """A call with its events (console.md, A call); None for one that is not known."""
+        """A call with its events (console.md, A call); None for one that is not known, or not opened."""
         trace = self._traces.find(any_id)
-        return None if trace is None else self._heard(trace.page())
+        if trace is not None:
+            return self._with_audio(trace, page_of(trace.header(), self._kept(trace)))
+        call_id = None if self._history is None else self._history.find(any_id)
+        if call_id is None or call_id not in self._pages:
+            return None
+        self._pages.move_to_end(call_id)
+        page = self._pages[call_id]
+        return {**page, "events": list(page["events"])}
 
     def events(self, any_id: str, after: int) -> list[dict[str, Any]] | None:
-        """The events of a call whose `seq` is greater, in its order; None for a call that is not known."""
+        """The events of a call whose `seq` is greater, by `seq`; None as for `page`."""
         trace = self._traces.find(any_id)
-        if trace is None:
+        if trace is not None:
+            answered = trace.header()["answeredMs"]
+            return [event_page(event, answered) for event in self._kept(trace)[max(0, after) :]]
+        page = self.page(any_id)
+        if page is None:
             return None
-        return [trace.shown(event) for event in trace.events[max(0, after) :]]
+        return sorted((event for event in page["events"] if event["seq"] > after), key=lambda event: int(event["seq"]))
 
     def listen(self, heard: Heard) -> Callable[[], None]:
         """Hear (call id, event) of every event, and (call id, None) of each change of a row; gives back its end."""
         return self._traces.listen(heard)
 
+    # sound and figures ------------------------------------------------------------------------------------------
+
     async def figures(self, any_id: str) -> dict[str, Any] | None:
-        """The figures of a call; None where there are none."""
-        page, look = self.page(any_id), self._sound(any_id)
-        if page is None:
+        """The figures of a call; None for a call that is not known."""
+        page, make = await self._opened(any_id), self._figures
+        if page is None or make is None:
             return None
-        return await asyncio.to_thread(lambda: figures_of(page, look()))
+        find = self._sound_of(page["callId"])
+        return await asyncio.to_thread(lambda: make(page, find()))
 
     async def peaks(
         self, any_id: str, leg: str, side: str, from_ms: float, to_ms: float, bins: int
     ) -> dict[str, Any] | None:
-        """The waveform of what a leg said or heard; None where no sound is kept. ValueError as `CallSound.peaks`."""
-        look = self._sound(any_id)
-
-        def draw() -> dict[str, Any] | None:
-            sound = look()
-            return None if sound is None else sound.peaks(leg, side, from_ms, to_ms, bins)
-
-        return await asyncio.to_thread(draw)
+        """The waveform of what a leg said or heard; None where no sound is kept. ValueError as `Sound`."""
+        return await self._heard_in(any_id, lambda sound: sound.peaks(leg, side, from_ms, to_ms, bins))
 
     async def sound(self, any_id: str, leg: str, side: str, from_ms: float, to_ms: float) -> tuple[int, bytes] | None:
-        """Rate and PCM16 of a stretch; None where no sound is kept. ValueError as `CallSound.pcm`."""
-        look = self._sound(any_id)
-
-        def read() -> tuple[int, bytes] | None:
-            sound = look()
-            return None if sound is None else sound.pcm(leg, side, from_ms, to_ms)
-
-        return await asyncio.to_thread(read)
+        """Rate and PCM16 of a stretch; None where no sound is kept. ValueError as `Sound`."""
+        return await self._heard_in(any_id, lambda sound: sound.pcm(leg, side, from_ms, to_ms))
 
     async def series(self, any_id: str) -> dict[str, Any] | None:
         """Depths and losses over time; None where there are none."""
-        look = self._sound(any_id)
+        return await self._heard_in(any_id, lambda sound: sound.series())
 
-        def read() -> dict[str, Any] | None:
-            sound = look()
-            return None if sound is None else sound.series()
+    async def archive(self, any_id: str) -> Path | None:
+        """A zip of the call in a temporary file that the caller deletes; None for a call that is not known.
 
-        return await asyncio.to_thread(read)
+        OSError when there is no room for it.
+        """
+        page = await self._opened(any_id)
+        if page is None:
+            return None
+        call_id, history, make = page["callId"], self._history, self._figures
+        trace = self._traces.find(call_id)
+        if trace is not None and history is not None:
+            await history.written(trace)
+        folder = None if history is None else history.folder(call_id)
+        find = self._sound_of(call_id)
 
-    def _heard(self, page: dict[str, Any]) -> dict[str, Any]:
-        """With what there is now of the sound of its legs."""
-        audio = {} if self.captures is None else self.captures.audio(page["callId"])
+        def write() -> Path:
+            return packed(page, folder, None if make is None else make(page, find()))
+
+        return await asyncio.to_thread(write)
+
+    # sending again ----------------------------------------------------------------------------------------------
+
+    async def resend(self, any_id: str, seq: int) -> dict[str, Any]:
+        """Post a callback or an IncomingCall again, and note it: `{status, ms, error}`, with a `note` for people.
+
+        CallError says why it cannot be: `call_not_found` for no such call or event, `invalid_argument` for one that
+        is not sent, `conflict` for one of which not everything was kept.
+        """
+        page = await self._opened(any_id)
+        if page is None:
+            raise CallError("call_not_found", f"No call {any_id} is kept.")
+        trace = self._traces.find(any_id)
+        again = again_of(page, seq, None if trace is None else trace.events)
+        if self._resend is None:
+            raise CallError("conflict", "Nothing can be sent from here: open the call in its node.")
+        told: list[dict[str, Any]] = []
+        for report in await self._resend(again):
+            detail = {**again.detail(report), "resent": True}
+            told.append({"status": report.status, "ms": round(report.ms, 1), "error": report.error})
+            await self._note(trace, page, again, detail)
+        answer = next((one for one in told if one["error"] or not 200 <= (one["status"] or 0) < 300), told[-1])
+        if again.incoming and page["state"] != "ringing":
+            state = "is over" if page["ended"] else "was answered"
+            answer = {**answer, "note": f"The call {state}: the app cannot answer it any more."}
+        return answer
+
+    async def _note(self, trace: CallTrace | None, page: dict[str, Any], again: Again, detail: dict[str, Any]) -> None:
+        if trace is not None:
+            self._traces.note(trace, "delivery", again.name, **detail)
+            return
+        assert self._history is not None
+        began = datetime.fromisoformat(page["startedAt"]).timestamp()
+        kept = {
+            "seq": max((event["seq"] for event in page["events"]), default=0) + 1,
+            "sinceMs": round((self._traces.wall() - began) * 1000, 3),
+            "kind": "delivery",
+            "name": again.name,
+            "leg": None,
+            "connection": again.connection,
+            "detail": detail,
+        }
+        self._traces.tell(page["callId"], await self._history.add(page, kept))
+
+    # inside -----------------------------------------------------------------------------------------------------
+
+    async def _opened(self, any_id: str) -> dict[str, Any] | None:
+        return self.page(any_id) if await self.open(any_id) else None
+
+    async def _heard_in(self, any_id: str, ask: Callable[[Any], Result | None]) -> Result | None:
+        if not await self.open(any_id):
+            return None
+        trace = self._traces.find(any_id)
+        call_id = trace.call_id if trace is not None else self._history.find(any_id) if self._history else None
+        find = self._sound_of(call_id or any_id)
+
+        def work() -> Result | None:
+            sound = find()
+            return None if sound is None else ask(sound)
+
+        return await asyncio.to_thread(work)
+
+    def _sound_of(self, call_id: str) -> Callable[[], Any]:
+        return (lambda: None) if self._sounds is None else self._sounds.find(call_id)
+
+    def _with_audio(self, trace: CallTrace, page: dict[str, Any]) -> dict[str, Any]:
+        """A page with what there is of the sound of a call that is live; of others the trace knows it."""
+        audio = {} if trace.ended or self._sounds is None else self._sounds.audio(trace.call_id)
         for leg in page["legs"]:
             leg["audio"] = audio.get(leg["legId"], leg["audio"])
         return page
 
-    def _sound(self, any_id: str) -> Callable[[], CallSound | None]:
-        """What reads the sound of a call, in a thread."""
-        trace = self._traces.find(any_id)
-        if self.captures is None or trace is None:
-            return lambda: None
-        return self.captures.find(trace.call_id)
+    def _kept(self, trace: CallTrace) -> list[dict[str, Any]]:
+        """The events of a trace as they are written down; those that were made already are not made again."""
+        known = self._events.get(trace.call_id, [])
+        known += [trace.kept(event) for event in trace.events[len(known) :]]
+        self._events[trace.call_id] = known
+        self._events.move_to_end(trace.call_id)
+        while len(self._events) > PAGES_KEPT:
+            self._events.popitem(last=False)
+        return known
 
-    async def archive(self, any_id: str) -> Path | None:
-        """A zip of the call in a temporary file that the caller deletes; None for a call that is not known."""
-        return None
+    async def _render(self, trace: CallTrace) -> None:
+        """Make many events beside the loop: bodies are decoded and secrets looked for, which takes its time."""
+        known = len(self._events.get(trace.call_id, []))
+        missing = trace.events[known:]
+        if len(missing) > AT_ONCE:
+            made = await asyncio.to_thread(lambda: [trace.kept(event) for event in missing])
+            events = self._events.setdefault(trace.call_id, [])
+            events += made[len(events) - known :] if len(events) >= known else []
 
-    async def resend(self, any_id: str, seq: int) -> dict[str, Any]:
-        """Post a callback or an IncomingCall again. CallError says why it cannot be."""
-        raise CallError("call_not_found", f"No call {any_id} is kept.")
+    def _all(self) -> Iterator[CallTrace | Kept]:
+        """Every call, newest first; one that is in memory and on disk is that in memory."""
+        here = self._traces.all
+        known = {trace.call_id for trace in here}
+        kept = () if self._history is None else self._history.kept()
+        others = (one for one in kept if one.call_id not in known)
+        return heapq.merge(here, others, key=lambda one: one.began_wall, reverse=True)
 
-
-def chosen(
-    rows: Iterable[dict[str, Any]], state: State | None, query: str, limit: int, before: str
-) -> list[dict[str, Any]]:
-    """The rows that are asked for, of rows that come newest first."""
-    words = query.casefold().split()
-    wanted = (
-        row
-        for row in _after(rows, before)
-        if (state is None or row["ended"] == (state == "ended")) and all(word in sought(row) for word in words)
-    )
-    return [row for row, _ in zip(wanted, range(max(0, min(limit, MOST_ROWS))), strict=False)]
-
-
-def sought(row: dict[str, Any]) -> str:
-    """The text of a row that a query is looked for in."""
-    parts = (row["callId"], row["callConnectionId"], row["from"]["rawId"], row["from"]["displayName"])
-    return " ".join(filter(None, (*parts, row["to"]["rawId"]))).casefold()
-
-
-def _after(rows: Iterable[dict[str, Any]], before: str) -> Iterator[dict[str, Any]]:
-    if not before:
-        yield from rows
-        return
-    moment, passed = _moment(before), False
-    for row in rows:
+    def _after(self, before: str) -> Iterator[CallTrace | Kept]:
+        """The calls that follow one, or that began before a time."""
+        if not before:
+            return self._all()
+        moment = _moment(before)
         if moment is not None:
-            if datetime.fromisoformat(row["startedAt"]) < moment:
-                yield row
-        elif passed:
-            yield row
-        elif row["callId"] == before:
-            passed = True
+            return (one for one in self._all() if one.began_wall < moment)
+        rest = itertools.dropwhile(lambda one: one.call_id != before, self._all())
+        return itertools.islice(rest, 1, None)
 
 
-def _moment(text: str) -> datetime | None:
+def audio_of(track: dict[str, Any]) -> dict[str, Any]:
+    """A stretch of sound as a page shows it."""
+    return {name: track[name] for name in ("side", "beginMs", "rate", "samples")}
+
+
+def _moment(text: str) -> float | None:
+    """Unix seconds of a time; None for what is none."""
     try:
-        moment = datetime.fromisoformat(text.replace(" ", "+"))
+        return datetime.fromisoformat(text.replace(" ", "+")).timestamp()
     except ValueError:
         return None
-    return moment.astimezone() if moment.tzinfo is None else moment

@@ -321,6 +321,12 @@ def read_folder(folder: Path) -> CallSound | None:
     return CallSound(segments, series) if segments or series is not None else None
 
 
+def audio_in(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """What the page of the call in a folder says of its legs' sound; empty without any."""
+    sound = read_folder(folder)
+    return {} if sound is None else sound.audio()
+
+
 def _read_row(folder: Path, row: Any) -> list[Segment]:
     """Both sides of a row of `tracks.json`; none when it does not fit."""
     if not isinstance(row, dict):

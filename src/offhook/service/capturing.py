@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from offhook.audio.bridge import Member
-from offhook.audio.capture import SIDES, CallTap, Capture, Side, Track
+from offhook.audio.capture import SIDES, Block, CallTap, Capture, Side, Track
 from offhook.audio.pcm import samples_per_frame
 from offhook.legs.rtp import RtpPort
+from offhook.service.call_folder import write_file
 from offhook.service.call_series import CallSeries
 from offhook.service.call_sound import SERIES, TRACKS, CallSound, Segment, part_name, read_folder
 from offhook.service.clock import LATE, Clock, MediaClock
@@ -79,7 +80,8 @@ class _Counts:
 class CallCapture:
     """What is kept of one live call. On the loop, outside ticks."""
 
-    def __init__(self, live: LiveCall, captures: Captures, folder: Path) -> None:
+    def __init__(self, live: LiveCall, captures: Captures, folder: Path | None) -> None:
+        self.call_id = live.call.call_id
         self.folder = folder
         self.series: CallSeries | None = None
         self._live = live
@@ -101,8 +103,8 @@ class CallCapture:
         leg = self._live.legs.get(leg_id)
         if leg is not None and isinstance(leg.port, RtpPort):
             self.series.add_leg(leg_id, leg.port.jitter)
-        if captures.keeps_sound and answered is not None:
-            self._listen(leg_id, member, round((next_tick - answered) * 1000, 3))
+        if captures.keeps_sound and self.folder is not None and answered is not None:
+            self._listen(self.folder, leg_id, member, round((next_tick - answered) * 1000, 3))
 
     def part(self, leg_id: str) -> None:
         """It has left its seat."""
@@ -154,24 +156,36 @@ class CallCapture:
             )
         return found
 
-    def sound(self) -> CallSound:
-        """What there is up to now."""
-        captures, segments = self._captures, []
-        waiting = [*captures.writer.waiting(), *captures.capture.blocks]
-        for kept in self._kept:
-            samples = kept.ticks(captures.capture.ticks) * samples_per_frame(kept.rate)
+    def sound(self) -> Callable[[], CallSound]:
+        """What there is up to now; what is called may block."""
+        captures, rtp = self._captures, dict[str, dict[str, object]]()
+        waiting, now, kept = (
+            [*captures.writer.waiting(), *captures.capture.blocks],
+            captures.capture.ticks,
+            [*self._kept],
+        )
+        lengths = [one.ticks(now) * samples_per_frame(one.rate) for one in kept]
+        for leg_id, leg in self._live.legs.items():
+            if isinstance(leg.port, RtpPort):
+                rtp[leg_id] = leg.port.describe()
+        series = self.series_page()
+        return lambda: CallSound(self._segments(kept, lengths, waiting), series, rtp=rtp)
+
+    @staticmethod
+    def _segments(stretches: list[_Kept], lengths: list[int], waiting: list[Block]) -> list[Segment]:
+        segments = []
+        for kept, samples in zip(stretches, lengths, strict=True):
             for side in SIDES:
                 ear = kept.track.said if side == "said" else kept.track.heard
                 path, pieces = kept.files[side].path, tuple(sound_of(ear, waiting))
                 segments.append(
                     Segment(kept.leg_id, kept.number, kept.part, side, kept.begin_ms, kept.rate, samples, path, pieces)
                 )
-        rtp = {leg_id: leg.port.describe() for leg_id, leg in self._live.legs.items() if isinstance(leg.port, RtpPort)}
-        return CallSound(segments, self.series_page(), rtp=rtp)
+        return segments
 
     # inside -----------------------------------------------------------------------------------------------------
 
-    def _listen(self, leg_id: str, member: Member, begin_ms: float) -> None:
+    def _listen(self, folder: Path, leg_id: str, member: Member, begin_ms: float) -> None:
         tap, rate = self._tap, self._live.bridge.rate
         if tap is None:
             tap = self._tap = CallTap(self._captures.capture, rate, self._failed)
@@ -184,7 +198,7 @@ class CallCapture:
             return
         else:
             number, part = self._number(leg_id), len(before) + 1
-            files = {side: SoundFile(self.folder / f"{part_name(number, part)}-{side}.wav", rate) for side in SIDES}
+            files = {side: SoundFile(folder / f"{part_name(number, part)}-{side}.wav", rate) for side in SIDES}
             track = tap.join(member, (files["said"], files["heard"]))
             kept = _Kept(leg_id, number, part, begin_ms, rate, track, files)
             self._kept.append(kept)
@@ -214,13 +228,14 @@ class CallCapture:
 
     def _save(self, name: str, page: Any) -> None:
         """In the thread."""
+        folder = self.folder
+        if folder is None:
+            return
         try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            fresh = self.folder / f".{name}"
-            fresh.write_text(json.dumps(page))
-            fresh.replace(self.folder / name)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_file(folder / name, json.dumps(page).encode())
         except OSError as error:
-            log.error("%s cannot be written: %s", self.folder / name, error.strerror or error)
+            log.error("%s cannot be written: %s", folder / name, error.strerror or error)
 
     def _tell_late(self, now: float) -> None:
         """One event for what came late in about a second."""
@@ -247,11 +262,12 @@ class CallCapture:
 class Captures:
     """All of a node's. `keeps_sound` False: figures over time only, nothing of what was said."""
 
-    def __init__(self, clock: Clock, media: MediaClock, root: Path, *, keeps_sound: bool = True) -> None:
+    def __init__(self, clock: Clock, media: MediaClock, root: Path | None, *, keeps_sound: bool = True) -> None:
+        """`root`: where calls are kept; None: nowhere, there are figures over time while they live."""
         self.clock = clock
         self.media = media
         self.root = root
-        self.keeps_sound = keeps_sound
+        self.keeps_sound = keeps_sound and root is not None
         self.writer = SoundWriter()
         self.capture = Capture(self.writer.put)
         self._live: dict[str, CallCapture] = {}
@@ -273,12 +289,12 @@ class Captures:
     def begin(self, live: LiveCall) -> CallCapture:
         """A call lives."""
         call_id = live.call.call_id
-        capture = self._live[call_id] = CallCapture(live, self, self.root / call_id)
+        capture = self._live[call_id] = CallCapture(live, self, None if self.root is None else self.root / call_id)
         return capture
 
     def close(self, capture: CallCapture) -> None:
         """It is over; found here until its files are whole."""
-        call_id = capture.folder.name
+        call_id = capture.call_id
         self._live.pop(call_id, None)
         self._ending[call_id] = capture
         self.writer.call(lambda: self._gone(call_id))
@@ -302,10 +318,11 @@ class Captures:
         """What is kept of a call, live or over: to be called where it may block, for a call that is over is read."""
         capture = self._live.get(call_id) or self._ending.get(call_id)
         if capture is not None:
-            sound = capture.sound()
-            return lambda: sound
-        folder = self.root / call_id
-        return lambda: read_folder(folder) if _CALL_ID.fullmatch(call_id) else None
+            return capture.sound()
+        root = self.root
+        if root is None or not _CALL_ID.fullmatch(call_id):
+            return lambda: None
+        return lambda: read_folder(root / call_id)
 
     def _gone(self, call_id: str) -> None:
         """In the thread; removing a key is one step under the interpreter's lock."""

@@ -12,6 +12,7 @@ from offhook.errors import ConfigError
 from offhook.service.bearer import TokenRule
 from offhook.service.console_logins import ConsoleRule
 from offhook.service.eventgrid import Watcher
+from offhook.service.history import HistoryRule
 from offhook.service.recordings import RecordingRule
 from offhook.service.routing import SipPlan
 from offhook.service.speech import SpeechPlan
@@ -54,6 +55,8 @@ class NodePlan:
     sound: bool = False
     """Whether what legs say and hear is kept for looking at calls."""
     recordings: RecordingRule = RecordingRule()
+    history: HistoryRule = HistoryRule()
+    """How long calls can be looked at."""
     tokens: TokenRule | None = None
     """Whose bearer tokens open the REST interface, beside the access keys."""
     speech: SpeechPlan = field(default_factory=SpeechPlan)

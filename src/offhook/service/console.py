@@ -81,8 +81,8 @@ class Console:
 
         return [
             web.get("/", front),
-            web.route("*", "/console/api/{path:.*}", self.guard.page(self._nothing)),
-            web.route("*", "/console{name:(/.*)?}", self.guard.page(self._show_page)),
+            web.route("*", "/console/api{path:(?s:(/.*)?)}", self.guard.page(self._nothing)),
+            web.route("*", "/console{name:(?s:(/.*)?)}", self.guard.page(self._show_page)),
         ]
 
     async def dress(self, request: web.BaseRequest, response: web.StreamResponse) -> None:

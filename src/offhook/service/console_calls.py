@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import io
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
 
@@ -25,6 +28,8 @@ MOST_SECONDS: Final = 600
 """Of sound in one answer."""
 MOST_EXPORTS: Final = 2
 """Archives that are made and sent at once."""
+MOST_SENT: Final = 8
+"""Stretches of sound that are sent at once."""
 STALLED_S: Final = 30.0
 """A reader of a file that takes nothing for so long is given up."""
 _DAYS_MS: Final = 30 * 86_400_000.0
@@ -37,7 +42,7 @@ class Calls:
     def __init__(self, book: CallBook, guard: Guard) -> None:
         self._book = book
         self._guard = guard
-        self._exports = 0
+        self._sending: Counter[str] = Counter()
 
     def routes(self) -> list[web.RouteDef]:
         """All of them are reads but one."""
@@ -99,35 +104,31 @@ class Calls:
         if end - begin > MOST_SECONDS * 1000:
             raise invalid(f"fromMs to toMs is more than {MOST_SECONDS} s: ask for less at once, or export the call.")
         call = await self._found(request)
-        found = await _asked(self._book.sound(call, leg, side, begin, end))
-        if found is None:
-            raise unknown("There is no sound of this leg.")
-        rate, pcm = found
-        head = wav_header(rate, len(pcm), 2 if side == "both" else 1)
-        headers = {"Content-Type": "audio/wav", **_named("inline", f"{call}-{side}", "wav")}
-        return web.Response(body=head + pcm, headers=headers)
+        with self._one_of(MOST_SENT, "sounds"):
+            found = await _asked(self._book.sound(call, leg, side, begin, end))
+            if found is None:
+                raise unknown("There is no sound of this leg.")
+            rate, pcm = found
+            head = wav_header(rate, len(pcm), 2 if side == "both" else 1)
+            headers = {"Content-Type": "audio/wav", **_named("inline", f"{call}-{side}", "wav")}
+            return await _send(request, io.BytesIO(head + pcm), len(head) + len(pcm), headers)
 
     # a call as a file -------------------------------------------------------------------------------------------
 
     async def _export(self, request: web.Request) -> web.StreamResponse:
         Query(request)
         call = await self._found(request)
-        if self._exports >= MOST_EXPORTS:
-            message = f"{MOST_EXPORTS} calls are being exported already; try again in a moment."
-            raise Problem(429, "8516", message, {"Retry-After": "5"})
-        self._exports += 1
-        try:
+        with self._one_of(MOST_EXPORTS, "exports"):
             path = await _archive(self._book, call)
             if path is None:
                 raise _no_call()
             file, size = await asyncio.to_thread(_take, path)
+            headers = {"Content-Type": "application/zip", **_named("attachment", f"offhook-call-{call}", "zip")}
             try:
-                return await _send(request, file, size, f"offhook-call-{call}")
+                return await _send(request, file, size, headers)
             finally:
                 file.close()
                 await asyncio.to_thread(path.unlink, missing_ok=True)
-        finally:
-            self._exports -= 1
 
     # writes -----------------------------------------------------------------------------------------------------
 
@@ -139,6 +140,18 @@ class Calls:
         return web.json_response(await _asked(self._book.resend(await self._found(request), seq)))
 
     # inside -----------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _one_of(self, most: int, what: str) -> Iterator[None]:
+        """Something large that only so many may have at once."""
+        if self._sending[what] >= most:
+            message = f"{most} {what} are being sent already; try again in a moment."
+            raise Problem(429, "8516", message, {"Retry-After": "2"})
+        self._sending[what] += 1
+        try:
+            yield
+        finally:
+            self._sending[what] -= 1
 
     async def _found(self, request: web.Request) -> str:
         """The id that a path names, when there is such a call."""
@@ -215,12 +228,12 @@ def _take(path: Path) -> tuple[BinaryIO, int]:
     return file, os.fstat(file.fileno()).st_size
 
 
-async def _send(request: web.Request, file: BinaryIO, size: int, name: str) -> web.StreamResponse:
-    response = web.StreamResponse(headers={"Content-Type": "application/zip", **_named("attachment", name, "zip")})
+async def _send(request: web.Request, file: BinaryIO, size: int, headers: dict[str, str]) -> web.StreamResponse:
+    response = web.StreamResponse(headers=headers)
     response.content_length = size
     await response.prepare(request)
     try:
-        while piece := await asyncio.to_thread(file.read, _PIECE):
+        while request.method != "HEAD" and (piece := await asyncio.to_thread(file.read, _PIECE)):
             await asyncio.wait_for(response.write(piece), STALLED_S)
         await response.write_eof()
     except (ConnectionError, TimeoutError):

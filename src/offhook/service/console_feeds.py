@@ -72,7 +72,7 @@ class _Reader:
         await self.response.prepare(self._request)
         await self.send(": the console of Offhook\n\n")
 
-    async def heard(self, patience: float = HEARTBEAT_S) -> bool:
+    async def heard(self, patience: float) -> bool:
         """Wait for news; False when there were none within `patience` seconds. _Closed when it is over."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), patience)
@@ -114,8 +114,8 @@ class Feeds:
     def routes(self) -> list[web.RouteDef]:
         """Both are reads."""
         return [
-            web.get("/console/api/stream", self._guard.read(self._list)),
-            web.get("/console/api/calls/{id}/stream", self._guard.read(self._call)),
+            web.get("/console/api/stream", self._guard.read(self._list), allow_head=False),
+            web.get("/console/api/calls/{id}/stream", self._guard.read(self._call), allow_head=False),
         ]
 
     async def close(self) -> None:
@@ -132,7 +132,7 @@ class Feeds:
         async with self._reading(request, "") as reader:
             await reader.begin()
             while True:
-                if not await reader.heard():
+                if not await reader.heard(HEARTBEAT_S):
                     await reader.send(":\n\n")
                 changed, reader.changed = reader.changed, {}
                 rows = [row for call in changed if (row := self._book.row(call)) is not None]
@@ -159,7 +159,7 @@ class Feeds:
 
     async def _follow(self, reader: _Reader, after: int) -> None:
         """Everything of a call that comes after an event, until it is over."""
-        call, told = reader.call, None
+        call, told, lived = reader.call, None, False
         while (header := self._book.header(call)) is not None:
             if told is not None and (told["answeredAt"] is None) != (header["answeredAt"] is None):
                 after = 0  # times count from the answer now, so that events so far have other ones
@@ -172,6 +172,9 @@ class Feeds:
                 await reader.send("".join(_event("event", event, event["seq"]) for event in part))
                 after = part[-1]["seq"]
                 await asyncio.sleep(0)
+            lived |= not header["ended"]
+            if not lived:
+                break
             await reader.rest(CALL_GAP_S)
             if await reader.heard(LINGER_S if header["ended"] else HEARTBEAT_S):
                 continue

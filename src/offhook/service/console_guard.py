@@ -26,6 +26,8 @@ OURS: Final = "X-Offhook-Console"
 """The header of every write that a page of ours makes: a form cannot send it, nor a page of another origin unasked."""
 MAX_BODY: Final = 64 * 1024
 BODY_TIMEOUT_S: Final = 30.0
+LOOK_EVERY_S: Final = 15.0
+"""Between looks at whether the browser of a socket is still logged in."""
 HEADERS: Final = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; "
@@ -119,7 +121,15 @@ class Guard:
 
     def socket(self, handler: Handler) -> Handler:
         """A WebSocket: like a write, but without a header of ours, since pages cannot give one."""
-        return self._data(handler, None, write=True)
+
+        async def answer(request: web.Request) -> web.StreamResponse:
+            watch = asyncio.get_running_loop().create_task(self._watch(request))
+            try:
+                return await handler(request)
+            finally:
+                watch.cancel()
+
+        return self._data(answer, None, write=True)
 
     def write(self, handler: Write, *, logged_in: bool = True) -> Handler:
         """A POST with at most 64 KiB of JSON, or nothing. `logged_in`: whether a browser must be."""
@@ -182,7 +192,15 @@ class Guard:
 
         return _answering(answer)
 
+    async def _watch(self, request: web.Request) -> None:
+        """Close a socket some time after its browser has logged out."""
+        while self.still(request):  # noqa: ASYNC110
+            await asyncio.sleep(LOOK_EVERY_S)
+        if request.transport is not None:
+            request.transport.close()
+
     def _check_signature(self, request: web.Request, body: bytes) -> None:
+        self._check_name(request)  # everybody has the key of a node that is open
         headers = {name.lower(): value for name, value in request.headers.items()}
         reason = "no access key is set"
         for key in self._keys():
@@ -211,19 +229,21 @@ class Guard:
             raise Problem(401, "7509", "Log in at /console/login, or sign the request with the access key.")
 
     def _check_place(self, request: web.Request) -> None:
-        """Without a login only names of this machine are taken, and nothing that somebody has passed on."""
-        if not self.rule.open:
-            return
-        hosts = request.headers.getall("Host", [])
-        if len(hosts) != 1 or not _THIS_MACHINE.fullmatch(hosts[0]):
-            raise Problem(
-                421, "7504", "This console is open as localhost, 127.0.0.1 and [::1] only: use one of these names."
-            )
+        """Without a login nothing is taken that somebody has passed on."""
+        self._check_name(request)
         passed = [name for name in _PASSED_ON if name in request.headers]
-        if passed:
+        if passed and self.rule.open:
             what = f"this request was passed on by a proxy ({passed[0]})"
             fix = "open http://localhost on this machine, or run  offhook serve  with a [console] token"
             raise Problem(403, "7504", f"This console has no login, so it is for this machine only, and {what}: {fix}.")
+
+    def _check_name(self, request: web.Request) -> None:
+        """Without a login only names of this machine are taken."""
+        hosts = request.headers.getall("Host", [])
+        if self.rule.open and (len(hosts) != 1 or not _THIS_MACHINE.fullmatch(hosts[0])):
+            raise Problem(
+                421, "7504", "This console is open as localhost, 127.0.0.1 and [::1] only: use one of these names."
+            )
 
     def _origins(self, request: web.Request) -> tuple[str, ...]:
         own = f"{'https' if request.secure else 'http'}://{request.headers.get('Host', '')}".lower()

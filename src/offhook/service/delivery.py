@@ -78,6 +78,10 @@ class Delivery:
             lane = self._lanes[connection_id] = _Lane()
             lane.task = asyncio.get_running_loop().create_task(self._drain(connection_id, lane))
 
+    async def once(self, subject: str, uri: str, body: bytes, event_type: str, event_id: str) -> DeliveryReport:
+        """Post an event at once and once, out of turn; the report is given back and not made elsewhere."""
+        return await self._poster.once(Post(subject, uri, body, event_type, event_id, self._headers))
+
     def finish(self, connection_id: str) -> None:
         """No event follows those already queued; what is kept for the connection goes once they have started."""
         lane = self._lanes.get(connection_id)

@@ -162,6 +162,15 @@ class Subscription:
                 return
             await asyncio.sleep(wait)
 
+    async def once(self, call: IncomingPost) -> DeliveryReport:
+        """Post an IncomingCall once, whether or not it still rings; the report is given back and not made elsewhere."""
+        if self._state.stage is not Stage.VALIDATED:
+            why = f"the subscription is not validated: {self._state.reason}"
+            return DeliveryReport(call.call_id, self.url, call.event_type, call.event_id, 0, None, why, 0.0, final=True)
+        return await self._poster.once(
+            Post(call.call_id, self.url, call.body, call.event_type, call.event_id, _notification_headers)
+        )
+
     # -- validation
 
     async def _validate_until_done(self) -> None:
@@ -317,6 +326,11 @@ class Subscriptions:
     async def tell(self, post: IncomingPost) -> None:
         """Post an event to every subscription, whatever calls it wants; over when each has taken or refused it."""
         await asyncio.gather(*(subscription.tell(post) for subscription in self._all.values()))
+
+    async def once(self, post: IncomingPost, names: Collection[str] = ()) -> list[DeliveryReport]:
+        """Post an IncomingCall once more to each subscription that wants it; `names` as for `announce`."""
+        wanting = self._wanting(post.callee, post.caller, names)
+        return list(await asyncio.gather(*(subscription.once(post) for subscription in wanting)))
 
     def wants(self, callee: str, caller: str, names: Collection[str] = ()) -> bool:
         """Whether somebody would be told of a call between these raw ids; `names` as for `announce`."""

@@ -1,8 +1,9 @@
 """What a trace keeps of bodies and messages, and what it never shows: keys, tokens, signatures (docs/trace.md).
 
 Bodies stay as the bytes that they came as until somebody looks: nothing is decoded while a call waits. `plain` makes a
-detail fit for JSON, and covers in it what opens doors: values of URLs' queries that are named like secrets, users of
-URLs, the headers that carry credentials in SIP (RFC 3261 §22, RFC 8898), keys of media (RFC 4568 §9.1).
+detail fit for JSON, and covers in it what opens doors: values in queries of URLs that are named like secrets or are
+signed tokens, users of URLs, the headers that carry credentials in SIP (RFC 3261 §22, RFC 8224), keys of media
+(RFC 4568 §9.1, RFC 8839 §5.4).
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ def covered(value: Any, depth: int = 0) -> Any:
     if depth >= _DEEP:
         return COVER
     if isinstance(value, Mapping):
-        return {str(name): covered(each, depth + 1) for name, each in value.items()}
+        return {mask_text(str(name)): covered(each, depth + 1) for name, each in value.items()}
     if isinstance(value, list | tuple):
         return [covered(each, depth + 1) for each in value]
     if isinstance(value, bool | int | float) or value is None:
@@ -105,10 +106,12 @@ def covered(value: Any, depth: int = 0) -> Any:
 
 
 def mask_text(text: str) -> str:
-    """A text without the secrets of the URLs in it, and without signed tokens."""
+    """A text without the secrets of the URLs in it, and fit for UTF-8."""
+    if not text.isascii():
+        text = text.encode("utf-8", "replace").decode("utf-8")
     if "://" in text:
         text = _URL.sub(_mask_url, text)
-    return _JWT.sub(COVER, text) if "eyJ" in text else text
+    return text
 
 
 def weight(detail: Mapping[str, Any]) -> int:
@@ -133,4 +136,5 @@ def _mask_url(match: re.Match[str]) -> str:
 
 def _mask_part(match: re.Match[str]) -> str:
     separator, name, value = match.groups()
-    return f"{separator}{name}={COVER if value and _SECRET.search(name) else value}"
+    secret = value and (_SECRET.search(name) or _JWT.search(value))
+    return f"{separator}{name}={COVER if secret else value}"

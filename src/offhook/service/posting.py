@@ -218,6 +218,12 @@ class Poster:
                 await asyncio.sleep(min(wait, self.times.hurried_wait))
         return answer
 
+    async def once(self, post: Post) -> DeliveryReport:
+        """Post with one try; gives back how it went."""
+        told: list[DeliveryReport] = []
+        await self.send(post, told.append, tries=1)
+        return told[0]
+
     def hurry(self) -> None:
         """The node is closing: unanswered posts no longer keep others waiting, and tries follow at once."""
         self._hurry.set()

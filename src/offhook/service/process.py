@@ -28,6 +28,8 @@ from offhook.service.app_phones import AppPhones
 from offhook.service.bearer import BearerCheck, KeyPages
 from offhook.service.browsers import Browsers
 from offhook.service.call_book import CallBook
+from offhook.service.call_figures import figures_of
+from offhook.service.call_sound import audio_in
 from offhook.service.capturing import Captures
 from offhook.service.certificates import State, client_context, server_context
 from offhook.service.checks import Network
@@ -36,6 +38,7 @@ from offhook.service.config import NodePlan, Planned, Settings
 from offhook.service.console import Console
 from offhook.service.delivery import Delivery
 from offhook.service.eventgrid import IncomingPost, Subscriptions, SubscriptionState, Watcher
+from offhook.service.history import History
 from offhook.service.listener import Listener
 from offhook.service.live import LiveCall
 from offhook.service.metrics import Metrics
@@ -45,6 +48,7 @@ from offhook.service.outside import NodeIdentity
 from offhook.service.phones import Phones
 from offhook.service.posting import DeliveryReport, Poster
 from offhook.service.recording_room import RecordingRoom
+from offhook.service.resending import Resending
 from offhook.service.revocations import Revocations
 from offhook.service.routing import is_name
 from offhook.service.sounds import Sounds
@@ -84,10 +88,11 @@ class LiveNode:
         )
         self.node = Node(self.clock, identity, self, tell=tell, restart_ms=plan.restart_ms, most_calls=plan.most_calls)
         self.captures = self.node.captures = Captures(
-            self.clock, self.node.media, self.state.path / "calls", keeps_sound=plan.sound
+            self.clock,
+            self.node.media,
+            self.state.path / "calls" if plan.history.days else None,
+            keeps_sound=plan.sound,
         )
-        self.book = CallBook(self.node.traces)
-        self.book.captures = self.captures
         self._speech = self.node.speech = chosen_speech(plan.speech, plan.targets, self._tls)
         self._sounds = self.node.sounds = Sounds(
             self._tls, self._origins, plan.targets, self._speech, folder=plan.prompts
@@ -96,6 +101,15 @@ class LiveNode:
         self._poster = Poster(self._tls, self._origins, targets=plan.targets)
         self._delivery = Delivery(self._poster, self._callback_token, self._report)
         self._subscriptions: Subscriptions | None = None
+        self.history = History(self.state.path / "calls", plan.history, self.node.traces, self.clock.wall)
+        self.history.audio = audio_in
+        self.book = CallBook(
+            self.node.traces,
+            self.history,
+            resend=Resending(self._delivery, self._announce_once),
+            sounds=self.captures,
+            figures=figures_of,
+        )
         self.port = 0
         revocations = Revocations(self.state.path / "revoked-tokens", self.clock.wall())
         self.users = Users(self.state.resource_id, self._issuer, revocations, self.clock.wall, os.urandom)
@@ -130,6 +144,7 @@ class LiveNode:
         self.browsers: Browsers | None = None
         if plan.webrtc is not None:
             self.browsers = Browsers(self.node, self.state.resource_id, identity.context_key, plan.webrtc)
+            self.browsers.still = self.console.guard.still
         self._runner: web.AppRunner | None = None
         self._listener: Listener | None = None
         self._phones: Phones | None = None
@@ -152,8 +167,8 @@ class LiveNode:
         app.add_routes([web.get("/eventgrid/validate", self._validate)])
         if self.browsers is not None:
             self.browsers.start()
-            if self.plan.loopback:
-                app.add_routes([web.get("/console/api/phone", self.browsers.socket)])
+            phone = self.console.guard.socket(self.browsers.socket)
+            app.add_routes([web.get("/console/api/phone", phone)])
         app.add_routes(self.metrics.routes())
         app.add_routes(self.recording.routes(self.console.guard.read))
         app.add_routes(self.console.pages(self.api.handle))
@@ -177,6 +192,7 @@ class LiveNode:
             changed=self._subscription_changed,
         )
         await self.recording.open()
+        self.history.start()
         self.captures.start()
         self.node.find_app = AppPhones(self.node, self._watched).find
         if self._phones is not None:
@@ -209,6 +225,7 @@ class LiveNode:
         await self._sounds.close()
         await self._speech.close()
         await self._delivery.close(STOP_TIMEOUT)
+        await self.history.close()
         await self._poster.close()
         await asyncio.gather(*(stream.closed() for stream in streams), return_exceptions=True)
         await asyncio.wait([legs, *([phones] if phones is not None else [])], timeout=LEGS_TIMEOUT)
@@ -279,6 +296,10 @@ class LiveNode:
         if self._subscriptions is None:
             return 0
         return self._subscriptions.announce(post, self._webhooks(post.callee))
+
+    async def _announce_once(self, post: IncomingPost) -> list[DeliveryReport]:
+        names = self._webhooks(post.callee)
+        return [] if self._subscriptions is None else await self._subscriptions.once(post, names)
 
     async def _tell_all(self, post: IncomingPost) -> None:
         if self._subscriptions is not None:
@@ -408,7 +429,10 @@ class LiveNode:
                 trace,
                 "delivery",
                 report.event_type.rpartition(".")[2],
-                more={"eventId": report.event_id},
+                more={
+                    "eventId": report.event_id,
+                    "connection": None if report.subject == trace.call_id else report.subject,
+                },
                 uri=report.uri,
                 attempt=report.attempt,
                 status=report.status,

@@ -50,6 +50,8 @@ class LegRow:
     display_name: str = ""
     joined: float | None = None
     left: float | None = None
+    audio: list[dict[str, Any]] = field(default_factory=list)
+    """What is kept of its sound: `{side, beginMs, rate, samples}`."""
 
 
 @dataclass(slots=True)
@@ -100,6 +102,13 @@ class CallTrace:
         """ringing, connected or ended."""
         return "ended" if self.ended else "ringing" if self.answered is None else "connected"
 
+    @property
+    def words(self) -> str:
+        """What a query is looked for in."""
+        about = self.about
+        parts = (self.call_id, *self.connection_ids[:1], about.from_id, about.from_name, about.to_id)
+        return " ".join(filter(None, parts)).casefold()
+
     def header(self) -> dict[str, Any]:
         """The call as the console API gives it, without its events."""
         about, answered, ended = self.about, self.answered, self.ended_at
@@ -124,6 +133,7 @@ class CallTrace:
             "imported": False,
             "answeredMs": None if answered is None else self.since(answered),
             "legs": [self._leg(leg) for leg in list(self.legs.values())],
+            "eventCount": len(self.events),
             "droppedEvents": sum(self.dropped.values()),
             "droppedByKind": dict(self.dropped),
         }
@@ -135,7 +145,7 @@ class CallTrace:
 
     def row(self) -> dict[str, Any]:
         """The call as a line of a list."""
-        return row_of(self.header(), len(self.events))
+        return row_of(self.header())
 
     def shown(self, event: Event) -> dict[str, Any]:
         """An event as the page has it."""
@@ -173,7 +183,7 @@ class CallTrace:
             "kind": leg.kind,
             "joinedMs": self.from_answer(leg.joined),
             "leftMs": self.from_answer(leg.left),
-            "audio": [],
+            "audio": leg.audio,
         }
 
     def _iso(self, at: float) -> str:
@@ -276,9 +286,16 @@ class Traces:
             self._ended_size += trace.size - size
         self.changed(trace)
         if event is not None and self._heard:
-            shown = trace.shown(event)
-            for heard in list(self._heard):
-                heard(trace.call_id, shown)
+            self.tell(trace.call_id, trace.shown(event))
+
+    def tell(self, call_id: str, shown: dict[str, Any] | None) -> None:
+        """Tell who listens of an event as a page shows it; None: a row has changed."""
+        for heard in list(self._heard):
+            heard(call_id, shown)
+
+    def wall(self) -> float:
+        """Unix seconds."""
+        return self._clock.wall()
 
     def listen(self, heard: Heard) -> Callable[[], None]:
         """Hear of every event and of every row that changes; gives back the end of listening."""
@@ -296,8 +313,7 @@ class Traces:
 
     def _row_changed(self, trace: CallTrace) -> None:
         self.changed(trace)
-        for heard in list(self._heard):
-            heard(trace.call_id, None)
+        self.tell(trace.call_id, None)
 
     def _forget(self) -> bool:
         """Drop the oldest ended call; live ones stay. Whether there was one."""
@@ -324,12 +340,18 @@ def event_page(kept: dict[str, Any], answered_ms: float | None) -> dict[str, Any
     }
 
 
-def row_of(header: dict[str, Any], events: int) -> dict[str, Any]:
+def row_of(header: dict[str, Any]) -> dict[str, Any]:
     """The row of a call, of its page's header."""
     row = {name: header[name] for name in _ROW}
     began, ended = header["answeredAt"], header["endedAt"]
     row["durationMs"] = round((_unix(ended) - _unix(began)) * 1000) if began and ended else None
-    return {**row, "events": events, "legs": len(header["legs"])}
+    return {**row, "events": header["eventCount"], "legs": len(header["legs"])}
+
+
+def sought(row: dict[str, Any]) -> str:
+    """The same of a row."""
+    parts = (row["callId"], row["callConnectionId"], row["from"]["rawId"], row["from"]["displayName"])
+    return " ".join(filter(None, (*parts, row["to"]["rawId"]))).casefold()
 
 
 _ROW = (

@@ -49,7 +49,10 @@ export class PhoneCall extends EventTarget {
     this.began = null;
     /** @type {number | null} */
     this.lasted = null;
+    /** @type {string} what the node says is wrong with the media */
+    this.note = "";
     this.wanted = true;
+    this.up = false;
     this.unanswered = 0;
     this.timer = 0;
     /** @type {RTCPeerConnection | null} */
@@ -126,8 +129,8 @@ export class PhoneCall extends EventTarget {
     clearTimeout(this.timer);
     switch (connection.connectionState) {
       case "connected":
-        this.began ??= performance.now();
-        this.become("connected");
+        this.note = "";
+        this.join();
         break;
       case "disconnected":
         this.become("reconnecting");
@@ -139,6 +142,13 @@ export class PhoneCall extends EventTarget {
         break;
       default:
     }
+  }
+
+  /** The media is up, and the other side has answered: either may be first. */
+  join() {
+    if (!this.up || this.connection?.connectionState !== "connected") return;
+    this.began ??= performance.now();
+    this.become("connected");
   }
 
   /** Find a way to the node anew (RFC 8445 section 2.4), again and again until there is one. */
@@ -162,13 +172,15 @@ export class PhoneCall extends EventTarget {
         this.call = message.call;
         this.callId = message.callId;
         if (!this.wanted) this.signalling.send({ kind: "hangup", call: this.call });
+        else await this.agree(message.sdp);
         this.changed();
         break;
       case "ringing":
         this.become("ringing");
         break;
       case "answer":
-        await this.answered(message.sdp);
+        await this.agree(message.sdp);
+        this.answered();
         break;
       case "figures":
         this.figures = message;
@@ -178,6 +190,10 @@ export class PhoneCall extends EventTarget {
         this.keys.heard = (this.keys.heard + message.tone).slice(-12);
         this.changed();
         break;
+      case "error":
+        this.note = message.message;
+        this.changed();
+        break;
       case "ended":
         this.end(message);
         break;
@@ -185,12 +201,23 @@ export class PhoneCall extends EventTarget {
     }
   }
 
-  /** @param {string} sdp */
-  async answered(sdp) {
-    if (this.unanswered > 0) this.unanswered -= 1;
-    if (this.unanswered || this.connection?.signalingState !== "have-local-offer") return; // the answer to an older offer
+  /**
+   * Take the node's description, unless it answers an older offer than our last or says again what is known.
+   *
+   * @param {string} sdp
+   */
+  async agree(sdp) {
+    if (!this.unanswered) return;
+    this.unanswered -= 1;
+    if (this.unanswered || this.connection?.signalingState !== "have-local-offer") return;
     await this.connection.setRemoteDescription({ type: "answer", sdp });
+  }
+
+  /** The other side has answered, or we have. */
+  answered() {
+    this.up = true;
     if (this.state === "calling" || this.state === "ringing") this.become("connecting");
+    this.join();
   }
 
   /** The socket was lost: what was asked on it is not answered any more. */
@@ -204,6 +231,12 @@ export class PhoneCall extends EventTarget {
     if (this.call) this.signalling.send({ kind: this.state === "incoming" ? "decline" : "hangup", call: this.call });
     const message = this.incoming && this.began === null ? "Declined" : "You hung up";
     this.end({ code: 0, subCode: 0, message, endedBy: "you" });
+  }
+
+  /** @param {any} error what the browser cannot do with the node's description */
+  fail(error) {
+    this.hangup();
+    this.note = String(error?.message ?? error);
   }
 
   /** @param {boolean} muted */

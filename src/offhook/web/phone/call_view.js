@@ -22,7 +22,6 @@ export function callView(phone) {
   let ended = false;
   let linked = "";
   return {
-    kind: "call",
     element,
     update() {
       const words = sentence(call);
@@ -61,9 +60,10 @@ function sentence(call) {
 /** @param {import("./call.js").PhoneCall} call */
 function figures(call) {
   const figure = call.figures;
-  if (!figure || call.state === "ended") return "";
-  const parts = [figure.codec, figure.lossPercent === undefined ? null : `${figure.lossPercent} % lost`, figure.jitterMs === undefined ? null : `jitter ${figure.jitterMs} ms`];
-  return parts.filter((part) => part !== null && part !== undefined).join(" · ");
+  if (call.note && call.state !== "ended") return call.note;
+  if (!figure || call.state !== "connected") return "";
+  const parts = [figure.codec === "OPUS" ? "Opus" : figure.codec, `${figure.lost} lost`, `jitter ${figure.jitterMs} ms`, figure.roundTripMs === null ? "" : `round trip ${figure.roundTripMs} ms`];
+  return parts.filter(Boolean).join(" · ");
 }
 
 /**
@@ -102,10 +102,19 @@ function levelMeters(call) {
 
 /** @param {import("./call.js").PhoneCall} call */
 function keypad(call) {
+  const hide = h("button", { type: "button", class: "button small sheet-close", text: "Hide" });
   const shown = h("output", { class: "pressed number", "aria-label": "Keys pressed" });
   const heard = h("p", { class: "faint" });
   const pad = dialpad((key) => call.press(key), "Keys");
-  const element = h("div", { class: "keypad", id: "keypad", hidden: true }, shown, pad, heard);
+  const element = h("div", { class: "keypad", id: "keypad", hidden: true }, hide, shown, pad, heard);
+  const close = () => {
+    element.hidden = true;
+    call.changed();
+  };
+  hide.addEventListener("click", close);
+  element.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") close();
+  });
   let before = "";
   return {
     element,

@@ -55,16 +55,18 @@ export function mountPhone({ dock, top, offered, navigate }) {
   toggle.addEventListener("click", () => openTo(document.body.dataset.phone !== "open"));
   close.addEventListener("click", () => openTo(false));
 
-  /** @type {{kind: string, element: HTMLElement, update: () => void} | null} */
+  /** @type {{element: HTMLElement, update: () => void} | null} */
   let view = null;
+  /** @type {import("./call.js").PhoneCall | null} whose view it is */
+  let shown = null;
   const draw = () => {
     const [look, word] = phone.problem?.code === "off" || phone.problem?.code === "insecure" || phone.problem?.code === "webrtc" ? ["bad", "Not available"] : STATUS[phone.status];
     status.className = `tag ${look}`;
     status.textContent = word;
-    const kind = phone.call ? "call" : "idle";
-    if (view?.kind !== kind) {
+    if (!view || shown !== phone.call) {
       const had = body.contains(document.activeElement);
-      view = kind === "call" ? callView(phone) : idleView(phone);
+      shown = phone.call;
+      view = shown ? callView(phone) : idleView(phone);
       fill(body, view.element);
       if (had) body.querySelector(/** @type {any} */ ("button:not(:disabled), input"))?.focus({ preventScroll: true });
     }

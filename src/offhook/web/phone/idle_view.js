@@ -28,7 +28,6 @@ export function idleView(phone) {
   const element = h("div", { class: "phone-view" }, problem.element, form, last, mine);
   let shown = "";
   return {
-    kind: "idle",
     element,
     update() {
       call.disabled = phone.status !== "ready";

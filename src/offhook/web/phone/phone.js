@@ -32,6 +32,7 @@ export class Phone extends EventTarget {
       ready: (message) => this.ready(message),
       message: (message) => this.take(message),
       lost: () => this.lost(),
+      replaced: () => this.replaced(),
     });
     wakeOnTouch();
     addEventListener("online", () => this.call?.restart());
@@ -146,13 +147,13 @@ export class Phone extends EventTarget {
     keep("identity", message.identity);
     keep("session", { session: message.session, secret: message.secret });
     this.iceServers = message.iceServers ?? [];
-    const going = new Set((message.calls ?? []).map((/** @type {any} */ one) => one.call));
+    const going = new Map((message.calls ?? []).map((/** @type {any} */ one) => [one.call, one]));
     const call = this.call;
     if (this.busy && call?.call && !going.has(call.call)) {
       call.end({ code: 0, subCode: 0, message: "The node ended the call while it could not be reached", endedBy: null });
-    }
+    } else if (this.busy && going.get(call?.call)?.state === "connected") call?.answered();
     this.signalling.forget(); // how things stand now is told below
-    for (const other of going) if (!this.busy || other !== call?.call) this.signalling.send({ kind: "hangup", call: other });
+    for (const other of going.keys()) if (!this.busy || other !== call?.call) this.signalling.send({ kind: "hangup", call: other });
     if (this.busy && call?.held) this.signalling.send({ kind: "hold", call: call.call, held: true });
     this.become("ready");
     call?.restart();
@@ -160,10 +161,10 @@ export class Phone extends EventTarget {
 
   /** @param {any} message */
   take(message) {
+    const { call } = this;
     if (message.kind === "invite") this.invited(message);
-    else if (message.kind === "error") this.refused(message);
-    else if (this.call && (message.call === this.call.call || (message.kind === "placed" && !this.call.call))) this.call.take(message);
-    else if (message.kind === "ended" && this.call && !this.call.call && this.call.state !== "ended") this.call.take(message);
+    else if (message.kind === "error" && message.about === "dial") this.refused(message);
+    else if (call && (message.call === call.call || (message.kind === "placed" && !call.call))) call.take(message);
   }
 
   /** @param {any} message */
@@ -177,9 +178,17 @@ export class Phone extends EventTarget {
     this.use(new PhoneCall(this.signalling, { ...about, call: message.call, callId: message.callId, incoming: true }));
   }
 
-  /** @param {any} message a message of ours that the node could not take */
+  /** @param {any} message why the node cannot place our call */
   refused(message) {
-    if (this.busy && this.call && !this.call.call) this.call.end({ code: 400, subCode: 0, message: message.message, endedBy: null });
+    if (this.busy && !this.call?.call) this.call?.end({ code: 0, subCode: 0, message: message.message, endedBy: null });
+  }
+
+  /** Another page has shown our secret: it is the phone now. */
+  replaced() {
+    this.release?.();
+    this.release = null;
+    this.close();
+    this.become("elsewhere");
   }
 
   lost() {

@@ -9,10 +9,11 @@ const PAUSES_MS = [250, 500, 1000, 2000, 4000, 8000];
 const PING_MS = 3000;
 const SILENT_MS = 5000;
 const MAX_WAITING = 100;
+const REPLACED = 4001;
 
 /**
  * @typedef {{session: string, secret: string}} Credentials of the identity that this browser keeps
- * @typedef {{ready: (message: any) => void, message: (message: any) => void, lost: () => void}} Heard
+ * @typedef {{ready: (message: any) => void, message: (message: any) => void, lost: () => void, replaced: () => void}} Heard
  */
 
 export class Signalling {
@@ -88,8 +89,10 @@ export class Signalling {
       if (message.kind === "ready") this.isReady(message);
       else this.heard.message(message);
     });
-    socket.addEventListener("close", () => {
-      if (socket === this.socket) this.again();
+    socket.addEventListener("close", ({ code }) => {
+      if (socket !== this.socket) return;
+      if (code === REPLACED) this.heard.replaced();
+      else this.again();
     });
     this.timer = setTimeout(() => this.watch(socket), PING_MS);
   }

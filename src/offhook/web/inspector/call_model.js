@@ -1,0 +1,168 @@
+/**
+ * A call as the inspector knows it: the page of the API, its events in order of time, and what follows from them
+ * (items by lane, cuts, whom a leg is). Pure: no page, no network.
+ */
+
+import { identity } from "../format.js";
+import { told } from "./kinds.js";
+import { itemsByLane } from "./spans.js";
+
+/** @typedef {import("./kinds.js").CallEvent} CallEvent */
+
+const LEAST_SPAN_MS = 1000;
+const EDGE = 0.015;
+
+export class CallModel {
+  /** @type {CallEvent[]} in order of time */
+  events = [];
+  lastSeq = 0;
+  /** @type {Map<number, CallEvent>} */
+  #bySeq = new Map();
+  #lanes = null;
+  #texts = new Map();
+
+  /** @param {any} page of `GET calls/{id}` */
+  constructor(page) {
+    this.page = { legs: [], ...page };
+    this.add(page.events ?? []);
+  }
+
+  /**
+   * What has changed of the call itself.
+   *
+   * @param {any} page with or without events
+   */
+  update(page) {
+    const { events, ...rest } = page;
+    this.page = { ...this.page, ...rest };
+    if (events) this.add(events);
+  }
+
+  /**
+   * New events, in any order; known ones are left out. Whether there was one.
+   *
+   * @param {CallEvent[]} events
+   */
+  add(events) {
+    const fresh = events.filter((event) => !this.#bySeq.has(event.seq));
+    if (!fresh.length) return false;
+    for (const event of fresh) {
+      this.#bySeq.set(event.seq, event);
+      this.lastSeq = Math.max(this.lastSeq, event.seq);
+    }
+    const ordered = this.events.length === 0 || fresh.every((e, n) => e.atMs >= (n ? fresh[n - 1] : this.events.at(-1)).atMs);
+    this.events = [...this.events, ...fresh];
+    if (!ordered || this.events.length === fresh.length) this.events.sort((a, b) => a.atMs - b.atMs || a.seq - b.seq);
+    this.#lanes = null;
+    return true;
+  }
+
+  /** All times move when the call is answered: from the first event to the answer. */
+  replace(page) {
+    this.events = [];
+    this.#bySeq.clear();
+    this.#texts.clear();
+    this.lastSeq = 0;
+    this.#lanes = null;
+    this.page = { legs: [], ...page };
+    this.add(page.events ?? []);
+  }
+
+  /** @param {number} seq */
+  event(seq) {
+    return this.#bySeq.get(seq) ?? null;
+  }
+
+  get live() {
+    return !this.page.ended && !this.page.imported;
+  }
+
+  /** Items by lane, grouped anew only when events have come. */
+  get lanes() {
+    if (!this.#lanes) {
+      this.#lanes = itemsByLane(this.events);
+      for (const item of this.#lanes.get("call")?.items ?? []) {
+        if (item.span) item.label = `${this.legName(item.leg) || "leg"} connected`;
+      }
+    }
+    return this.#lanes;
+  }
+
+  /** The item that an event is part of. */
+  itemOf(seq) {
+    for (const { items } of this.lanes.values()) {
+      const item = items.find((one) => one.seqs.includes(seq));
+      if (item) return item;
+    }
+    return null;
+  }
+
+  /** First and last millisecond of what is known; `now` for a call that goes on. */
+  extent(now = -Infinity) {
+    let [from, to] = [0, 0];
+    if (this.events.length) [from, to] = [Math.min(0, this.events[0].atMs), Math.max(0, this.events.at(-1).atMs)];
+    for (const leg of this.page.legs) {
+      for (const { beginMs, rate, samples } of leg.audio ?? []) to = Math.max(to, beginMs + (samples * 1000) / rate);
+    }
+    if (this.live) to = Math.max(to, now);
+    return /** @type {[number, number]} */ ([from, Math.max(to, from + LEAST_SPAN_MS)]);
+  }
+
+  /** As `extent`, with a margin to both sides: how far the axis goes. */
+  limits(now) {
+    const [from, to] = this.extent(now);
+    const margin = (to - from) * EDGE;
+    return /** @type {[number, number]} */ ([from - margin, to + margin]);
+  }
+
+  /** Milliseconds since the answer (or since the start before it), by this computer's clock. */
+  now() {
+    return Date.now() - Date.parse(this.page.answeredAt ?? this.page.startedAt);
+  }
+
+  /**
+   * What each StopAudio cut: where the sound ends that a leg heard, and how much of it was still to come.
+   *
+   * @param {any} [leg] those that happened while this leg was there
+   * @returns {Array<{seq: number, atMs: number, sample: number, cutMs: number}>}
+   */
+  cuts(leg) {
+    const rate = this.page.rate || 16000;
+    const [from, to] = [leg?.joinedMs ?? -Infinity, leg?.leftMs ?? Infinity];
+    return this.events
+      .filter(({ kind, atMs, detail }) => kind === "stopAudio" && detail?.atSample !== undefined && atMs >= from && atMs <= to)
+      .map(({ seq, detail }) => ({ seq, atMs: (detail.atSample * 1000) / rate, sample: detail.atSample, cutMs: Number(detail.cutMs) || 0 }));
+  }
+
+  /** @param {any} leg */
+  nameOf(leg) {
+    return leg?.displayName || identity(leg?.rawId);
+  }
+
+  /** @param {?string} legId */
+  leg(legId) {
+    return this.page.legs.find((one) => one.legId === legId) ?? null;
+  }
+
+  /** @param {?string} legId */
+  legName(legId) {
+    const leg = this.leg(legId);
+    return leg ? this.nameOf(leg) : "";
+  }
+
+  /**
+   * Whether an event has the words of a search; `needle` in lower case.
+   *
+   * @param {CallEvent} event
+   * @param {string} needle
+   */
+  matches(event, needle) {
+    if (!needle) return true;
+    let text = this.#texts.get(event.seq);
+    if (text === undefined) {
+      text = `${event.kind} ${event.name} ${told(event)} ${JSON.stringify(event.detail ?? "")}`.toLowerCase();
+      this.#texts.set(event.seq, text);
+    }
+    return text.includes(needle);
+  }
+}

@@ -1,0 +1,63 @@
+/** Keeps the model up with a call that goes on: server-sent events, and asking every two seconds where they do not come. */
+
+import { get, listen } from "../api.js";
+
+const POLL_MS = 2000;
+const PATIENCE = 2;
+
+/**
+ * @param {import("./call_model.js").CallModel} model
+ * @param {{changed: () => void, ended: () => void}} told
+ * @param {AbortSignal} signal
+ */
+export function follow(model, told, signal) {
+  if (!model.live) return;
+  const path = `calls/${encodeURIComponent(model.page.callId)}`;
+  const over = new AbortController();
+  const both = AbortSignal.any([signal, over.signal]);
+  let lost = 0;
+  let timer = 0;
+
+  const whole = async () => {
+    model.replace(await get(path, signal));
+    told.changed();
+    if (!model.live) finish();
+  };
+  const finish = () => {
+    if (over.signal.aborted) return;
+    over.abort();
+    clearInterval(timer);
+    told.ended();
+  };
+  const quietly = (promise) => promise.catch(() => undefined); // the page says already that the node is away
+  const changed = (page) => {
+    const moved = page.answeredAt !== model.page.answeredAt; // then every time counts from elsewhere
+    model.update(page);
+    if (moved) void quietly(whole());
+    else told.changed(); // what is still posted after the end comes before the event "end"
+  };
+  const poll = () => {
+    if (!timer) timer = setInterval(() => void quietly(whole()), POLL_MS);
+  };
+  listen(
+    `${path}/stream`,
+    {
+      event: (event) => model.add([event]) && told.changed(),
+      call: changed,
+      end: () => void quietly(whole().then(finish)),
+    },
+    both,
+    {
+      last: () => `?after=${model.lastSeq}`,
+      open: () => {
+        lost = 0;
+        clearInterval(timer);
+        timer = 0;
+      },
+      lost: () => {
+        if (++lost >= PATIENCE) poll();
+      },
+    },
+  );
+  signal.addEventListener("abort", () => clearInterval(timer), { once: true });
+}

@@ -1,0 +1,83 @@
+/**
+ * The kinds of events: what they are called, the colour variable and shape that tell them apart, which lane holds them,
+ * and how one event is told in a line. Shapes differ besides colours, so that nothing is told by colour alone.
+ */
+
+import { lengthOf } from "./scale.js";
+
+/** @typedef {{seq: number, atMs: number, kind: string, name: string, leg: ?string, connection: ?string, detail: any}} CallEvent */
+
+/** Title, colour and shape by kind; the order is that of the chips. */
+export const KINDS = {
+  call: { title: "Call", colour: "--kind-call", shape: "square", lane: "call" },
+  leg: { title: "Legs", colour: "--kind-leg", shape: "square", lane: "call" },
+  rest: { title: "REST", colour: "--kind-rest", shape: "square", lane: "rest" },
+  callback: { title: "Callbacks", colour: "--kind-callback", shape: "circle", lane: "callback" },
+  delivery: { title: "Deliveries", colour: "--kind-delivery", shape: "circle", lane: "callback" },
+  stream: { title: "Sockets", colour: "--kind-stream", shape: "square", lane: "stream" },
+  mark: { title: "Marks", colour: "--kind-mark", shape: "diamond", lane: "mark" },
+  stopAudio: { title: "StopAudio", colour: "--kind-stop", shape: "stop", lane: "mark" },
+  dtmf: { title: "Keys", colour: "--kind-dtmf", shape: "key", lane: "dtmf" },
+  media: { title: "Media", colour: "--kind-media", shape: "square", lane: "media" },
+  recording: { title: "Recording", colour: "--kind-media", shape: "circle", lane: "media" },
+  transcription: { title: "Transcription", colour: "--kind-media", shape: "diamond", lane: "media" },
+  sip: { title: "SIP", colour: "--kind-sip", shape: "arrow", lane: "sip" },
+  late: { title: "Late", colour: "--kind-late", shape: "triangle", lane: "late" },
+};
+
+const OTHER = { title: "Other", colour: "--kind-call", shape: "circle", lane: "call" };
+
+/** @param {string} kind */
+export const kindOf = (kind) => KINDS[kind] ?? { ...OTHER, title: kind };
+
+const FAILED = /fail|error|refus|abandon|not recognised|reject|nobody to tell|ignored/i;
+
+/**
+ * Whether an event tells of something that went wrong.
+ *
+ * @param {CallEvent} event
+ */
+export function isBad({ kind, name, detail = {} }) {
+  if (kind === "rest") return Number(detail.status) >= 400;
+  if (kind === "delivery") return Boolean(detail.error) || !(detail.status >= 200 && detail.status < 300);
+  if (kind === "sip") return /^[456]\d\d /.test(name);
+  if (kind === "late") return Number(detail.lost) > 0;
+  return FAILED.test(name);
+}
+
+const compact = (value) => (value === null || value === undefined || value === "" ? null : String(value));
+const some = (...parts) => parts.map(compact).filter(Boolean).join(" · ");
+
+/** One line by kind; what is not here gets its detail's first plain values. */
+const TOLD = {
+  rest: (d) => some(some(d.status), d.ms === undefined ? null : lengthOf(d.ms), d.path && `${d.method ?? ""} ${d.path}`.trim()),
+  callback: (d) => some(d.code && `${d.code}/${d.subCode ?? 0}`, d.message, d.uri ?? d.to),
+  delivery: (d) => some(`try ${d.attempt}`, d.status, d.error, d.ms === undefined ? null : lengthOf(d.ms), d.final ? null : "tried again"),
+  stopAudio: (d) => some(d.cutMs === undefined ? null : `cut ${lengthOf(d.cutMs)}`, d.playedMs === undefined ? null : `played ${lengthOf(d.playedMs)}`, d.atSample === undefined ? null : `at sample ${d.atSample}`),
+  sip: (d) => some(d.direction === "in" ? `from ${d.peer ?? "outside"}` : `to ${d.peer ?? "outside"}`),
+  dtmf: (d) => some(d.direction === "out" ? "to the leg" : "from the leg", d.source),
+  late: (d) => some(d.lost ? `${d.lost} lost` : null, d.worstMs === undefined ? null : `${lengthOf(d.worstMs)} late at worst`, d.lateMs === undefined ? null : `${lengthOf(d.lateMs)} late`),
+};
+
+/**
+ * What an event is called: its name; of a key, the key.
+ *
+ * @param {CallEvent} event
+ */
+export const nameOf = ({ kind, name, detail }) => (kind === "dtmf" && detail?.tone ? `${detail.tone} ${name}` : name);
+
+/**
+ * The summary of an event, one line of plain text.
+ *
+ * @param {CallEvent} event
+ */
+export function told(event) {
+  const detail = event.detail ?? {};
+  const text = TOLD[event.kind]?.(detail);
+  if (text) return text;
+  const plain = Object.entries(detail).filter(([, value]) => value !== null && value !== "" && typeof value !== "object");
+  return plain
+    .slice(0, 5)
+    .map(([key, value]) => `${key} ${value}`)
+    .join(" · ");
+}

@@ -1,0 +1,174 @@
+/**
+ * Events into what the lanes show: a request from its begin to its answer, a callback with its attempts, a socket while
+ * it is open, a prompt while it plays. Pure: events in, items out.
+ */
+
+import { isBad, kindOf } from "./kinds.js";
+
+/** @typedef {import("./kinds.js").CallEvent} CallEvent */
+/**
+ * @typedef {object} Dot one attempt
+ * @property {number} at
+ * @property {number} seq
+ * @property {boolean} bad
+ *
+ * @typedef {object} Item
+ * @property {number} seq of the event that stands for it
+ * @property {string} lane
+ * @property {string} kind
+ * @property {string} label
+ * @property {number} from
+ * @property {number} to Infinity while it goes on
+ * @property {boolean} bad
+ * @property {boolean} span whether it has a length
+ * @property {number} row
+ * @property {Dot[]} dots
+ * @property {number[]} seqs all its events
+ * @property {?string} way "in" or "out"
+ */
+
+const MOST_ROWS = 3;
+const OPENED = /^(opened|open|running|started)$/;
+const CLOSED = /^(closed|closed by the app|failed|stopped|ended)$/;
+/** What of the media goes on until something else: the end by the begin, and what tells two of them apart. */
+const MEDIA = { play: ["play stopped", "prompt"], recognize: ["recognize stopped", "recognition"], hold: ["unhold", "leg"], mute: ["unmute", "leg"] };
+const MEDIA_BEGIN = Object.fromEntries(Object.entries(MEDIA).map(([begin, [end]]) => [end, begin]));
+const ROW_GAP_MS = 1;
+
+/**
+ * @param {CallEvent[]} events in order of time
+ * @returns {Map<string, {items: Item[], rows: number}>} by lane
+ */
+export function itemsByLane(events) {
+  /** @type {Map<string, {items: Item[], rows: number}>} */
+  const lanes = new Map();
+  const groups = new Grouping();
+  for (const event of events) groups.take(event);
+  for (const item of groups.items) {
+    const lane = lanes.get(item.lane) ?? { items: [], rows: 1 };
+    lane.items.push(item);
+    lanes.set(item.lane, lane);
+  }
+  for (const lane of lanes.values()) {
+    lane.items.sort((a, b) => a.from - b.from || a.seq - b.seq);
+    lane.rows = stack(lane.items);
+  }
+  return lanes;
+}
+
+/** Joins what belongs together while events go by. */
+class Grouping {
+  /** @type {Item[]} */
+  items = [];
+  /** @type {Map<string, Item>} what is open, by what it is */
+  #open = new Map();
+
+  /** @param {CallEvent} event */
+  take(event) {
+    const join = {
+      rest: this.#rest,
+      callback: this.#callback,
+      delivery: this.#delivery,
+      stream: this.#stream,
+      recording: this.#stream,
+      transcription: this.#stream,
+      leg: this.#leg,
+      media: this.#media,
+    };
+    (join[event.kind] ?? this.#point).call(this, event);
+  }
+
+  /** @param {CallEvent} event */
+  #point(event, more = {}) {
+    const { lane } = kindOf(event.kind);
+    const { seq, kind, atMs, detail } = event;
+    const item = {
+      seq,
+      lane,
+      kind,
+      label: (kind === "dtmf" && detail?.tone) || event.name,
+      leg: event.leg,
+      from: atMs,
+      to: atMs,
+      bad: isBad(event),
+      span: false,
+      row: 0,
+      dots: [],
+      seqs: [seq],
+      way: detail?.direction ?? null,
+      ...more,
+    };
+    this.items.push(item);
+    return item;
+  }
+
+  /** A request is noted when it is answered. */
+  #rest(event) {
+    const begin = event.atMs - (Number(event.detail?.ms) || 0);
+    this.#point(event, { from: begin, span: true });
+  }
+
+  #callback(event) {
+    const item = this.#point(event, { span: true });
+    this.#open.set(`callback ${event.detail?.eventId ?? event.name}`, item);
+  }
+
+  #delivery(event) {
+    const item = this.#open.get(`callback ${event.detail?.eventId ?? event.name}`);
+    if (!item) {
+      this.#point(event);
+      return;
+    }
+    const bad = isBad(event);
+    item.dots.push({ at: event.atMs, seq: event.seq, bad });
+    item.seqs.push(event.seq);
+    item.to = Math.max(item.to, event.atMs);
+    item.bad = bad && Boolean(event.detail?.final);
+  }
+
+  #stream(event) {
+    this.#spanned(event, OPENED, CLOSED, `${event.kind} ${event.connection ?? ""} ${event.detail?.recording ?? event.detail?.url ?? ""}`, event.detail?.url ?? event.name);
+  }
+
+  #leg(event) {
+    this.#spanned(event, /^(answered|moved here)$/, /^(ended|hung up|failed|refused|moved)$/, `leg ${event.leg ?? event.detail?.leg ?? ""}`, "connected");
+  }
+
+  #media(event) {
+    const begin = MEDIA[event.name] ? event.name : MEDIA_BEGIN[event.name];
+    if (!begin) {
+      this.#point(event);
+      return;
+    }
+    const [end, which] = MEDIA[begin];
+    const is = (name) => ({ test: (other) => other === name });
+    this.#spanned(event, is(begin), is(end), `media ${begin} ${event.detail?.[which] ?? event[which] ?? ""}`, begin);
+  }
+
+  /** A begin opens a span, an end closes it, all else is a point beside it. */
+  #spanned(event, begins, ends, key, label) {
+    const open = this.#open.get(key);
+    if (begins.test(event.name)) {
+      this.#open.set(key, this.#point(event, { span: true, to: Infinity, label }));
+    } else if (open && open.to === Infinity && ends.test(event.name)) {
+      open.to = event.atMs;
+      open.seqs.push(event.seq);
+      open.bad ||= isBad(event);
+      this.#open.delete(key);
+    } else {
+      this.#point(event);
+    }
+  }
+}
+
+/** Give overlapping items rows, at most `MOST_ROWS`; further ones share the last. The number of rows. */
+function stack(items) {
+  const ends = [];
+  for (const item of items) {
+    let row = ends.findIndex((end) => end + (item.span ? ROW_GAP_MS : 0) <= item.from);
+    if (row < 0) row = Math.min(ends.length, MOST_ROWS - 1);
+    item.row = row;
+    ends[row] = Math.max(ends[row] ?? -Infinity, item.to);
+  }
+  return Math.max(1, ends.length);
+}

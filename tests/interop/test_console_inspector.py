@@ -1,0 +1,375 @@
+"""The call inspector in Chromium, over calls that were made up: what is drawn where, keys, sound, live ones, speed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from aiohttp import web
+from playwright.async_api import Browser, Page, expect
+from tests.interop.browser import NARROW, Watched, chromium, watched_page
+from tests.interop.made_call import CUT_MS, RATE, MadeCall, crowded, going_on, story, unanswered
+from tests.interop.made_console import MadeConsole
+from tests.live import until
+
+from tools import js_sdk
+
+pytestmark = [pytest.mark.interop, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(60)]
+AXE = js_sdk.PROJECT / "node_modules/axe-core/axe.min.js"
+FRAME_MS = 20
+SLOWEST_FRAME_MS = 34.0
+"""At the 95th percentile: 33 ms, and what a clock of 0.1 ms adds."""
+
+PARTS = "document.querySelector('.inspector').inspector"
+SHOW = f"""([from, to]) => {{
+  const {{ state }} = {PARTS};
+  state.show(new state.scale.constructor(from, to, state.scale.width));
+}}"""
+COLOURS = """([lane, variable]) => {
+  const canvas = document.querySelector(`[data-lane="${lane}"] canvas`);
+  const probe = document.createElement("canvas").getContext("2d");
+  probe.fillStyle = getComputedStyle(document.documentElement).getPropertyValue(variable).trim();
+  probe.fillRect(0, 0, 1, 1);
+  const [r, g, b] = probe.getImageData(0, 0, 1, 1).data;
+  const { data, width, height } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  const columns = new Array(width).fill(0);
+  for (let n = 0; n < width * height; n++) {
+    const near = [r, g, b].every((value, of) => Math.abs(data[4 * n + of] - value) < 24);
+    if (near && data[4 * n + 3] > 200) columns[n % width]++;
+  }
+  return columns;
+}"""
+"""How many pixels of a colour each column of a lane has."""
+
+FRAMES = f"""async (what) => {{
+  const {{ state, timeline, list }} = {PARTS};
+  const gaps = [];
+  let before = 0;
+  const frame = () => new Promise((done) => requestAnimationFrame((now) => {{
+    if (before) gaps.push(now - before);
+    before = now;
+    done();
+  }}));
+  for (let n = 0; n < 60; n++) {{
+    if (what === "list") list.grid.scrollTop += 137;
+    if (what === "lanes") timeline.scroller.scrollTop += n < 30 ? 9 : -9;
+    if (what === "zoom") state.zoom(n < 30 ? 1.12 : 1 / 1.12, 120000);
+    if (what === "pan") state.pan(0.02);
+    await frame();
+  }}
+  gaps.sort((a, b) => a - b);
+  return gaps[Math.floor(gaps.length * 0.95)];
+}}"""
+
+
+@dataclass
+class Place:
+    """A console over made-up calls, and a browser."""
+
+    console: MadeConsole
+    browser: Browser
+    root: str
+
+    def address(self, call: MadeCall) -> str:
+        return f"{self.root}/console/calls/{call.page['callId']}"
+
+
+STORY, CROWDED, LIVE, RANG = story(), crowded(), going_on(), unanswered()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def place() -> AsyncIterator[Place]:
+    console = MadeConsole([STORY, CROWDED, LIVE, RANG])
+    runner = web.AppRunner(console.app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    async with chromium() as browser:
+        yield Place(console, browser, f"http://127.0.0.1:{runner.addresses[0][1]}")
+    await runner.cleanup()
+
+
+async def settled(page: Page) -> None:
+    """What was changed is drawn, and the sound for it is there."""
+    await page.wait_for_function(
+        "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame("
+        f"() => done({PARTS}.tiles.settled))))"
+    )
+
+
+async def opened(watched: Watched, place: Place, call: MadeCall) -> Page:
+    """The inspector of a call, with everything loaded that its first view needs."""
+    await watched.page.goto(place.address(call))
+    await expect(watched.page.locator(".inspector h1")).to_be_visible()
+    await settled(watched.page)
+    return watched.page
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def seen(place: Place) -> AsyncIterator[Watched]:
+    """The story's page, shared by what only looks and chooses; it must not complain of anything."""
+    async with watched_page(place.browser) as watched:
+        watched.allowed = ["willReadFrequently"]  # the tests look into the pictures
+        await opened(watched, place, STORY)
+        yield watched
+        assert watched.wrong == []
+
+
+async def fresh(page: Page) -> None:
+    """Nothing chosen, the whole call shown."""
+    await page.evaluate(
+        f"() => {{ const {{ state }} = {PARTS}; state.choose(null); state.select(null); state.all(); }}"
+    )
+
+
+def seq_of(call: MadeCall, kind: str, name: str) -> int:
+    return next(int(e["seq"]) for e in call.page["events"] if e["kind"] == kind and e["name"] == name)
+
+
+async def test_every_lane_is_there_with_its_words(seen: Watched) -> None:
+    lanes = await seen.page.eval_on_selector_all(".lane", "all => all.map((one) => one.dataset.lane)")
+    waves = ["leg-1 said", "leg-1 heard", "leg-2 said", "leg-2 heard"]
+    signals = ["mark", "dtmf", "media", "stream", "rest", "callback", "sip", "call"]
+    assert lanes == [*waves, f"queue {STORY.page['callConnectionId']}", *signals, "jitter leg-1", "late"]
+    words = await seen.page.eval_on_selector_all(".lane canvas", "all => all.map((one) => one.ariaLabel)")
+    assert "Ada Lovelace, heard: waveform of 90 seconds, 1 cut by StopAudio" in words
+    assert all(words) and len(words) == len(lanes)
+    await expect(seen.page.locator(".inspector h1")).to_contain_text("Ada Lovelace")
+    await expect(seen.page.locator(".call-facts")).to_contain_text("200/7000")
+
+
+async def test_the_cut_is_drawn_at_its_sample_and_the_wave_is_silent_from_there(seen: Watched) -> None:
+    page = seen.page
+    await fresh(page)
+    lane = page.locator('[data-lane="leg-1 heard"]')
+    [cut] = await lane.evaluate("(one) => JSON.parse(one.dataset.cuts)")
+    assert abs(cut["atMs"] - CUT_MS) <= FRAME_MS and cut["sample"] == CUT_MS * RATE / 1000 and cut["cutMs"] == 1840
+    assert await page.locator('[data-lane="leg-2 heard"]').evaluate("(one) => one.dataset.cuts") == "[]"
+    await page.evaluate(SHOW, [CUT_MS - 200, CUT_MS + 200])
+    await settled(page)
+
+    async def drawn() -> tuple[list[int], list[int]]:
+        return (
+            await page.evaluate(COLOURS, ["leg-1 heard", "--heard"]),
+            await page.evaluate(COLOURS, ["leg-1 heard", "--kind-stop"]),
+        )
+
+    wave, hatch = await drawn()
+    per_ms = len(wave) / 400
+    line = max(range(len(hatch)), key=lambda x: hatch[x])
+    assert abs(line / per_ms - 200) <= 1, "the cut's line is where the sample is"
+    loud = [x for x, height in enumerate(wave) if height > 2]
+    assert len(loud) > 30 * per_ms, "before the cut somebody speaks"
+    assert abs(max(loud) / per_ms - 200) <= FRAME_MS, "from the cut on it is silent"
+
+
+async def test_lanes_table_and_detail_choose_together(seen: Watched) -> None:
+    page = seen.page
+    await fresh(page)
+    seq = seq_of(STORY, "stopAudio", "StopAudio")
+    await page.locator('[data-lane="mark"]').scroll_into_view_if_needed()
+    x = await page.evaluate(f"() => {PARTS}.state.scale.x({CUT_MS} - 3.2)")
+    await page.locator('[data-lane="mark"] canvas').click(position={"x": x, "y": 15})
+    chosen = page.locator('.event-rows [aria-selected="true"]')
+    await expect(chosen).to_have_attribute("data-seq", str(seq))
+    await expect(page.locator(".detail-body")).to_contain_text('"atSample": 385920')
+    await expect(page.locator(".inspector > [aria-live]")).to_contain_text("StopAudio: StopAudio, at 0:24.120")
+    await page.evaluate(SHOW, [60000, 70000])
+    await page.locator(f'.event-rows [data-seq="{seq}"]').click()
+    assert await page.evaluate(f"() => {PARTS}.state.scale.from < {CUT_MS} && {PARTS}.state.scale.to > {CUT_MS}")
+
+
+async def test_a_shift_click_measures_in_milliseconds_and_samples(seen: Watched) -> None:
+    page = seen.page
+    await fresh(page)
+    first, second = seq_of(STORY, "rest", "Recognize"), seq_of(STORY, "media", "recognize")
+    await page.evaluate(f"(seq) => {PARTS}.state.select(seq)", first)
+    await page.locator(f'.event-rows [data-seq="{second}"]').click(modifiers=["Shift"])
+    await expect(page.locator(".measured")).to_contain_text("Δ 15.8 ms (253 samples): recognize comes after this")
+    await expect(page.locator(".toolbar .time")).to_contain_text("253 samples")
+
+
+async def test_a_callback_shows_its_attempts_and_is_sent_again(seen: Watched, place: Place) -> None:
+    page = seen.page
+    await fresh(page)
+    seq = seq_of(STORY, "callback", "RecognizeCompleted")
+    await page.evaluate(f"(seq) => {PARTS}.state.select(seq, {{ reveal: true }})", seq)
+    tries = page.locator(".related .chip")
+    await expect(tries).to_have_count(4)
+    await expect(tries.nth(1)).to_contain_text("try 1: 503")
+    shapes = await page.locator(".related .swatch path").evaluate_all("all => all.map((one) => one.getAttribute('d'))")
+    assert shapes[1] == shapes[2] != shapes[3] == shapes[0], "failed attempts have another shape, not only a colour"
+    await page.get_by_role("button", name="Send again").click()
+    await expect(page.locator(".outcome")).to_have_text("The app answered 200 after 12.3 ms")
+    assert place.console.resent == [seq]
+
+
+async def test_kinds_and_words_filter_the_table(seen: Watched) -> None:
+    page = seen.page
+    await fresh(page)
+    await page.get_by_label("Search events").fill("503")
+    await expect(page.locator(".filters .total")).to_have_text(f"1 of {len(STORY.page['events'])} events")
+    await page.get_by_label("Search events").fill("")
+    await page.locator('.chip[data-kind="sip"]').click()
+    await expect(page.locator('.chip[data-kind="sip"]')).to_have_attribute("aria-pressed", "false")
+    await expect(page.locator('.event-rows [data-seq="1"]')).to_have_count(0)
+    await page.locator('.chip[data-kind="sip"]').click()
+    await expect(page.locator('.event-rows [data-seq="1"]')).to_be_visible()
+
+
+async def test_the_keys_do_all_of_it(seen: Watched) -> None:
+    page = seen.page
+    await fresh(page)
+    await page.locator(".event-grid").focus()
+    for key in ("Home", "ArrowDown", "ArrowDown", "+", "+", "Shift+ArrowRight"):
+        await page.keyboard.press(key)
+    chosen, zoomed = await page.evaluate(
+        f"() => [{PARTS}.state.selected, {PARTS}.state.scale.span < 0.5 * ({PARTS}.state.limits[1])]"
+    )
+    assert chosen == 3 and zoomed
+    await expect(page.locator(".event-grid")).to_have_attribute("aria-activedescendant", re.compile("event-row-"))
+    await page.keyboard.press("Shift+ArrowDown")
+    await expect(page.locator(".measured")).to_be_visible()
+    await page.keyboard.press("?")
+    await expect(page.get_by_role("dialog")).to_contain_text("Play or pause")
+    await page.keyboard.press("Escape")
+    await page.keyboard.press("0")
+    assert await page.evaluate(f"() => {PARTS}.state.fitted")
+    await page.keyboard.press("Escape")
+    assert await page.evaluate(f"() => {PARTS}.state.selected") is None
+
+
+async def test_a_stretch_is_played_with_the_playhead_along(seen: Watched) -> None:
+    page = seen.page
+    await fresh(page)
+    box = await page.locator(".axis").bounding_box()
+    assert box is not None
+    x = [box["x"] + await page.evaluate(f"() => {PARTS}.state.scale.x({ms})") for ms in (16000, 17000)]
+    await page.mouse.move(x[0], box["y"] + 10)
+    await page.mouse.down()
+    await page.mouse.move(x[1], box["y"] + 10, steps=4)
+    await page.mouse.up()
+    await page.get_by_label("Speed").select_option("2")
+    await page.locator(".event-grid").focus()
+    async with page.expect_response(
+        lambda response: "sound.wav" in response.url and "side=both" in response.url
+    ) as asked:
+        await page.keyboard.press(" ")
+    assert (await asked.value).ok
+    await page.wait_for_function(f"() => !{PARTS}.player.playing && {PARTS}.state.playhead > 16900")
+    assert abs(await page.evaluate(f"() => {PARTS}.state.playhead") - 17000) < 100
+    await page.get_by_label("Speed").select_option("1")
+
+
+async def test_zoomed_in_there_are_samples(seen: Watched) -> None:
+    page = seen.page
+    await fresh(page)
+    await page.evaluate(SHOW, [CUT_MS - 5, CUT_MS + 5])
+    await settled(page)
+    first = int((CUT_MS - 4) * RATE / 1000)
+    values = await page.evaluate(
+        f"(first) => {{ const {{ tiles, timeline }} = {PARTS}; const {{ lane }} = timeline.rows.get('leg-1 heard');"
+        " return Array.from({ length: 64 }, (_, n) => tiles.sample(lane, first + n) * 32768); }",
+        first,
+    )
+    assert values == STORY.sounds["leg-1", "heard"][first : first + 64].tolist()
+
+
+async def test_lanes_are_hidden_and_shown(seen: Watched) -> None:
+    page = seen.page
+    await page.locator('[data-lane="sip"] .hide').evaluate("(one) => one.click()")
+    await expect(page.locator('[data-lane="sip"]')).to_have_count(0)
+    await page.get_by_role("button", name="Choose lanes").click()
+    await page.locator(".lane-boxes label", has_text="SIP").click()
+    await expect(page.locator('[data-lane="sip"]')).to_have_count(1)
+    await page.keyboard.press("Escape")
+
+
+async def test_the_theme_reaches_the_pictures(seen: Watched) -> None:
+    page = seen.page
+    await fresh(page)
+    light = sum(await page.evaluate(COLOURS, ["leg-1 said", "--said"]))
+    await page.evaluate("() => dispatchEvent(new CustomEvent('theme-choice', { detail: 'dark' }))")
+    await page.wait_for_function("() => document.documentElement.dataset.theme === 'dark'")
+    await page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    dark = sum(await page.evaluate(COLOURS, ["leg-1 said", "--said"]))
+    await page.evaluate("() => dispatchEvent(new CustomEvent('theme-choice', { detail: 'light' }))")
+    assert light > 1000 and dark > 1000
+
+
+async def test_a_live_call_grows_and_is_complete_afterwards(place: Place) -> None:
+    async with watched_page(place.browser) as watched:
+        page = await opened(watched, place, LIVE)
+        await expect(page.locator(".call-facts .tag")).to_have_text("Live")
+        await until(lambda: place.console.queues, "the page listens")
+        count = len(LIVE.page["events"])
+        mark = {"seq": count + 1, "atMs": 31000.0, "kind": "mark", "name": "new", "leg": None, "connection": None}
+        LIVE.page["events"].append({**mark, "detail": {}})
+        place.console.tell("event", LIVE.page["events"][-1])
+        await expect(page.locator(".filters .total")).to_have_text(f"{count + 1} events")
+        to = await page.evaluate(f"() => {PARTS}.state.scale.to")
+        await page.wait_for_function(f"(to) => {PARTS}.state.scale.to > to + 200", arg=to)
+        LIVE.page |= {"state": "ended", "ended": True, "endedAt": "2026-11-26T09:16:00Z", "endedBy": "caller"}
+        place.console.tell("end", {"callId": LIVE.page["callId"]})
+        await expect(page.locator(".call-facts .tag")).to_have_text("Ended")
+        await until(lambda: not place.console.queues, "the page listens no more")
+        assert watched.wrong == []
+
+
+async def test_a_call_nobody_answered_and_names_that_are_markup(place: Place) -> None:
+    async with watched_page(place.browser) as watched:
+        watched.allowed = ["404"]  # there is no sound and there are no series
+        page = await opened(watched, place, RANG)
+        await expect(page.locator(".notices")).to_contain_text("Never answered")
+        await expect(page.locator(".notices")).to_contain_text("Opened from a file")
+        await page.evaluate(f"() => {PARTS}.state.select({seq_of(RANG, 'callback', 'IncomingCall')})")
+        await expect(page.locator(".detail-body")).to_contain_text("<img src=x")
+        assert await page.locator(".detail").get_by_role("button", name="Send again").count() == 0
+        assert await page.evaluate(
+            "() => [window.owned, document.querySelectorAll('main img, main script').length]"
+        ) == [None, 0]
+        assert watched.wrong == []
+
+
+async def test_two_thousand_events_scroll_and_zoom_at_full_speed(place: Place) -> None:
+    async with watched_page(place.browser) as watched:
+        page = await opened(watched, place, CROWDED)
+        await expect(page.locator(".notices")).to_contain_text("37 further events were dropped")
+        assert await page.locator(".event-rows .event-row").count() < 60
+        worst = {what: await page.evaluate(FRAMES, what) for what in ("list", "lanes", "zoom", "pan")}
+        assert max(worst.values()) <= SLOWEST_FRAME_MS, worst
+        assert watched.wrong == []
+
+
+@pytest.mark.js
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+async def test_axe_finds_nothing(place: Place, dark: bool) -> None:
+    options: dict[str, Any] = {"bypass_csp": True}  # axe is put into the page
+    async with watched_page(place.browser, dark=dark, **options) as watched:
+        page = await opened(watched, place, STORY)
+        await page.evaluate(f"() => {PARTS}.state.select({seq_of(STORY, 'sip', 'INVITE')})")
+        await page.add_script_tag(content=Path(AXE).read_text())
+        for size in (None, NARROW):
+            if size:
+                await page.set_viewport_size(size)
+            found = await page.evaluate("async () => (await axe.run(document)).violations")
+            assert not found, [(one["id"], one["nodes"][0]["html"]) for one in found]
+
+
+async def test_on_a_phone_everything_fits(place: Place) -> None:
+    async with watched_page(place.browser, viewport=NARROW, has_touch=True) as watched:
+        page = await opened(watched, place, STORY)
+        width = await page.evaluate("() => document.documentElement.scrollWidth")
+        assert width <= NARROW["width"]
+        await page.locator('[data-lane="mark"]').scroll_into_view_if_needed()
+        await page.evaluate(f"() => {PARTS}.state.select({seq_of(STORY, 'stopAudio', 'StopAudio')})")
+        await expect(page.locator(".detail")).to_be_visible()
+        sheet = await page.locator(".detail").bounding_box()
+        assert sheet is not None and sheet["x"] == 0 and sheet["width"] == NARROW["width"]
+        await page.locator(".detail .close").tap()
+        await expect(page.locator(".detail.nothing")).to_be_hidden()
+        assert watched.wrong == []

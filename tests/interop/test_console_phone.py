@@ -1,0 +1,127 @@
+"""The console's phone in Chromium: it calls the echo app and hears itself, presses keys, and is called."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import expect
+from tests.interop.browser import Watched, watched_page
+from tests.interop.console import Console, dial, hears_what_was_said, open_console, ready_phone
+from tests.live import CALLEE, CONNECTIONS, TestApp, rest, until
+
+pytestmark = [pytest.mark.interop, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(90)]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def console(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]) -> AsyncIterator[Console]:
+    async with open_console(tmp_path_factory.mktemp("console"), free_port()) as console:
+        yield console
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def phone(console: Console) -> AsyncIterator[Watched]:
+    async with ready_phone(console) as phone:
+        yield phone
+
+
+async def test_the_phone_calls_the_echo_app_and_hears_itself(console: Console, phone: Watched) -> None:
+    page = phone.page
+    await dial(page)
+    await expect(page.locator(".call-state")).to_have_text("Connected")
+    await hears_what_was_said(phone)
+    await page.get_by_role("button", name="Keypad").click()
+    await page.get_by_role("group", name="Keys").get_by_role("button", name="5").click()
+    await page.keyboard.press("7")
+    await until(lambda: [line["tone"] for line in console.echo.named("dtmf")] == ["5", "7"], "the app hears both keys")
+
+    await page.get_by_role("link", name="Calls").click()
+    row = page.get_by_role("table", name="Live calls").get_by_role("row").nth(1)
+    await expect(row).to_contain_text("+15550100002")
+    await page.get_by_role("button", name="Hang up").first.click()
+    await expect(page.locator(".call-state")).to_have_text("You hung up")
+    await expect(page.get_by_role("table", name="Ended calls")).to_contain_text("+15550100002")
+
+
+async def create_call(console: Console, callback: str, target: str) -> str:
+    """An app calls somebody; the call connection id."""
+    number = {"kind": "phoneNumber", "phoneNumber": {"value": CALLEE}}
+    body = {
+        "targets": [{"kind": "communicationUser", "communicationUser": {"id": target}}],
+        "sourceCallerIdNumber": number["phoneNumber"],
+        "sourceDisplayName": "<b>Ada</b> \u202eecapsolevoL",
+        "callbackUri": callback,
+    }
+    status, properties = await rest(console.node, "POST", CONNECTIONS, body)
+    assert status == 201, properties
+    return str(properties["callConnectionId"])
+
+
+async def test_an_app_calls_the_browser(console: Console, phone: Watched) -> None:
+    page, app = phone.page, TestApp()
+    mine = await page.evaluate("() => JSON.parse(localStorage.getItem('offhook.phone.identity'))")
+    async with app.running():
+        connection = await create_call(console, app.callback, mine)
+        ring = page.get_by_role("alert", name="Incoming call")
+        await expect(ring).to_contain_text("<b>Ada</b>")
+        assert "Incoming call" in await page.title()
+        await ring.get_by_role("button", name="Answer").click()
+        await expect(page.locator(".call-state")).to_have_text("Connected")
+        await app.event("CallConnected")
+        await expect(ring).to_be_hidden()
+        await page.get_by_role("button", name="Mute").click()
+        await expect(page.get_by_role("button", name="Mute")).to_have_attribute("aria-pressed", "true")
+        await page.get_by_role("button", name="Hold").click()
+        await expect(page.locator(".call-state")).to_have_text("On hold")
+        await page.get_by_role("button", name="Hold").click()
+        status, _ = await rest(console.node, "POST", f"{CONNECTIONS}/{connection}:terminate")
+        assert status == 204
+        await app.event("CallDisconnected")
+        await expect(page.locator(".call-state")).to_contain_text("(200/7000)")
+
+        await create_call(console, app.callback, mine)
+        await ring.get_by_role("button", name="Decline").click()
+        failed = await app.event("CreateCallFailed")
+        assert (failed["resultInformation"]["code"], failed["resultInformation"]["subCode"]) == (200, 5002)
+        await expect(page.locator(".call-state")).to_have_text("Declined")
+
+
+async def test_a_second_page_of_the_browser_leaves_the_phone_to_the_first(console: Console, phone: Watched) -> None:
+    second = await phone.context.new_page()
+    await second.goto(f"{console.node.http}/console/phone")
+    await expect(second.locator(".phone-head .tag")).to_have_text("In another page")
+    await second.get_by_role("button", name="Use the phone here").click()
+    await expect(second.locator(".phone-head .tag")).to_have_text("Ready")
+    await expect(phone.page.locator(".phone-head .tag")).to_have_text("In another page")
+
+
+@pytest.mark.parametrize(
+    ("script", "title"),
+    [
+        ("navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('', 'NotAllowedError'); };",
+         "The microphone is blocked"),
+        ("navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('', 'NotFoundError'); };",
+         "No microphone was found"),
+        ("delete window.RTCPeerConnection;", "This browser has no WebRTC"),
+        ("Object.defineProperty(window, 'isSecureContext', { value: false });", "This page may not use a microphone"),
+    ],
+)  # fmt: skip
+async def test_what_keeps_a_browser_from_calling_is_told_with_its_fix(
+    console: Console, script: str, title: str
+) -> None:
+    async with watched_page(console.browser) as watched:
+        await watched.context.add_init_script(script)
+        page = watched.page
+        await page.goto(f"{console.node.http}/console/phone")
+        call = page.get_by_role("button", name="Call", exact=True)
+        problem = page.get_by_role("alert").filter(has_text=title)
+        if "getUserMedia" not in script:
+            await expect(problem).to_be_visible()
+            await expect(call).to_be_disabled()
+            return
+        await call.click()
+        await expect(problem).to_be_visible()
+        await page.get_by_role("button", name="Call without a microphone").click()
+        await expect(page.locator(".call-state")).to_have_text("Connected, without a microphone")
+        assert watched.wrong == []
