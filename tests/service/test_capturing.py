@@ -20,10 +20,10 @@ from offhook.service.capturing import Captures
 RATE = 16000
 
 
-def stage_in(folder: Path | None, *, sound: bool = True) -> Stage:
+def stage_in(folder: Path, **keeps: bool) -> Stage:
     """A stage whose node keeps its calls in a folder; nothing is written until `CallSound` is asked for."""
     stage = Stage()
-    stage.node.captures = Captures(stage.clock, stage.node.media, folder, keeps_sound=sound)
+    stage.node.captures = Captures(stage.clock, stage.node.media, folder, **keeps)
     return stage
 
 
@@ -128,9 +128,9 @@ def test_legs_that_come_and_go_have_stretches_of_their_own(tmp_path: Path) -> No
     assert {row["legId"]: row["number"] for row in rows} == numbers
 
 
-@pytest.mark.parametrize(("folder", "sound"), [(True, False), (False, True)])
-def test_a_plan_without_sound_or_without_a_place_keeps_figures_only(tmp_path: Path, folder: bool, sound: bool) -> None:
-    stage = stage_in(tmp_path if folder else None, sound=sound)
+@pytest.mark.parametrize("series", [True, False])
+def test_a_plan_without_sound_or_without_history_keeps_what_it_says(tmp_path: Path, series: bool) -> None:
+    stage = stage_in(tmp_path, keeps_sound=False, keeps_series=series)
     party = stage.call(tone=440.0)
     app = stage.answer()
     stage.run(1.0)
@@ -138,13 +138,13 @@ def test_a_plan_without_sound_or_without_a_place_keeps_figures_only(tmp_path: Pa
     call_id = party.live.call.call_id
     live = sound_of(stage, call_id)
     assert live.segments == ()
-    series = live.series()
-    assert series is not None and len(series["clock"]["lateMs"]) == 11
+    page = live.series()
+    assert page is not None and len(page["clock"]["lateMs"]) == 11
     stage.node.terminate(app)
     stage.run(0.1)
     assert stage.node.captures is not None
     stage.node.captures.writer.drain()
-    assert [path.name for path in tmp_path.rglob("*.*")] == (["series.json"] if folder else [])
+    assert [path.name for path in tmp_path.rglob("*.*")] == (["series.json"] if series else [])
 
 
 def test_a_call_that_was_never_answered_leaves_nothing(tmp_path: Path) -> None:

@@ -321,8 +321,8 @@ def read_folder(folder: Path) -> CallSound | None:
     return CallSound(segments, series) if segments or series is not None else None
 
 
-def audio_in(folder: Path) -> dict[str, list[dict[str, Any]]]:
-    """What the page of the call in a folder says of its legs' sound; empty without any."""
+def audio_of_folder(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """What is kept of the sound of a call that is over, as `CallSound.audio`."""
     sound = read_folder(folder)
     return {} if sound is None else sound.audio()
 

@@ -80,7 +80,7 @@ class _Counts:
 class CallCapture:
     """What is kept of one live call. On the loop, outside ticks."""
 
-    def __init__(self, live: LiveCall, captures: Captures, folder: Path | None) -> None:
+    def __init__(self, live: LiveCall, captures: Captures, folder: Path) -> None:
         self.call_id = live.call.call_id
         self.folder = folder
         self.series: CallSeries | None = None
@@ -103,8 +103,8 @@ class CallCapture:
         leg = self._live.legs.get(leg_id)
         if leg is not None and isinstance(leg.port, RtpPort):
             self.series.add_leg(leg_id, leg.port.jitter)
-        if captures.keeps_sound and self.folder is not None and answered is not None:
-            self._listen(self.folder, leg_id, member, round((next_tick - answered) * 1000, 3))
+        if captures.keeps_sound and answered is not None:
+            self._listen(leg_id, member, round((next_tick - answered) * 1000, 3))
 
     def part(self, leg_id: str) -> None:
         """It has left its seat."""
@@ -134,8 +134,11 @@ class CallCapture:
         if self._tap is not None:
             self._live.bridge.untap(self._tap)
         self._describe()
+        for leg_id, audio in self.audio().items():
+            if leg_id in self._live.trace.legs:
+                self._live.trace.legs[leg_id].audio = audio
         page = self.series_page()
-        if page is not None:
+        if page is not None and self._captures.keeps_series:
             self._captures.writer.call(lambda: self._save(SERIES, page))
         self._captures.close(self)
 
@@ -185,7 +188,7 @@ class CallCapture:
 
     # inside -----------------------------------------------------------------------------------------------------
 
-    def _listen(self, folder: Path, leg_id: str, member: Member, begin_ms: float) -> None:
+    def _listen(self, leg_id: str, member: Member, begin_ms: float) -> None:
         tap, rate = self._tap, self._live.bridge.rate
         if tap is None:
             tap = self._tap = CallTap(self._captures.capture, rate, self._failed)
@@ -198,7 +201,7 @@ class CallCapture:
             return
         else:
             number, part = self._number(leg_id), len(before) + 1
-            files = {side: SoundFile(folder / f"{part_name(number, part)}-{side}.wav", rate) for side in SIDES}
+            files = {side: SoundFile(self.folder / f"{part_name(number, part)}-{side}.wav", rate) for side in SIDES}
             track = tap.join(member, (files["said"], files["heard"]))
             kept = _Kept(leg_id, number, part, begin_ms, rate, track, files)
             self._kept.append(kept)
@@ -228,14 +231,11 @@ class CallCapture:
 
     def _save(self, name: str, page: Any) -> None:
         """In the thread."""
-        folder = self.folder
-        if folder is None:
-            return
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_file(folder / name, json.dumps(page).encode())
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_file(self.folder / name, json.dumps(page).encode())
         except OSError as error:
-            log.error("%s cannot be written: %s", folder / name, error.strerror or error)
+            log.error("%s cannot be written: %s", self.folder / name, error.strerror or error)
 
     def _tell_late(self, now: float) -> None:
         """One event for what came late in about a second."""
@@ -260,14 +260,17 @@ class CallCapture:
 
 
 class Captures:
-    """All of a node's. `keeps_sound` False: figures over time only, nothing of what was said."""
+    """All of a node's. `keeps_sound` False: figures over time only, nothing of what was said;
+    `keeps_series` False: nothing once a call is over."""
 
-    def __init__(self, clock: Clock, media: MediaClock, root: Path | None, *, keeps_sound: bool = True) -> None:
-        """`root`: where calls are kept; None: nowhere, there are figures over time while they live."""
+    def __init__(
+        self, clock: Clock, media: MediaClock, root: Path, *, keeps_sound: bool = True, keeps_series: bool = True
+    ) -> None:
         self.clock = clock
         self.media = media
         self.root = root
-        self.keeps_sound = keeps_sound and root is not None
+        self.keeps_sound = keeps_sound
+        self.keeps_series = keeps_series
         self.writer = SoundWriter()
         self.capture = Capture(self.writer.put)
         self._live: dict[str, CallCapture] = {}
@@ -289,7 +292,7 @@ class Captures:
     def begin(self, live: LiveCall) -> CallCapture:
         """A call lives."""
         call_id = live.call.call_id
-        capture = self._live[call_id] = CallCapture(live, self, None if self.root is None else self.root / call_id)
+        capture = self._live[call_id] = CallCapture(live, self, self.root / call_id)
         return capture
 
     def close(self, capture: CallCapture) -> None:
@@ -319,10 +322,8 @@ class Captures:
         capture = self._live.get(call_id) or self._ending.get(call_id)
         if capture is not None:
             return capture.sound()
-        root = self.root
-        if root is None or not _CALL_ID.fullmatch(call_id):
-            return lambda: None
-        return lambda: read_folder(root / call_id)
+        folder = self.root / call_id
+        return lambda: read_folder(folder) if _CALL_ID.fullmatch(call_id) else None
 
     def _gone(self, call_id: str) -> None:
         """In the thread; removing a key is one step under the interpreter's lock."""
