@@ -11,8 +11,10 @@ import pytest
 from tests.scenarios.stage import CALLER, Stage
 from tests.scenarios.test_participants import PEOPLE, add, conference, mute, remove
 
+from offhook.audio.jitter import JitterBuffer
 from offhook.audio.pcm import Frame
 from offhook.legs.leg import RateChanged
+from offhook.legs.simulated import SimulatedLeg
 from offhook.service import capturing
 from offhook.service.call_sound import CallSound
 from offhook.service.capturing import Captures
@@ -181,6 +183,28 @@ def test_what_came_late_is_told_once_a_second(tmp_path: Path, monkeypatch: pytes
         assert events() == told[:2], second
     series = sound_of(stage, party.live.call.call_id).series()
     assert series is not None and max(series["clock"]["lateMs"]) == 30
+
+
+def test_packets_that_a_leg_missed_are_in_the_trace_and_the_series(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A leg with a jitter buffer, as those over RTP have."""
+    monkeypatch.setattr(capturing, "RtpPort", SimulatedLeg)
+    stage, jitter = stage_in(tmp_path), JitterBuffer(8000)
+    party = stage.call(tone=440.0)
+    party.leg.jitter, party.leg.describe = jitter, lambda: {"codec": "PCMU"}  # type: ignore[attr-defined]
+    stage.answer()
+    stage.run(1.5)
+    jitter.counters.lost += 4
+    jitter.counters.late += 1
+    stage.run(2.5)
+    assert party.live is not None
+    late = [event for event in party.live.trace.events if event.kind == "late"]
+    assert [(event.name, event.detail["lost"], event.detail["late"]) for event in late] == [("packets", 4, 1)]
+    sound = sound_of(stage, party.live.call.call_id)
+    series = sound.series()
+    assert series is not None and sum(series["legs"][party.leg.leg_id]["lost"]) == 4
+    assert sound.rtp == {party.leg.leg_id: {"codec": "PCMU"}}
 
 
 def test_a_call_of_hours_is_found_until_its_files_are_whole(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ class CallCapture:
         self._tap: CallTap | None = None
         self._kept: list[_Kept] = []
         self._now: dict[str, _Kept] = {}
-        self._streams: tuple[str, ...] = ()
+        self._streams: set[str] = set()
         self._counts = _Counts(0.0)
 
     def join(self, leg_id: str, member: Member) -> None:
@@ -120,8 +120,8 @@ class CallCapture:
         series, live = self.series, self._live
         if series is None:
             return
-        if tuple(live.streams) != self._streams:
-            self._streams = tuple(live.streams)
+        if live.streams.keys() != self._streams:
+            self._streams = set(live.streams)
             series.playing({key: (one.port.playout, one.port.rate) for key, one in live.streams.items()})
         series.look(now, late)
         if now - self._counts.at >= LATE_EVERY:
