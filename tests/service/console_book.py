@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Callable
@@ -111,6 +112,8 @@ class Desk:
     feeds: Feeds
     sessions: Sessions
     now: list[float]
+    leaving: list[str] = field(default_factory=list)
+    """What became of a socket whose browser leaves while it opens."""
 
 
 async def _echo(request: web.Request) -> web.StreamResponse:
@@ -135,14 +138,27 @@ async def desk(book: Book, rule: ConsoleRule | None = None, public: str = "") ->
     app.add_routes(Login(rule, sessions, guard, lambda: now[0], lambda: now[0]).routes())
     app.add_routes(Calls(held, guard).routes())
     app.add_routes(feeds.routes())
-    app.add_routes([web.get("/console/api/echo", guard.socket(_echo))])
+    leaving: list[str] = []
+
+    async def gone(request: web.Request) -> web.StreamResponse:
+        leaving.append("begun")
+        while request.transport is not None:
+            await asyncio.sleep(0.01)
+        try:
+            return await _echo(request)
+        finally:
+            leaving.append("over")
+
+    app.add_routes(
+        [web.get("/console/api/echo", guard.socket(_echo)), web.get("/console/api/gone", guard.socket(gone))]
+    )
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     try:
         async with ClientSession(cookie_jar=CookieJar(unsafe=True)) as session:
-            yield Desk(Page(session, f"http://127.0.0.1:{runner.addresses[0][1]}"), feeds, sessions, now)
+            yield Desk(Page(session, f"http://127.0.0.1:{runner.addresses[0][1]}"), feeds, sessions, now, leaving)
     finally:
         await feeds.close()
         await runner.cleanup()

@@ -159,3 +159,22 @@ async def test_a_socket_ends_with_its_session(book: Book, monkeypatch: pytest.Mo
             assert (await socket.receive_str(timeout=5)) == "still here"
             assert (await d.page.post("logout"))[0] == 200
             assert (await socket.receive(timeout=5)).type in (WSMsgType.CLOSED, WSMsgType.CLOSING, WSMsgType.ERROR)
+
+
+async def test_a_browser_that_leaves_while_its_socket_opens_is_no_fault(
+    book: Book, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with desk(book) as d:
+        port = int(d.page.origin.rpartition(":")[2])
+        head = (
+            f"GET /console/api/gone HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nOrigin: {d.page.origin}\r\n"
+            "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(head.encode())
+        await writer.drain()
+        await until(lambda: d.leaving, "the request is there")
+        writer.transport.abort()
+        await until(lambda: d.leaving == ["begun", "over"], "it was answered")
+        assert (await d.page.get("calls"))[0] == 200
+    assert not caplog.records

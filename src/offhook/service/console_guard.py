@@ -261,6 +261,8 @@ def _answering(handler: Handler) -> Handler:
             return await handler(request)
         except Problem as problem:
             return problem.answer()
+        except ConnectionError:
+            return web.Response(status=499)  # nobody is there to read it
 
     return answer
 
