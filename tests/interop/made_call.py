@@ -147,7 +147,7 @@ def _signalling(diary: Diary) -> None:
 def _talk(diary: Diary) -> None:
     path = f"/calling/callConnections/{CONNECTION}"
     for at, name in ((2650.0, "greeting"), (13980.0, "answer-1"), (33400.0, "answer-2"), (54020.0, "answer-3")):
-        diary.note(at, "mark", name, playedMs=2100)
+        diary.note(at, "mark", "heard", mark=name)
     for at, tone in ((36200.0, "4"), (36610.0, "2"), (37020.0, "7"), (37460.0, "#")):
         diary.note(at, "dtmf", "pressed", "leg-1", tone=tone, direction="in")
     diary.rest(34980, 14.2, "Recognize", f"{path}:recognize", 202, {"recognizeInputType": "dtmf", "maxTones": 4}, {})
@@ -157,9 +157,9 @@ def _talk(diary: Diary) -> None:
     diary.callback(37475, "RecognizeCompleted", [*failing, (8100.0, 200, None, 12.0)], dtmfResult={"tones": ["four"]})
     cut = {"playedMs": 3620.0, "cutMs": 1840.0, "atSample": int(CUT_MS * RATE / 1000), "connection": CONNECTION}
     diary.note(CUT_MS - 3.2, "stopAudio", "StopAudio", **cut)
-    diary.note(24140, "mark", "answer-2a", playedMs=3620, cancelled=True)
+    diary.note(24140, "mark", "cut", mark="answer-2a")
     for at, worst in ((41200.0, 31.5), (42200.0, 22.0), (43200.0, 14.1)):
-        diary.note(at, "late", "late packets", "leg-1", lost=round(worst / 8), worstMs=worst)
+        diary.note(at, "late", "packets", "leg-1", lost=round(worst / 8), late=round(worst / 5))
     diary.rest(39100, 12.1, "Play", f"{path}:play", 202, {"playSources": [{"kind": "text"}]}, {})
     diary.note(39130, "media", "play", prompt="p-1", loop=False, to=None)
     diary.note(44870, "media", "play stopped", prompt="p-1")
@@ -251,6 +251,34 @@ def _series() -> dict[str, Any]:
     }
 
 
+def _figures() -> dict[str, Any]:
+    how = "From the end of the caller's speech to the first sound at the caller's ear."
+    values = [
+        ("answerTime", "Answer time", 1410.0, "ms", {}),
+        ("greetingLatency", "Greeting latency", 420.0, "ms", {"leg": "leg-1"}),
+        ("turnLatency", "Turn latency, median", 1100.0, "ms", {"count": 3}),
+        ("turnLatencyWorst", "Turn latency, longest", 1600.0, "ms", {"count": 3}),
+        ("bargeInToSilence", "Barge-in to silence, median", 820.0, "ms", {"count": 1}),
+        ("stopAudioToSilence", "StopAudio to silence, longest", 3.2, "ms", {"count": 1}),
+        ("loss", "Packets lost on the way in, worst leg", 0.61, "%", {"leg": "leg-1"}),
+        ("jitter", "Jitter, worst leg", 7.4, "ms", {"leg": "leg-1"}),
+        ("roundTrip", "Round trip, worst leg", None, "ms", {}),
+        ("mos", "MOS estimate, worst direction", 4.21, "MOS", {"said": {"codec": "PCMU", "delayMs": 83.1, "R": 87.2}}),
+    ]
+    keys = ("name", "label", "value", "unit", "inputs")
+    turns = [(6900.0, 8000.0), (18900.0, 20500.0), (49500.0, 50100.0)]
+    media = {"lossPercent": 0.61, "jitterMs": 7.4, "roundTripMs": None, "mos": 4.21, "mosSaid": 4.21, "mosHeard": None}
+    return {
+        "figures": [{**dict(zip(keys, value, strict=True)), "how": how} for value in values],
+        "turns": [{"leg": "leg-1", "speechEndedMs": a, "heardMs": b, "latencyMs": b - a} for a, b in turns],
+        "bargeIns": [
+            {"leg": "leg-1", "speechBeganMs": 23300.0, "stopAudioMs": CUT_MS - 3.2, "silentMs": CUT_MS}
+            | {"atSample": int(CUT_MS * RATE / 1000), "toSilenceMs": 820.0, "cutMs": 1840.0, "playedMs": 3620.0}
+        ],
+        "legs": [{"legId": "leg-1", "rawId": ADA, **media, "inputs": {}}],
+    }
+
+
 def _leg(
     number: int, raw_id: str, name: str | None, kind: str, joined: float, sounds: dict[Any, Samples]
 ) -> dict[str, Any]:
@@ -300,7 +328,7 @@ def story() -> MadeCall:
         _leg(1, ADA, "Ada Lovelace", "sip", 0.0, sounds),
         _leg(2, GRACE, "Grace", "browser", 60000.0, sounds),
     ]
-    return MadeCall(_page("0a4b7c1e-3d55-4a52-8f00-d5f0c7b1a7e4", diary.events(), legs), sounds, _series(), {})
+    return MadeCall(_page("0a4b7c1e-3d55-4a52-8f00-d5f0c7b1a7e4", diary.events(), legs), sounds, _series(), _figures())
 
 
 def going_on(so_far: float = 30.0) -> MadeCall:
@@ -313,7 +341,7 @@ def going_on(so_far: float = 30.0) -> MadeCall:
     page |= {"endedAt": None, "endedBy": None, "result": None}
     page["answeredAt"] = (now - timedelta(seconds=so_far)).isoformat()
     page["startedAt"] = (now - timedelta(seconds=so_far + 1.4)).isoformat()
-    return MadeCall(page, made.sounds, made.series, {})
+    return MadeCall(page, made.sounds, made.series, _figures())
 
 
 def unanswered() -> MadeCall:
@@ -348,11 +376,11 @@ def crowded(count: int = 2000) -> MadeCall:
             case 2:
                 diary.note(at, "dtmf", "pressed", "leg-1", tone=str(dice.randrange(10)), direction="in")
             case 3:
-                diary.note(at, "mark", f"mark-{len(diary.rows)}")
+                diary.note(at, "mark", "heard", mark=f"mark-{len(diary.rows)}")
             case 4:
                 _sip(diary, at, dice.choice(["in", "out"]), dice.choice(["INFO", "200 INFO"]), "leg-1")
             case 5:
-                diary.note(at, "late", "late packets", "leg-1", lost=1, worstMs=12.0)
+                diary.note(at, "late", "packets", "leg-1", lost=0, late=2)
             case _:
                 diary.note(at, "stream", "queue", queuedMs=round(dice.uniform(0, 4000)))
     diary.rows = diary.rows[: count - 1]
@@ -361,4 +389,4 @@ def crowded(count: int = 2000) -> MadeCall:
     legs = [_leg(1, ADA, "Ada Lovelace", "sip", 0.0, sounds)]
     page = _page("c0ffee00-3d55-4a52-8f00-d5f0c7b1a7e4", diary.events(), legs)
     page["droppedEvents"] = 37
-    return MadeCall(page, sounds, made.series, {})
+    return MadeCall(page, sounds, made.series, _figures())

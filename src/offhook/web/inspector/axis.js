@@ -3,7 +3,6 @@
 import { clock, ticks } from "./scale.js";
 import { kindOf } from "./kinds.js";
 import { Scale } from "./scale.js";
-import { momentOf } from "./state.js";
 
 const AXIS_PX = 26;
 export const MAP_PX = 40;
@@ -82,7 +81,7 @@ export function paintMap({ paper, scale, palette, tiles, lo, hi, gain }, model, 
     for (const item of items) {
       const stop = item.kind === "stopAudio";
       if (!item.bad && !stop && !item.dots.some((dot) => dot.bad)) continue;
-      const x = scale.x(stop ? momentOf(model.event(item.seq), model) : item.from);
+      const x = scale.x(stop ? model.moment(model.event(item.seq)) : item.from);
       paper.fillStyle = palette.get(stop ? kindOf("stopAudio").colour : "bad");
       if (stop) paper.fillRect(x - 0.75, 0, 1.5, MAP_PX - 6);
       else paper.fillRect(x - 1.5, MAP_PX - 5, 3, 5);

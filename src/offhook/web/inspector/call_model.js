@@ -35,6 +35,7 @@ export class CallModel {
   update(page) {
     const { events, ...rest } = page;
     this.page = { ...this.page, ...rest };
+    this.#lanes = null;
     if (events) this.add(events);
   }
 
@@ -79,13 +80,20 @@ export class CallModel {
 
   /** Items by lane, grouped anew only when events have come. */
   get lanes() {
-    if (!this.#lanes) {
-      this.#lanes = itemsByLane(this.events);
-      for (const item of this.#lanes.get("call")?.items ?? []) {
-        if (item.span) item.label = `${this.legName(item.leg) || "leg"} connected`;
-      }
-    }
+    this.#lanes ??= itemsByLane(this.events, this.#stays());
     return this.#lanes;
+  }
+
+  /** When each leg was on the bridge; the event that stands for it is the leg's first. */
+  #stays() {
+    const joined = this.page.legs.filter((leg) => leg.joinedMs !== null && leg.joinedMs !== undefined);
+    return joined.flatMap((leg) => {
+      const first = this.events.find((event) => event.kind === "leg" && event.leg === leg.legId);
+      if (!first) return [];
+      const [from, to] = [leg.joinedMs, leg.leftMs ?? (this.live ? Infinity : leg.joinedMs)];
+      const item = { seq: first.seq, lane: "call", kind: "leg", label: `${this.nameOf(leg)} connected`, leg: leg.legId, from, to };
+      return [{ ...item, bad: false, span: true, row: 0, dots: [], seqs: [], way: null }];
+    });
   }
 
   /** The item that an event is part of. */
@@ -127,11 +135,24 @@ export class CallModel {
    * @returns {Array<{seq: number, atMs: number, sample: number, cutMs: number}>}
    */
   cuts(leg) {
-    const rate = this.page.rate || 16000;
     const [from, to] = [leg?.joinedMs ?? -Infinity, leg?.leftMs ?? Infinity];
     return this.events
       .filter(({ kind, atMs, detail }) => kind === "stopAudio" && detail?.atSample !== undefined && atMs >= from && atMs <= to)
-      .map(({ seq, detail }) => ({ seq, atMs: (detail.atSample * 1000) / rate, sample: detail.atSample, cutMs: Number(detail.cutMs) || 0 }));
+      .map((event) => ({ seq: event.seq, atMs: this.moment(event), sample: event.detail.atSample, cutMs: Number(event.detail.cutMs) || 0 }));
+  }
+
+  /**
+   * When an event was heard: a StopAudio at its sample, which counts from the first sound that its leg was given; all
+   * else when it was noted.
+   *
+   * @param {CallEvent} event
+   */
+  moment(event) {
+    const sample = event.kind === "stopAudio" ? event.detail?.atSample : undefined;
+    if (sample === undefined) return event.atMs;
+    const heard = (leg) => leg?.audio?.find((track) => track.side === "heard");
+    const track = heard(this.leg(event.leg)) ?? this.page.legs.map(heard).find(Boolean);
+    return (track?.beginMs ?? 0) + (sample * 1000) / (this.page.rate || 16000);
   }
 
   /** @param {any} leg */

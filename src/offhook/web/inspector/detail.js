@@ -5,7 +5,6 @@ import { copyButton, fill, h, icon, outside } from "../dom.js";
 import { jsonView, linedTexts } from "./json_view.js";
 import { isBad, kindOf, nameOf, told } from "./kinds.js";
 import { clock, lengthOf } from "./scale.js";
-import { momentOf } from "./state.js";
 import { swatch } from "./swatch.js";
 
 export class Detail {
@@ -61,7 +60,7 @@ export class Detail {
       ),
     );
     this.element.querySelector(".detail-body").scrollTop = 0;
-    this.spoken.textContent = `${kindOf(event.kind).title}: ${nameOf(event)}, at ${clock(momentOf(event, model))}. ${told(event)}`;
+    this.spoken.textContent = `${kindOf(event.kind).title}: ${nameOf(event)}, at ${clock(model.moment(event))}. ${told(event)}`;
   }
 
   #head(event) {
@@ -73,7 +72,7 @@ export class Detail {
       { class: "detail-head" },
       swatch(event.kind, isBad(event)),
       h("div", { class: "detail-title" }, h("h2", { class: isBad(event) ? "bad" : "" }, outside(nameOf(event))), h("p", { class: "faint" }, facts, leg && " · ", leg && outside(leg))),
-      h("time", { text: clock(momentOf(event, this.state.model)) }),
+      h("time", { text: clock(this.state.model.moment(event)) }),
       close,
     );
   }

@@ -7,7 +7,6 @@ import { h } from "../dom.js";
 import { isBad, kindOf, nameOf, told } from "./kinds.js";
 import { clock } from "./scale.js";
 import { swatch } from "./swatch.js";
-import { momentOf } from "./state.js";
 
 const MORE_ROWS = 6;
 
@@ -143,7 +142,7 @@ export class EventList {
     element.dataset.seq = String(event.seq);
     const bad = isBad(event);
     element.classList.toggle("bad", bad);
-    cells[0].textContent = clock(momentOf(event, model));
+    cells[0].textContent = clock(model.moment(event));
     const key = `${event.kind} ${bad}`;
     if (row.swatchKey !== key) {
       cells[1].replaceChildren(swatch(event.kind, bad), kindOf(event.kind).title);

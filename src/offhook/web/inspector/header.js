@@ -65,7 +65,7 @@ export class CallHeader {
 
   #result({ result, endedBy, state }) {
     if (!result) return null;
-    const good = result.code >= 200 && result.code < 300;
+    const good = result.code < 300; // 0: somebody hung up
     const code = `${result.code}/${result.subCode}`;
     const by = state === "ended" && endedBy ? ` · ended by ${endedBy}` : "";
     return h("span", { class: `result ${good ? "" : "bad"}`, title: result.message }, h("strong", { text: code }), ` ${result.message ?? ""}${by}`);

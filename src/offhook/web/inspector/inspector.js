@@ -70,7 +70,7 @@ export default async function mount(element, callId, signal) {
     ),
   );
   drive(timeline, state);
-  listenToKeys({ state, player, list, search: filters.search, help }, signal);
+  listenToKeys({ state, player, list, search: filters.search, detail: detail.element, help }, signal);
   frames.on(["playhead"], () => player.moved());
   frames.on(["selection"], () => element.firstElementChild?.classList.toggle("has-selection", state.selected !== null));
   state.scale = new Scale(...state.limits, timeline.axisBox.clientWidth || 800);
@@ -108,12 +108,13 @@ function source(path, signal) {
 }
 
 async function loadSeries(path, timeline, frames, signal) {
+  if (!timeline.state.model.page.legs.some((leg) => leg.joinedMs !== null)) return; // nobody was on the bridge
   try {
     timeline.series = await get(`${path}/series`, signal);
     frames.touch("lanes", "sound");
   } catch (error) {
     if (signal.aborted) return;
-    timeline.series = null; // no such lanes then
+    frames.touch("lanes"); // what was known stays
   }
 }
 
@@ -127,7 +128,7 @@ function keepUp({ model, state, frames, tiles, header, figures, series, path }, 
       const span = state.fitted ? to - from : Math.min(state.scale.span, FOLLOWED_MS);
       state.show(new Scale(to - span, to, state.scale.width));
     }
-    frames.touch("lanes", "sound");
+    frames.touch("grow");
   };
   const timers = [setInterval(grow, calm ? CALM_MS : LIVE_MS), setInterval(() => void series(), SERIES_MS), setInterval(() => void figures.load(path, signal), SERIES_MS)];
   const stop = () => timers.forEach((timer) => clearInterval(timer));

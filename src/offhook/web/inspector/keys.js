@@ -15,6 +15,7 @@ const KEYS = [
   { keys: ["ArrowUp", "ArrowLeft"], shown: "↑ ←", what: "Event before", act: ({ list }) => list.step(-1) },
   { keys: ["PageDown"], shown: "Page Down", what: "Ten events on", act: ({ list }) => list.step(PAGE_ROWS) },
   { keys: ["PageUp"], shown: "Page Up", what: "Ten events back", act: ({ list }) => list.step(-PAGE_ROWS) },
+  { keys: ["Enter"], shown: "Enter", what: "To the chosen event's data", act: ({ detail }) => detail.querySelector("button")?.focus() },
   { keys: ["Home"], shown: "Home", what: "First event", act: ({ list }) => list.step(-list.shown.length) },
   { keys: ["End"], shown: "End", what: "Last event", act: ({ list }) => list.step(list.shown.length) },
   { keys: ["ArrowRight"], shift: true, shown: "Shift →", what: "Later", act: ({ state }) => state.pan(0.2) },
@@ -37,7 +38,7 @@ const MICE = [
   ["Alt click on a kind", "That kind alone"],
 ];
 const OWN_KEYS = "input, select, textarea, [contenteditable], dialog, [popover]";
-const PRESSED_BY_SPACE = "button, a, summary, label";
+const PRESSED = "button, a, summary, label";
 
 /**
  * @param {any} parts what the keys act on
@@ -48,7 +49,7 @@ export function listenToKeys(parts, signal) {
     if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
     const target = event.target instanceof Element ? event.target : document.body;
     if (target.closest(OWN_KEYS) || target.closest("#dock, #top")) return;
-    if (event.key === " " && target.closest(PRESSED_BY_SPACE)) return;
+    if ([" ", "Enter"].includes(event.key) && target.closest(PRESSED)) return;
     if (target.closest(".json, .lined pre") && event.key.startsWith("Arrow")) return;
     const arrow = event.key.startsWith("Arrow");
     const found = KEYS.find(({ keys, shift = false }) => keys.includes(event.key) && (!arrow || shift === event.shiftKey));

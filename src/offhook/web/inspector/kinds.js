@@ -45,26 +45,34 @@ export function isBad({ kind, name, detail = {} }) {
   return FAILED.test(name);
 }
 
+/** What says which of several: it has its own places in the page. */
+const IDS = new Set(["leg", "connection", "eventId"]);
+
 const compact = (value) => (value === null || value === undefined || value === "" ? null : String(value));
 const some = (...parts) => parts.map(compact).filter(Boolean).join(" · ");
 
 /** One line by kind; what is not here gets its detail's first plain values. */
 const TOLD = {
-  rest: (d) => some(some(d.status), d.ms === undefined ? null : lengthOf(d.ms), d.path && `${d.method ?? ""} ${d.path}`.trim()),
+  rest: (d) => some(some(d.status), d.ms === undefined ? null : lengthOf(d.ms), d.error, d.path && `${d.method ?? ""} ${d.path}`.trim()),
   callback: (d) => some(d.code && `${d.code}/${d.subCode ?? 0}`, d.message, d.uri ?? d.to),
   delivery: (d) => some(`try ${d.attempt}`, d.status, d.error, d.ms === undefined ? null : lengthOf(d.ms), d.final ? null : "tried again"),
   stopAudio: (d) => some(d.cutMs === undefined ? null : `cut ${lengthOf(d.cutMs)}`, d.playedMs === undefined ? null : `played ${lengthOf(d.playedMs)}`, d.atSample === undefined ? null : `at sample ${d.atSample}`),
   sip: (d) => some(d.direction === "in" ? `from ${d.peer ?? "outside"}` : `to ${d.peer ?? "outside"}`),
+  mark: (d) => some(d.playedMs === undefined ? null : `played ${lengthOf(d.playedMs)}`),
   dtmf: (d) => some(d.direction === "out" ? "to the leg" : "from the leg", d.source),
-  late: (d) => some(d.lost ? `${d.lost} lost` : null, d.worstMs === undefined ? null : `${lengthOf(d.worstMs)} late at worst`, d.lateMs === undefined ? null : `${lengthOf(d.lateMs)} late`),
+  late: (d) => some(d.lost ? `${d.lost} lost` : null, d.late ? `${d.late} late` : null, d.ticks ? `${d.ticks} over ${d.overMs} ms` : null),
 };
 
 /**
- * What an event is called: its name; of a key, the key.
+ * What an event is called: its name; with the key or the mark, if it is one.
  *
  * @param {CallEvent} event
  */
-export const nameOf = ({ kind, name, detail }) => (kind === "dtmf" && detail?.tone ? `${detail.tone} ${name}` : name);
+export function nameOf({ kind, name, detail }) {
+  if (kind === "late") return `late ${name}`;
+  if (kind === "dtmf" && detail?.tone) return `${detail.tone} ${name}`;
+  return kind === "mark" && detail?.mark ? `${detail.mark} ${name}` : name;
+}
 
 /**
  * The summary of an event, one line of plain text.
@@ -75,7 +83,7 @@ export function told(event) {
   const detail = event.detail ?? {};
   const text = TOLD[event.kind]?.(detail);
   if (text) return text;
-  const plain = Object.entries(detail).filter(([, value]) => value !== null && value !== "" && typeof value !== "object");
+  const plain = Object.entries(detail).filter(([key, value]) => !IDS.has(key) && value !== null && value !== "" && typeof value !== "object");
   return plain
     .slice(0, 5)
     .map(([key, value]) => `${key} ${value}`)

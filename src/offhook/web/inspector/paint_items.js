@@ -144,7 +144,7 @@ function paintItem(scene, item, place, room) {
       keys(scene, item.label, place, tone);
       return;
     }
-    glyph(paper, item.bad ? "cross" : shape, place.left, place.y, tone, item.way);
+    glyph(paper, item.bad ? "cross" : shape, place.left, place.y, tone, item.way, item.hollow);
   }
   const width = widthOf(paper, item.label);
   if (!inside && text + width + LABEL_GAP > Math.min(room - GLYPH, scene.scale.width)) return;
@@ -169,12 +169,16 @@ function keys({ paper, palette }, text, { left, right, y }, tone) {
 function bar({ paper, palette }, { left, y }, width, tone, bad) {
   const top = y - 8;
   paper.fillStyle = tone;
+  if (width < 6) {
+    paper.fillRect(left, top, width, 16);
+    return;
+  }
   const alpha = paper.globalAlpha;
-  paper.globalAlpha = alpha * (width < 6 ? 1 : 0.2);
+  paper.globalAlpha = alpha * 0.2;
   paper.beginPath();
   paper.roundRect(left, top, width, 16, 3);
   paper.fill();
-  if (bad && width >= 6) {
+  if (bad) {
     paper.globalAlpha = alpha * 0.5;
     paper.fillStyle = palette.hatch(paper, "bad");
     paper.fill();
@@ -236,7 +240,7 @@ function ring({ paper, palette }, item, { left, right, y }) {
 /** Shapes by name, around a middle; the path is filled, but for those that are stroked. */
 const SHAPES = {
   circle: (paper, x, y) => paper.arc(x, y, 4, 0, 7),
-  square: (paper, x, y) => paper.roundRect(x - 3.5, y - 3.5, 7, 7, 1.5),
+  square: (paper, x, y) => paper.rect(x - 3.5, y - 3.5, 7, 7),
   diamond: (paper, x, y) => polygon(paper, [x, y - 5.5], [x + 5.5, y], [x, y + 5.5], [x - 5.5, y]),
   triangle: (paper, x, y) => polygon(paper, [x, y - 5], [x + 5, y + 4], [x - 5, y + 4]),
   stop: (paper, x, y) => {
@@ -255,7 +259,7 @@ function polygon(paper, [x, y], ...rest) {
  * @param {CanvasRenderingContext2D} paper
  * @param {string} shape
  */
-export function glyph(paper, shape, x, y, colour, way) {
+export function glyph(paper, shape, x, y, colour, way, hollow = false) {
   paper.fillStyle = paper.strokeStyle = colour;
   paper.beginPath();
   if (shape === "cross") {
@@ -273,7 +277,8 @@ export function glyph(paper, shape, x, y, colour, way) {
     paper.fill();
   } else {
     SHAPES[shape](paper, x, y);
-    paper.fill();
+    if (hollow) paper.stroke();
+    else paper.fill();
   }
 }
 

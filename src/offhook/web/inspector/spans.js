@@ -25,6 +25,7 @@ import { isBad, kindOf } from "./kinds.js";
  * @property {Dot[]} dots
  * @property {number[]} seqs all its events
  * @property {?string} way "in" or "out"
+ * @property {boolean} [hollow] drawn as an outline: a mark that was cut
  */
 
 const MOST_ROWS = 3;
@@ -37,14 +38,15 @@ const ROW_GAP_MS = 1;
 
 /**
  * @param {CallEvent[]} events in order of time
+ * @param {Item[]} [more] items that no event tells of by itself
  * @returns {Map<string, {items: Item[], rows: number}>} by lane
  */
-export function itemsByLane(events) {
+export function itemsByLane(events, more = []) {
   /** @type {Map<string, {items: Item[], rows: number}>} */
   const lanes = new Map();
   const groups = new Grouping();
   for (const event of events) groups.take(event);
-  for (const item of groups.items) {
+  for (const item of [...groups.items, ...more]) {
     const lane = lanes.get(item.lane) ?? { items: [], rows: 1 };
     lane.items.push(item);
     lanes.set(item.lane, lane);
@@ -72,7 +74,6 @@ class Grouping {
       stream: this.#stream,
       recording: this.#stream,
       transcription: this.#stream,
-      leg: this.#leg,
       media: this.#media,
     };
     (join[event.kind] ?? this.#point).call(this, event);
@@ -86,7 +87,8 @@ class Grouping {
       seq,
       lane,
       kind,
-      label: (kind === "dtmf" && detail?.tone) || event.name,
+      label: (kind === "dtmf" && detail?.tone) || (kind === "mark" && detail?.mark) || event.name,
+      hollow: kind === "mark" && event.name === "cut",
       leg: event.leg,
       from: atMs,
       to: atMs,
@@ -128,10 +130,6 @@ class Grouping {
 
   #stream(event) {
     this.#spanned(event, OPENED, CLOSED, `${event.kind} ${event.connection ?? ""} ${event.detail?.recording ?? event.detail?.url ?? ""}`, event.detail?.url ?? event.name);
-  }
-
-  #leg(event) {
-    this.#spanned(event, /^(answered|moved here)$/, /^(ended|hung up|failed|refused|moved)$/, `leg ${event.leg ?? event.detail?.leg ?? ""}`, "connected");
   }
 
   #media(event) {

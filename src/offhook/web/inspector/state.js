@@ -139,13 +139,7 @@ export class ViewState {
   get lag() {
     const [a, b] = [this.selected, this.other].map((seq) => (seq === null ? null : this.model.event(seq)));
     if (!a || !b) return null;
-    const [from, to] = [momentOf(a, this.model), momentOf(b, this.model)];
+    const [from, to] = [this.model.moment(a), this.model.moment(b)];
     return { from, to, ms: to - from, samples: Math.round(((to - from) * (this.model.page.rate || 16000)) / 1000) };
   }
-}
-
-/** When an event was heard: a StopAudio at its sample, all else when it was noted. */
-export function momentOf(event, model) {
-  const sample = event.kind === "stopAudio" ? event.detail?.atSample : undefined;
-  return sample === undefined ? event.atMs : (sample * 1000) / (model.page.rate || 16000);
 }

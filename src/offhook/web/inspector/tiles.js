@@ -66,15 +66,17 @@ export class Tiles {
     let tile = null;
     for (let x = 0; x < lo.length; x++) {
       const first = Math.max(0, Math.floor(start + x * perPx));
-      const last = Math.max(first + 1, Math.floor(start + (x + 1) * perPx));
+      const last = Math.min(Math.max(first + 1, Math.floor(start + (x + 1) * perPx)), lane.track.samples);
       lo[x] = hi[x] = NaN;
       if (start + (x + 1) * perPx <= 0 || first >= lane.track.samples) continue;
-      if (!wanted || first >= wanted.last) {
-        wanted = this.#tile(lane, level, first);
-        tile = null;
+      for (let at = first; at < last; at = wanted.last) {
+        if (!wanted || at >= wanted.last) {
+          wanted = this.#tile(lane, level, at);
+          tile = null;
+        }
+        if (!tile || at >= tile.last) tile = this.#best(lane, wanted, at);
+        if (tile) fold(tile, at, last, lo, hi, x);
       }
-      if (!tile || first >= tile.last) tile = this.#best(lane, wanted, first);
-      if (tile) fold(tile, first, last, lo, hi, x);
     }
     return level === 0;
   }
@@ -89,6 +91,11 @@ export class Tiles {
     if (n < 0 || n >= lane.track.samples) return NaN;
     const tile = this.#tile(lane, 0, n);
     return tile.hi ? (tile.hi[n - tile.first] ?? NaN) : NaN;
+  }
+
+  /** How many there are. */
+  get size() {
+    return this.#tiles.size;
   }
 
   /** Whether all that was asked for since the turn began is there. */

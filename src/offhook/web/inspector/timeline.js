@@ -10,7 +10,6 @@ import { lanesOf, wordsFor } from "./lanes.js";
 import { itemAt, paintClock, paintDots, paintItems } from "./paint_items.js";
 import { paintArea, paintWave } from "./paint_sound.js";
 import { clock, lengthOf, Scale } from "./scale.js";
-import { momentOf } from "./state.js";
 
 const LEAST_GAIN_OF = 0.12;
 const FONT_PX = 11;
@@ -39,7 +38,8 @@ export class Timeline {
     this.#build();
     this.#watch(signal);
     frames.on(["lanes", "events"], () => this.#arrange());
-    frames.on(["view", "events", "lanes", "sound", "selection", "filter", "theme", "size"], (changed) => this.#draw(changed));
+    frames.on(["lanes", "events", "grow"], () => this.#grow());
+    frames.on(["view", "events", "lanes", "grow", "sound", "selection", "filter", "theme", "size"], (changed) => this.#draw(changed));
     frames.on(["view", "playhead", "hover", "range", "selection", "size", "events"], () => this.#overlay());
   }
 
@@ -52,7 +52,7 @@ export class Timeline {
     this.band = h("div", { class: "range" });
     this.axisBox = h("div", { class: "axis", "aria-hidden": "true" }, this.axis, this.head);
     const line = (name) => h("div", { class: `line ${name}` });
-    this.lines = { playhead: line("playhead"), hover: line("hover"), range: h("div", { class: "range over" }), lag: h("div", { class: "lag" }, h("span")) };
+    this.lines = { playhead: line("playhead"), chosen: line("chosen"), hover: line("hover"), range: h("div", { class: "range over" }), lag: h("div", { class: "lag" }, h("span")) };
     this.overlay = h("div", { class: "overlay", "aria-hidden": "true" }, ...Object.values(this.lines));
     this.list = h("div", { class: "lane-list" });
     const corner = h("div", { class: "corner" });
@@ -100,9 +100,7 @@ export class Timeline {
     const { model, lanesOff } = this.state;
     const lanes = lanesOf(model, this.series);
     this.all = lanes;
-    const now = model.live ? model.now() : 0;
     this.#waves = lanes.filter((lane) => lane.form === "wave");
-    for (const lane of this.#waves) if (model.live) growTo(lane, now, model);
     const shown = lanes.filter((lane) => !lanesOff.has(lane.id));
     const kept = new Set(shown.map((lane) => lane.id));
     for (const [id, row] of this.rows) {
@@ -119,6 +117,18 @@ export class Timeline {
       row.canvas.setAttribute("aria-label", wordsFor(lane, model));
       this.#facts(row);
       if (this.list.children[n] !== row.element) this.list.insertBefore(row.element, this.list.children[n] ?? null);
+    }
+  }
+
+  /** Sound of a call that goes on reaches to now, or to when its leg left. */
+  #grow() {
+    const { model } = this.state;
+    if (!model.live) return;
+    const now = model.now();
+    for (const lane of this.#waves) {
+      const until = model.leg(lane.leg)?.leftMs ?? now;
+      const samples = Math.floor(((until - lane.track.beginMs) * lane.track.rate) / 1000);
+      lane.track = { ...lane.track, samples: Math.max(lane.track.samples, samples) };
     }
   }
 
@@ -197,7 +207,7 @@ export class Timeline {
     this.pane.style.transform = `translateX(${Math.max(0, whole.x(scene.scale.from))}px)`;
     this.pane.style.width = `${Math.max(6, Math.min(width, whole.x(scene.scale.to)) - Math.max(0, whole.x(scene.scale.from)))}px`;
     const key = `${width} ${Math.round(limits[1])}`;
-    if (key === this.#mapKey && !["sound", "events", "theme", "lanes"].some((name) => changed.has(name))) return;
+    if (key === this.#mapKey && !["sound", "events", "theme", "lanes", "grow"].some((name) => changed.has(name))) return;
     this.#mapKey = key;
     const paper = this.#paper(this.map, width, MAP_PX - 6);
     const [lo, hi] = [new Float32Array(width), new Float32Array(width)];
@@ -218,9 +228,11 @@ export class Timeline {
   }
 
   #overlay() {
-    const { scale, playhead, hover, range, lag } = this.state;
+    const { scale, playhead, hover, range, lag, selected, model } = this.state;
     place(this.lines.playhead, scale, playhead);
     place(this.head, scale, playhead);
+    const chosen = selected === null ? null : model.event(selected);
+    place(this.lines.chosen, scale, chosen && model.moment(chosen));
     place(this.lines.hover, scale, hover);
     stretch(this.lines.range, scale, range);
     stretch(this.lines.lag, scale, lag && [Math.min(lag.from, lag.to), Math.max(lag.from, lag.to)]);
@@ -257,16 +269,8 @@ export class Timeline {
   tip(found) {
     if (!found?.hit) return "";
     const event = this.state.model.event(found.hit.seq);
-    return event ? `${clock(momentOf(event, this.state.model))}  ${nameOf(event)}` : "";
+    return event ? `${clock(this.state.model.moment(event))}  ${nameOf(event)}` : "";
   }
-}
-
-/** Sound of a call that goes on reaches to now. */
-function growTo(lane, now, model) {
-  const leg = model.page.legs.find((one) => one.legId === lane.leg);
-  const until = leg?.leftMs ?? now;
-  const samples = Math.floor(((until - lane.track.beginMs) * lane.track.rate) / 1000);
-  lane.track = { ...lane.track, samples: Math.max(lane.track.samples, samples) };
 }
 
 function place(element, scale, ms) {

@@ -1,0 +1,207 @@
+"""What the inspector knows without drawing: its axis, items of events, tiles of sound, in a browser's page."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from aiohttp import web
+from playwright.async_api import Page
+from tests.interop.browser import chromium
+from tests.interop.made_call import CONNECTION, CUT_MS, story
+from tests.interop.made_console import MadeConsole
+
+pytestmark = [pytest.mark.interop, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(60)]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def page() -> AsyncIterator[Page]:
+    """A page of the console's origin, for its modules."""
+    runner = web.AppRunner(MadeConsole([]).app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    async with chromium() as browser:
+        opened = await browser.new_page()
+        await opened.goto(f"http://127.0.0.1:{runner.addresses[0][1]}/console/icon.svg")
+        yield opened
+    await runner.cleanup()
+
+
+async def run(page: Page, module: str, body: str, argument: Any = None) -> Any:
+    """The value of a function over a module's exports (`it`) and an argument (`given`)."""
+    script = f"async (given) => {{ const it = await import('/console/inspector/{module}.js'); {body} }}"
+    return await page.evaluate(script, argument)
+
+
+async def test_zooming_keeps_the_time_under_the_pointer_and_stays_inside(page: Page) -> None:
+    wrong = await run(
+        page,
+        "scale",
+        """
+        const limits = [-1000, 90000], found = [];
+        for (let n = 0; n < 500; n++) {
+          const scale = new it.Scale(-1000, 90000, 800).zoomed(1 + Math.random() * 3000, Math.random() * 80000, limits);
+          const x = Math.random() * 800, at = scale.ms(x);
+          const near = scale.zoomed(1 + Math.random(), at, limits);
+          const moved = scale.panned((Math.random() - 0.5) * 1e6, limits);
+          const inside = near.span > 4.001 && near.from > -1000 && near.to < 90000;
+          if (inside && Math.abs(near.x(at) - x) > 0.01) found.push(at);
+          for (const one of [scale, near, moved])
+            if (one.from < -1000.001 || one.to > 90000.001 || one.span < 3.999) found.push([one.from, one.to]);
+          if (Math.abs(moved.span - scale.span) > 1e-6) found.push("a pan changed the span");
+        }
+        return found;""",
+    )
+    assert wrong == []
+
+
+async def test_ticks_are_round_and_never_crowd(page: Page) -> None:
+    wrong = await run(
+        page,
+        "scale",
+        """
+        const found = [];
+        for (let span = 4; span < 4e7; span *= 1.31)
+          for (const width of [300, 900, 2000]) {
+            const scale = new it.Scale(-span * 0.013, span * 0.987, width);
+            const { step, at } = it.ticks(scale);
+            const labels = at.map((ms) => it.clock(ms, step));
+            if (new Set(labels).size !== labels.length) found.push([span, width, labels]);
+            if (step / scale.msPerPx < 45 || at.length < 1) found.push([span, width, step]);
+          }
+        return found;""",
+    )
+    assert wrong == []
+
+
+async def test_times_are_told_as_people_read_them(page: Page) -> None:
+    told = await run(
+        page,
+        "scale",
+        "return [it.clock(24120), it.clock(-1410), it.clock(0), it.clock(3725000, 1000), it.clock(59999.6, 1000),"
+        " it.lengthOf(3.2), it.lengthOf(1840), it.lengthOf(420.4), it.lengthOf(65000)]",
+    )
+    assert told == ["0:24.120", "−0:01.410", "0:00.000", "62:05", "1:00", "3.2 ms", "1.84 s", "420 ms", "1:05"]
+
+
+async def test_events_that_belong_together_are_one_item(page: Page) -> None:
+    lanes = await run(
+        page,
+        "spans",
+        "return Object.fromEntries([...it.itemsByLane(given)].map(([name, lane]) => [name, lane.items.map((one) =>"
+        " ({ ...one, to: one.to === Infinity ? 'on' : one.to }))]))",
+        story().page["events"],
+    )
+    [late] = [one for one in lanes["callback"] if one["label"] == "RecognizeCompleted"]
+    assert [dot["bad"] for dot in late["dots"]] == [True, True, False] and not late["bad"] and late["to"] > 45000
+    [socket] = lanes["stream"]
+    assert (socket["label"], socket["from"], socket["to"]) == ("wss://bot.example/media", 61, 62040)
+    assert {one["label"]: one["to"] - one["from"] for one in lanes["media"]}["play"] == pytest.approx(5740)
+    [request] = [one for one in lanes["rest"] if one["label"] == "AnswerCall"]
+    assert request["from"] == pytest.approx(-212) and request["to"] == pytest.approx(-15.6)
+    assert [one["hollow"] for one in lanes["mark"] if one["label"] == "answer-2a"] == [True]
+
+
+async def test_what_goes_on_has_no_end_and_what_is_unknown_has_a_lane(page: Page) -> None:
+    common = {"leg": None, "connection": CONNECTION}
+    events = [
+        {"seq": 1, "atMs": 5.0, "kind": "stream", "name": "opened", "detail": {"url": "wss://a"}, **common},
+        {"seq": 2, "atMs": 6.0, "kind": "novelty", "name": "seen", "detail": None, **common},
+        {
+            "seq": 3,
+            "atMs": 7.0,
+            "kind": "delivery",
+            "name": "Lost",
+            "detail": {"eventId": "x", "status": 200},
+            **common,
+        },
+    ]
+    lanes = await run(
+        page,
+        "spans",
+        "return [...it.itemsByLane(given)].map(([name, { items }]) => [name, items[0].to === Infinity])",
+        events,
+    )
+    assert lanes == [["stream", True], ["call", False], ["callback", False]]
+
+
+async def test_a_call_answered_late_counts_anew_and_knows_its_cuts(page: Page) -> None:
+    made = story().page
+    facts = await run(
+        page,
+        "call_model",
+        """
+        const model = new it.CallModel(given);
+        const early = model.add([{ ...given.events[0], seq: 900, atMs: -5000 }]), again = model.add(given.events);
+        const first = model.events[0].seq;
+        const cuts = given.legs.map((leg) => model.cuts(leg).map((cut) => cut.atMs));
+        model.replace(given);
+        return [early, again, first, cuts, model.events.length, model.lastSeq];""",
+        made,
+    )
+    count = len(made["events"])
+    assert facts == [True, False, 900, [[CUT_MS], []], count, count]
+
+
+async def test_tiles_have_the_extremes_of_the_sound_and_are_bounded(page: Page) -> None:
+    worst, most, grown = await run(
+        page,
+        "tiles",
+        """
+        const sound = Int16Array.from({ length: 200000 }, (_, n) => 20000 * Math.sin(n * n / 9e5));
+        let known = 100000;
+        const cut = (from, to) => sound.subarray(Math.round(from * 16), Math.min(known, Math.round(to * 16)));
+        const source = {
+          samples: async (lane, from, to) => cut(from, to),
+          peaks: async (lane, from, to, bins) => {
+            const all = cut(from, to), size = Math.round((to - from) * 16 / bins);
+            return Array.from({ length: bins }, (_, n) => {
+              const part = all.subarray(n * size, (n + 1) * size);
+              return part.length ? [Math.min(...part) / 258, Math.max(...part) / 258] : [0, 0];
+            }).flat();
+          },
+        };
+        const { Scale } = await import("/console/inspector/scale.js");
+        const tiles = new it.Tiles(source, () => {});
+        const lane = { id: "a", leg: "a", side: "said", track: { beginMs: 0, rate: 16000, samples: known } };
+        const lo = new Float32Array(400), hi = new Float32Array(400);
+        const look = async (scale) => {
+          for (let n = 0; n < 9; n++) {
+            tiles.turn();
+            tiles.columns(lane, scale, lo, hi);
+            tiles.flush();
+            await new Promise((done) => setTimeout(done));
+            if (tiles.settled) break;
+          }
+          tiles.turn();
+          tiles.columns(lane, scale, lo, hi);
+        };
+        let worst = 0;
+        for (const [from, to] of [[0, 6000], [1000, 2000], [1234, 1260], [3000, 3400]]) {
+          await look(new Scale(from, to, 400));
+          for (let x = 2; x < 398; x++) {
+            const [first, last] = [x, x + 1].map((one) => Math.floor((from + ((to - from) * one) / 400) * 16));
+            const part = sound.subarray(first + 1, last - 1);
+            if (!part.length) continue;
+            worst = Math.max(worst, Math.max(...part) / 32768 - hi[x], lo[x] - Math.min(...part) / 32768);
+          }
+        }
+        const before = hi.slice();
+        known = 200000;
+        lane.track = { ...lane.track, samples: known };
+        tiles.refresh();
+        await look(new Scale(0, 12000, 400));
+        for (let n = 0; n < 600; n++) {
+          lane.id = `b${n}`;
+          tiles.turn();
+          tiles.columns(lane, new Scale(0, 900, 400), lo, hi);
+        }
+        tiles.turn();
+        tiles.flush();
+        lane.id = "a";
+        await look(new Scale(7000, 8000, 400));
+        return [worst, tiles.size, hi.some((value) => value > 0.3)];""",
+    )
+    assert worst < 0.01 and most <= 402 and grown
