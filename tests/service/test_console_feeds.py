@@ -168,7 +168,8 @@ async def test_a_browser_that_leaves_while_its_socket_opens_is_no_fault(
         port = int(d.page.origin.rpartition(":")[2])
         head = (
             f"GET /console/api/gone HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nOrigin: {d.page.origin}\r\n"
-            "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+            "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         )
         _, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(head.encode())
