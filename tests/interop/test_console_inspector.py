@@ -400,6 +400,10 @@ async def test_on_a_phone_everything_fits(place: Place) -> None:
         await expect(page.locator(".detail")).to_be_visible()
         sheet = await page.locator(".detail").bounding_box()
         assert sheet is not None and sheet["x"] == 0 and sheet["width"] == NARROW["width"]
+        tops = await page.locator(".event-rows .event-row:visible").evaluate_all(
+            "all => all.map((one) => one.getBoundingClientRect().top).sort((a, b) => a - b)"
+        )
+        assert all(below - above >= 48 for above, below in zip(tops, tops[1:], strict=False)), "rows of two lines"
         await pinched(page)
         await page.locator(".detail .close").tap()
         await expect(page.locator(".detail.nothing")).to_be_hidden()

@@ -15,7 +15,7 @@ const SHORT = {
   turnLatency95: "Turns, 95 %",
   turnLatencyWorst: "Turns, longest",
   bargeInToSilence: "Barge-in to silence",
-  stopAudioToSilence: "StopAudio to silence",
+  stopAudioToSilence: "Stop to silence",
   loss: "Loss",
   jitter: "Jitter",
   roundTrip: "Round trip",
