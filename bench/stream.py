@@ -109,8 +109,13 @@ def leaf(pid: int) -> int:
 
 
 @asynccontextmanager
-async def node(echo_port: int, *options: str, program: tuple[str, ...] = ("-m", "offhook.cli")) -> AsyncIterator[Load]:
-    """A running node on core 0 with its answering app; `Load.info` is what it told of itself."""
+async def node(
+    echo_port: int, *options: str, program: tuple[str, ...] = ("-m", "offhook.cli"), before: tuple[str, ...] = ()
+) -> AsyncIterator[Load]:
+    """A running node on core 0 with its answering app; `Load.info` is what it told of itself.
+
+    `before`: words that the command begins with.
+    """
     load = Load("", b"", 0, f"ws://127.0.0.1:{echo_port}/")
     runner = web.AppRunner(app(load), access_log=None)
     await runner.setup()
@@ -119,7 +124,10 @@ async def node(echo_port: int, *options: str, program: tuple[str, ...] = ("-m", 
     with tempfile.TemporaryDirectory() as state:
         command = (*program, "dev", "--port", "0", "--json", "--state", state, "--incoming", hook, *options)
         process = await asyncio.create_subprocess_exec(
-            *pinned(0, sys.executable, *command), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, limit=2**20
+            *pinned(0, *before, sys.executable, *command),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            limit=2**20,
         )
         assert process.stdout is not None
         info = json.loads(await process.stdout.readline())

@@ -88,8 +88,21 @@ class StubOutside:
 
 def build(calls: int, leg_rate: int | None, mixed: bool, read: bool) -> tuple[Node, ManualClock]:
     """A node with `calls` answered calls and its clock."""
-    clock, outside = ManualClock(), StubOutside(read)
-    node = Node(clock, NodeIdentity(1, bytes(32), "r"), outside, tell=lambda event: None, restart_ms=0)
+    node, clock = empty(read)
+    fill(node, calls, leg_rate, mixed)
+    return node, clock
+
+
+def empty(read: bool = True) -> tuple[Node, ManualClock]:
+    """A node without a call, and its clock."""
+    clock = ManualClock()
+    return Node(clock, NodeIdentity(1, bytes(32), "r"), StubOutside(read), tell=lambda event: None, restart_ms=0), clock
+
+
+def fill(node: Node, calls: int, leg_rate: int | None = None, mixed: bool = True) -> None:
+    """Add answered calls."""
+    outside = node.outside
+    assert isinstance(outside, StubOutside)
     options = MediaStreamingOptions(
         audio_channel_type="mixed" if mixed else "unmixed", transport_url="ws://stub", start=True, bidirectional=True
     )
@@ -106,7 +119,6 @@ def build(calls: int, leg_rate: int | None, mixed: bool, read: bool) -> tuple[No
             incoming_call_context=outside.contexts.pop(), callback_uri="http://stub", media_streaming_options=options
         )
         node.answer(request, "2026-03-12")
-    return node, clock
 
 
 def measure(calls: int, ticks: int, *, leg_rate: int | None = None, mixed: bool = True, read: bool = True) -> float:

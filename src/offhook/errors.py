@@ -80,6 +80,10 @@ class SpeechError(OutcomeError):
     """Words cannot be spoken, or speech cannot be recognised: no provider, not this language, or it failed."""
 
 
+class DamagedCall(OffhookError):
+    """The files of a kept or exported call cannot be used; says which and why."""
+
+
 class DeliveryError(OffhookError):
     """A post to an app failed for good."""
 

@@ -26,6 +26,9 @@ def test_init_check_and_keys(tmp_path: Path) -> None:
     assert again.returncode == 2 and "--force" in again.stderr
     keys = {run("config", "key", cwd=tmp_path).stdout for _ in range(2)}
     assert len(keys) == 2
+    tokens = {run("config", "token", cwd=tmp_path).stdout.strip() for _ in range(2)}
+    assert len(tokens) == 2 and all(len(token) == 32 for token in tokens)
+    assert "@" not in path.read_text(), "every secret of the example is made"
 
 
 def test_check_tells_programs_too(tmp_path: Path) -> None:

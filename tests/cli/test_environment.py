@@ -91,6 +91,11 @@ def test_the_banner_has_all_that_is_needed() -> None:
         "offhook call --to",
     ):
         assert text in shown
+    assert "console" not in shown
+    console = "http://localhost:8480/console/"
+    first = next(line for line in banner({**STATUS, "consoleUrl": console, "consoleToken": None})[1:] if line)
+    assert console in first, "the first thing to open"
+    assert "t0ken" in "\n".join(banner({**STATUS, "consoleUrl": console, "consoleToken": "t0ken"}))
     other = "\n".join(banner({**STATUS, "httpEndpoint": "http://localhost:9000", "incoming": []}))
     assert "offhook exec --node http://localhost:9000 --" in other
     assert "--incoming URL" in other

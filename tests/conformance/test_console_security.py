@@ -8,6 +8,7 @@ import io
 import re
 from collections.abc import AsyncIterator
 from http.cookies import SimpleCookie
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,15 @@ async def test_every_answer_is_strict_with_browsers(page: Page, method: str, pat
         assert not [name for name in told if name.startswith("Access-Control")]
         content_type = told.get("Content-Type", "")
         assert content_type.startswith("text/html") == (status == 200 and path in ("/console/", "/console/calls/x"))
+
+
+async def test_every_file_of_the_pages_is_there(page: Page) -> None:
+    folder = files("offhook") / "web"
+    for path in sorted(Path(str(folder)).rglob("*")):
+        if path.is_file():
+            place = f"{page.origin}/console/{path.relative_to(str(folder)).as_posix()}"
+            async with page.session.get(place) as response:
+                assert response.status == 200 and await response.read() == path.read_bytes(), path
 
 
 # other names (DNS rebinding), proxies -------------------------------------------------------------------------------

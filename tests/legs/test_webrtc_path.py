@@ -12,7 +12,7 @@ from offhook.legs.dtls import Handshake, Identity
 from offhook.legs.ice import Credentials
 from offhook.legs.latch import Address
 from offhook.legs.srtp import Srtp
-from offhook.legs.webrtc_path import CONSENT_SECONDS, MOST_SOURCES, SET_UP_SECONDS, MediaPath
+from offhook.legs.webrtc_path import CONSENT_SECONDS, MOST_SOURCES, NO_CHECK, SET_UP_SECONDS, MediaPath
 from offhook.legs.webrtc_sockets import WebRtcSockets
 
 HERE, THERE, NOBODY = ("192.0.2.1", 4000), ("192.0.2.2", 4001), ("198.51.100.9", 666)
@@ -53,6 +53,7 @@ class World:
             failed=lambda outcome, reason: self.failures.append((outcome, reason)),
         )
         self.names = self.path.agree("them", BROWSER.fingerprint)
+        self.path.expect()
 
     def check(self, source: Address, names: Credentials | None = None, *, nominate: bool = True) -> bool:
         """Whether a check from there is answered."""
@@ -170,7 +171,7 @@ def test_without_checks_the_path_is_given_up() -> None:
     assert len(world.failures) == 1 and not world.port._names, "told once"
 
 
-@pytest.mark.parametrize(("checked", "said"), [(False, "no connectivity check"), (True, "no keys")])
+@pytest.mark.parametrize(("checked", "said"), [(False, NO_CHECK), (True, "no keys")])
 def test_a_path_that_does_not_come_up_says_what_was_missing(checked: bool, said: str) -> None:
     world = World()
     if checked:
@@ -178,6 +179,24 @@ def test_a_path_that_does_not_come_up_says_what_was_missing(checked: bool, said:
     world.port.now += SET_UP_SECONDS
     world.path.look(world.port.now)
     assert [outcome for outcome, _ in world.failures] == ["set_up_timeout"] and said in world.failures[0][1]
+
+
+def test_a_path_that_nobody_waits_for_yet_may_take_its_time() -> None:
+    """While a call of the browser's rings, its page may not know our description yet."""
+    world = World()
+    world.path = MediaPath(
+        world.port,
+        lambda: world.port.now,
+        ready=world.keys.append,
+        packet=lambda data, now: None,
+        failed=lambda outcome, reason: world.failures.append((outcome, reason)),
+    )
+    world.names = world.path.agree("them", BROWSER.fingerprint)
+    world.port.now += 10 * SET_UP_SECONDS
+    world.path.look(world.port.now)
+    world.path.expect()
+    world.path.look(world.port.now + 1)
+    assert not world.failures and world.up()
 
 
 def test_sources_of_one_browser_are_bounded_and_the_one_in_use_stays() -> None:

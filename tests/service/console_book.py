@@ -76,6 +76,8 @@ class Book:
         return self.sounds.get(side)
 
     async def archive(self, any_id: str) -> Path | None:
+        if not self.archived:
+            raise OSError(28, "No space left on device")
         path = self.folder / "made.zip"
         path.write_bytes(self.archived)
         return path

@@ -514,3 +514,24 @@ async def test_key_and_openid_pages_need_no_signature() -> None:
 async def test_without_an_issuer_there_are_no_pages(bench: Bench) -> None:
     for path in ("/calling/keys", "/calling/.well-known/acsopenidconfiguration"):
         assert (await bench.send("GET", path, sign=False)).status == 404
+
+
+async def test_a_trace_is_told_of_requests_with_their_bodies_and_answers(bench: Bench) -> None:
+    await bench.post(CONNECTIONS, CREATE)
+    exchange = bench.node.exchanges[-1]
+    assert exchange is not None and exchange.trusted
+    kept = exchange.kept()
+    assert (kept["method"], kept["path"].partition("?")[0]) == ("POST", CONNECTIONS) and kept["ms"] >= 0
+    assert json.loads(kept["requestBody"].data) == CREATE
+    assert json.loads(kept["responseBody"].data)["callConnectionId"] == "cc-1"
+
+
+@pytest.mark.parametrize(("path", "told"), [(f"{CONNECTIONS}/cc-1:play", ["cc-1"]), (CONNECTIONS, []), ("/x", [])])
+async def test_a_request_of_nobody_is_told_of_only_when_its_path_names_a_call(
+    bench: Bench, path: str, told: list[str]
+) -> None:
+    before = len(bench.node.notes)
+    response = await bench.client.post(f"{path}?api-version=2026-03-12", data=b"{}")
+    assert response.status in (401, 404)
+    assert [note[0] for note in bench.node.notes[before:]] == told
+    assert not [exchange for exchange in bench.node.exchanges[before:] if exchange is None or exchange.trusted]

@@ -329,3 +329,26 @@ async def test_pages_of_other_sites_and_strange_hellos_are_refused(scene: Scene)
 async def test_the_node_says_where_browsers_send_their_media(scene: Scene) -> None:
     webrtc = scene[0].info["webrtc"]
     assert webrtc["port"] > 0 and webrtc["candidates"] == ["127.0.0.1"]
+
+
+async def test_browsers_are_bounded_and_the_longest_idle_gives_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(browsers, "MOST_SESSIONS", 2)
+    monkeypatch.setattr(browsers, "HELLO_SECONDS", 0.2)
+    process = Process(DevConfig(port=0, state_dir=tmp_path, incoming=[]), lambda event: None)
+    await process.start()
+    node = LiveNode(cast(Any, None), process.describe())
+    try:
+        async with webrtc_page(node) as first, webrtc_page(node) as second, webrtc_page(node) as third:
+            assert first.socket is not None and third.ready and second.socket is not None
+            await until(lambda: first.socket and first.socket.closed, "the one that was idle for longest")
+            assert first.socket.close_code == 4002 and not second.socket.closed
+            assert process.browsers is not None and process.browsers.description["browsers"] == 2
+            async with ClientSession() as session:
+                url, headers = node.http + "/console/api/phone", {"Origin": node.http}
+                async with session.ws_connect(url, headers=headers) as silent:
+                    assert "hello" in (await silent.receive_json())["message"]
+                    assert (await silent.receive()).data == 1008
+    finally:
+        await process.stop()

@@ -21,7 +21,7 @@ GUIDE = (Path(__file__).resolve().parents[2] / "docs" / "serve.md").read_text("u
         ("[resource\n", ["no TOML"]),
         (HEAD + "[node]\nprot = 1\n", ["[node]", "'prot'", "'port'"]),
         (HEAD + "[nod]\nport = 1\n", ["the file", "'nod'", "'node'"]),
-        ("port = 1\n" + HEAD, ["the file", "'port'", "it belongs in [node] or [sip] or [[trunk]]"]),
+        ("port = 1\n" + HEAD, ["the file", "'port'", "it belongs in [node] or [webrtc] or [sip] or [[trunk]]"]),
         (HEAD + "[node]\nlatch = true\n", ["[node]", "'latch'", "it belongs in [sip]"]),
         (HEAD + "[node.sip]\nport = 1\n", ["[node]", "'sip'", "write [sip] without anything before it"]),
         (HEAD + "[node]\nxyzzy = 1\n", ["'xyzzy'", "remove it"]),

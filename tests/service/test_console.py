@@ -26,5 +26,3 @@ async def test_every_route_is_documented_and_every_documented_one_is_there(tmp_p
     registered = {f"{method} {path}" for method, path in routes if path.startswith("/console/api/")}
     documented = set(re.findall(r"`((?:GET|POST) /console/api/[^` ]*)`", PAGE.read_text()))
     assert registered == documented
-
-

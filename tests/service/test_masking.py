@@ -54,7 +54,10 @@ def test_credentials_and_keys_of_a_sip_message_are_covered() -> None:
 def test_a_body_is_shown_as_json_with_its_urls_covered() -> None:
     body = Body.of(b'{"callbackUri":"https://a/cb?code=s3cret\\u0026x=1","list":[1,null,true,{"u":"ws://a?key=k"}]}')
     assert body is not None
-    assert body.shown() == {"callbackUri": "https://a/cb?code=***&x=1", "list": [1, None, True, {"u": "ws://a?key=***"}]}
+    assert body.shown() == {
+        "callbackUri": "https://a/cb?code=***&x=1",
+        "list": [1, None, True, {"u": "ws://a?key=***"}],
+    }
 
 
 @pytest.mark.parametrize("data", [b"{bad json", b"\xff\xfe", b'{"a":' * 5000, b'"\\ud800"', b"[" * 100_000])

@@ -21,6 +21,7 @@ SECRETS = {
     "OFFHOOK_PHONE_ANNA": "correct horse",
     "OFFHOOK_CARRIER_PASSWORD": "battery staple",
     "OFFHOOK_SPEECH_KEY": "sk-1",
+    "OFFHOOK_TURN_SECRET": "shared",
 }
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from offhook.service.clock import ManualClock
-from offhook.service.trace import MAX_CALLS, MAX_EVENTS, CallTrace, Traces
+from offhook.service.masking import MAX_BODY, Body
+from offhook.service.trace import MAX_CALLS, MAX_DETAIL, MAX_ENDED_DETAIL, MAX_EVENTS, CallTrace, Traces
 
 
 class Bench:
@@ -95,6 +96,63 @@ def test_events_are_bounded_and_the_rest_is_counted() -> None:
     assert len(page["events"]) == MAX_EVENTS
     assert page["events"][-1]["name"] == str(MAX_EVENTS - 1)
     assert page["droppedEvents"] == 7
+    assert page["droppedByKind"] == {"dtmf": 7}
+
+
+def test_the_detail_of_a_call_is_bounded_by_its_size() -> None:
+    bench = Bench()
+    trace = bench.traces.begin("call")
+    body = Body.of(b"x" * MAX_BODY)
+    for _ in range(MAX_EVENTS):
+        bench.traces.note(trace, "rest", "Play", more={"requestBody": body})
+    assert len(trace.events) == MAX_DETAIL // (MAX_BODY + 200)
+    assert trace.size <= MAX_DETAIL and trace.dropped["rest"] == MAX_EVENTS - len(trace.events)
+    bench.traces.end(trace)
+    assert bench.traces.find("call") is trace
+
+
+def test_calls_that_are_over_share_a_bound_on_memory() -> None:
+    bench = Bench()
+    body = Body.of(b"x" * MAX_BODY)
+    for index in range(40):
+        trace = bench.traces.begin(f"call-{index}")
+        for _ in range(MAX_DETAIL // MAX_BODY):
+            bench.traces.note(trace, "rest", "Play", more={"requestBody": body})
+        bench.traces.end(trace)
+    held = sum(trace.size for trace in bench.traces.all)
+    assert held <= MAX_ENDED_DETAIL and len(bench.traces.all) >= 15
+    assert bench.traces.find("call-0") is None and bench.traces.find("call-39") is not None
+
+
+def test_what_is_only_kept_is_not_told() -> None:
+    bench = Bench()
+    trace = bench.traces.begin("call")
+    bench.traces.note(trace, "rest", "Play", status=202, more={"requestBody": Body.of(b"{}")})
+    bench.traces.note(trace, "mark", "heard", mark="m")
+    bench.traces.note(trace, "sip", "BYE")
+    assert bench.told == [("call", "rest", "Play", {"status": 202})]
+    assert trace.events[0].detail == {"status": 202, "requestBody": Body(b"{}")}
+
+
+def test_how_a_call_ended_is_how_its_last_leg_was_told() -> None:
+    bench = Bench()
+    trace = bench.traces.begin("call")
+    for leg_id in ("a", "b"):
+        bench.traces.leg(trace, leg_id, f"4:+{leg_id}")
+        bench.traces.joined(trace, leg_id, 16000)
+    bench.clock.advance(1.0)
+    bench.traces.left(trace, "a")
+    bench.traces.over(trace, "callee", 0, 1, "a left")
+    assert (trace.page()["endedBy"], trace.page()["result"]) == (None, None), "it goes on"
+    bench.clock.advance(1.0)
+    bench.traces.left(trace, "b")
+    bench.traces.over(trace, "caller", 0, 2, "b left")
+    bench.traces.end(trace)
+    page = trace.page()
+    assert (page["endedBy"], page["result"]) == ("caller", {"code": 0, "subCode": 2, "message": "b left"})
+    legs = [(leg["number"], leg["joinedMs"], leg["leftMs"]) for leg in page["legs"]]
+    assert legs == [(1, 0.0, 1000.0), (2, 0.0, 2000.0)]
+    assert page["endedAt"] == "2023-11-14T22:13:22.250Z" and trace.row()["durationMs"] == 2000
 
 
 def test_the_oldest_ended_call_makes_room() -> None:

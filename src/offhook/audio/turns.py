@@ -21,7 +21,7 @@ from offhook.audio.pcm import PTIME_MS, Frame
 ON_DB: Final = 10.0
 HYSTERESIS_DB: Final = 6.0
 QUIETEST_ON_DBFS: Final = -50.0
-LOUDEST_NOISE_DBFS: Final = -45.0
+LOUDEST_NOISE_DBFS: Final = -40.0
 HANGOVER_MS: Final = 300
 SHORTEST_MS: Final = 60
 LONGEST_REPLY_MS: Final = 15_000

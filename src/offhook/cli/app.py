@@ -47,6 +47,7 @@ VERBS: dict[str, Verb] = {
     "echo": Verb("offhook.cli.echo", "echo", "Run the sample app: it answers and echoes the caller."),
     "demo": Verb("offhook.cli.demo", "demo", "Node, sample app and caller in one go, with figures and picture."),
     "recording": Verb("offhook.cli.recordings", "recording", "List, fetch and delete recordings of a node."),
+    "trace": Verb("offhook.cli.trace", "trace", "Look at calls: everything that happened in one, on one clock."),
     "doctor": Verb("offhook.cli.doctor", "doctor", "Check ports, TLS, clock, trust and what the node must reach."),
 }
 

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from email.utils import formatdate
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -35,10 +36,12 @@ class NodeUnreachable(OffhookError):
     `fix` stands for itself where the fault is known for sure: then it is not that no node is there.
     """
 
-    def __init__(self, what: str, fix: str = "") -> None:
+    def __init__(self, what: str, fix: str = "", status: int = 0) -> None:
+        """`status`: what the node answered, if it did."""
         super().__init__(f"{what}: {fix}" if fix else what)
         self.what = what
         self.fix = fix
+        self.status = status
 
 
 @dataclass(frozen=True)
@@ -109,13 +112,26 @@ def _unreachable(address: NodeAddress, why: BaseException) -> NodeUnreachable:
     return NodeUnreachable(f"no node at {address.origin}: {fix}")
 
 
-def _refused(address: NodeAddress, status: int, path: str) -> NodeUnreachable:
+def _refused(address: NodeAddress, status: int, path: str, said: str = "") -> NodeUnreachable:
     if status == 401:
         return NodeUnreachable(
             f"the node at {address.origin} refused our key",
             f"give its connection string as --node, or set {KEY_VARIABLE}",
+            status,
         )
-    return NodeUnreachable(f"{address.origin}{path} answered HTTP {status}: is it an Offhook node of this version?")
+    if said:
+        return NodeUnreachable(f"the node at {address.origin} says: {said}", status=status)
+    what = f"{address.origin}{path} answered HTTP {status}: is it an Offhook node of this version?"
+    return NodeUnreachable(what, status=status)
+
+
+def _said(data: bytes) -> str:
+    """The message of an error body, on one line; empty for anything else."""
+    try:
+        message = json.loads(data)["error"]["message"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ""
+    return "".join(c if c.isprintable() else " " for c in message)[:500] if isinstance(message, str) else ""
 
 
 async def fetch(address: NodeAddress, path: str) -> Any:
@@ -125,13 +141,42 @@ async def fetch(address: NodeAddress, path: str) -> Any:
             _session(address) as session,
             session.get(address.origin + path, headers=address.headers(path), allow_redirects=False) as response,
         ):
+            data = await response.read()
             if response.status != 200:
-                raise _refused(address, response.status, path)
-            return json.loads(await response.read())
+                raise _refused(address, response.status, path, _said(data))
+            return json.loads(data)
     except (aiohttp.ClientError, OSError, TimeoutError) as why:
         raise _unreachable(address, why) from why
     except ValueError as why:
         raise NodeUnreachable(f"{address.origin}{path} answered no JSON: is it an Offhook node?") from why
+
+
+async def download(address: NodeAddress, path: str, target: Path) -> int:
+    """Signed GET of a console path into a file, whole or not at all; its bytes. NodeUnreachable, ConfigError."""
+    draft = target.with_name(f".{target.name}.part")
+    wait = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=60)
+    size = 0
+    try:
+        async with (
+            _session(address) as session,
+            session.get(
+                address.origin + path, headers=address.headers(path), allow_redirects=False, timeout=wait
+            ) as response,
+        ):
+            if response.status != 200:
+                raise _refused(address, response.status, path, _said(await response.read()))
+            with draft.open("wb") as file:
+                async for piece in response.content.iter_chunked(1 << 16):
+                    await asyncio.to_thread(file.write, piece)
+                    size += len(piece)
+        draft.replace(target)
+    except (aiohttp.ClientError, TimeoutError) as why:
+        raise _unreachable(address, why) from why
+    except OSError as why:
+        raise ConfigError(f"cannot write {target}: {why.strerror or why}") from why
+    finally:
+        draft.unlink(missing_ok=True)
+    return size
 
 
 def status(address: NodeAddress) -> dict[str, Any]:

@@ -33,6 +33,12 @@ def dev(
     sip_port: int | None = typer.Option(
         None, "--sip-port", min=0, max=65534, help="Take SIP phones of this machine there, TLS on the next; 0 picks."
     ),
+    webrtc_host: str = typer.Option(
+        "",
+        "--webrtc-host",
+        metavar="ADDRESS",
+        help="Where browsers' audio comes to.  [default: as --host]",
+    ),
     webrtc_port: int = typer.Option(
         0, "--webrtc-port", min=0, max=65535, help="UDP port of the audio of browsers' calls; 0 picks."
     ),
@@ -87,6 +93,7 @@ def dev(
         console=console,
         json=as_json,
         sip_port=sip_port,
+        webrtc_host=webrtc_host,
         webrtc_port=webrtc_port,
         restart_ms=restart_ms,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
@@ -12,11 +13,16 @@ from offhook.legs.latch import Address
 from offhook.legs.leg import Answered, Dtmf, Ended, KeySent, LegEnd, LegEvent, RateChanged, Refused
 from offhook.legs.rtp import RtpFormat, RtpPort
 from offhook.legs.srtp import Srtp
-from offhook.legs.webrtc_path import MediaPath
+from offhook.legs.webrtc_path import NO_CHECK, MediaPath
 from offhook.legs.webrtc_sockets import WebRtcSockets
 
 PEER: Final[Address] = ("browser", 0)
 """The other end of every stream: where that is, its path knows, and follows."""
+
+ELSEWHERE: Final = (
+    "Firefox sends none to 127.0.0.1, and a browser on another machine cannot: run the node with "
+    "--webrtc-host 0.0.0.0 (offhook dev), or with another host in [webrtc]"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +97,8 @@ class BrowserLeg:
         side = webrtc_sdp.Side(
             sockets.candidates, credentials, sockets.identity.fingerprint, self._ssrc, self._session, self._version
         )
+        if not self.inbound:
+            self.path.expect()
         changed = self.rate not in (None, chosen.rate)
         self.rate = chosen.rate
         self._format = RtpFormat(
@@ -138,6 +146,7 @@ class BrowserLeg:
         """See `Leg`."""
         if not self.up and not self._over:
             self.up = True
+            self.path.expect()
             if self.inbound:  # else it has our description since it accepted
                 self._told.taken(self.description)
 
@@ -179,6 +188,8 @@ class BrowserLeg:
     def _failed(self, outcome: str, reason: str) -> None:
         if self._over:
             return
+        if NO_CHECK in reason and all(ipaddress.ip_address(host).is_loopback for host, _ in self._sockets.candidates):
+            reason += f". {ELSEWHERE}"
         self._told.problem(reason)
         self._event(self.leg_id, Ended(outcome) if self.up or self.inbound else Refused(outcome, reason))
 

@@ -22,6 +22,7 @@ CONSENT_SECONDS = 30.0
 """Without a good check for so long, the other side does not want our packets any more (RFC 7675 §5.1)."""
 SET_UP_SECONDS = 15.0
 """How long checks and handshake may take."""
+NO_CHECK = "no connectivity check of the browser has come"
 MOST_SOURCES = 8
 """Addresses of one browser that are heard: it has a few networks, and each may change."""
 
@@ -70,7 +71,7 @@ class MediaPath:
         self._handshake: Handshake | None = None
         self._ices: list[IceLite] = []  # the last is the newest; one before it serves until that is used
         self._sources: dict[Address, None] = {}
-        self._since = clock()
+        self._since: float | None = None  # when media was expected first, or anew
         self._was_up = self._closed = False
 
     def agree(self, ufrag: str, fingerprint: str) -> Credentials:
@@ -80,11 +81,16 @@ class MediaPath:
             self._exchange.forget(old.ours.ufrag)
         self._ices = [*self._ices[-1:], ice]
         self._exchange.name(ice.ours.ufrag, self)
-        self._since = self._clock()
+        if self._since is not None:
+            self.expect()
         if fingerprint != self._fingerprint:  # another certificate, so another association (RFC 8842 §4)
             self._fingerprint, self.up = fingerprint, False
             self._handshake = Handshake(self._exchange.identity, fingerprint, self._transmit)
         return ice.ours
+
+    def expect(self) -> None:
+        """The other side knows our description by now: its media is to come up within `SET_UP_SECONDS`."""
+        self._since = self._clock()
 
     def send(self, data: bytes | memoryview, to: Address | None = None) -> None:
         """Send media to where the other side is; `to` is not looked at."""
@@ -138,11 +144,11 @@ class MediaPath:
         if handshake is not None and not handshake.over:
             handshake.look()
             self._settle(handshake)
-        if self._closed:
+        if self._closed or self._since is None:
             return
         checked = max((ice.checked_at or 0.0 for ice in self._ices), default=0.0)
         if not self.up and now - self._since >= SET_UP_SECONDS:
-            step = "no connectivity check has come: can the browser reach our UDP port?" if not checked else "no keys"
+            step = "no keys were agreed on" if checked else NO_CHECK
             self._fail("set_up_timeout", f"media was not set up in {SET_UP_SECONDS:g} s: {step}")
         elif self.up and now - max(checked, self._since) >= CONSENT_SECONDS:
             self._fail("media_lost", f"no check of the browser for {CONSENT_SECONDS:g} s")
@@ -168,7 +174,9 @@ class MediaPath:
             self._fail("leg_failed", handshake.failed)
         elif handshake.keys is not None and not self.up:
             keys = handshake.keys
-            self.up, self._was_up, self._since = True, True, self._clock()
+            self.up = self._was_up = True
+            if self._since is not None:
+                self.expect()
             self._ready(Srtp(keys.suite, keys.ours, keys.theirs))
 
     def _fail(self, outcome: str, reason: str) -> None:

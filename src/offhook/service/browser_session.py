@@ -56,13 +56,10 @@ class Link:
         self._closing = self._closing or code
         self._wake.set()
 
-    async def closed(self) -> None:
-        """Wait until it is, for a second at most."""
-        await asyncio.wait([self._writer], timeout=1.0)
-        self._writer.cancel()
-
-    def gone(self) -> None:
-        """The other side has closed it."""
+    async def finish(self) -> None:
+        """Nothing more comes of the other side: let what was queued before a close go out, for a second at most."""
+        if self._closing is not None:
+            await asyncio.wait([self._writer], timeout=1.0)
         self._writer.cancel()
 
     async def _write(self) -> None:

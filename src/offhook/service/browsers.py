@@ -71,7 +71,7 @@ class Browsers:
         links = list(self._links)
         for link in links:
             link.close(1001)
-        await asyncio.gather(*(link.closed() for link in links), return_exceptions=True)
+        await asyncio.gather(*(link.finish() for link in links), return_exceptions=True)
         for timer in (self._second, *self._ends.values()):
             if timer is not None:
                 timer.cancel()
@@ -108,9 +108,9 @@ class Browsers:
                 await self._serve(link, session, request)
         finally:
             self._links.discard(link)
-            link.gone()
             if session is not None:
                 self._lost(link, session)
+            await link.finish()
         return socket
 
     async def _hello(self, link: Link) -> BrowserSession | None:
@@ -121,7 +121,6 @@ class Browsers:
         except TimeoutError:
             link.say("error", about="hello", message=f"no hello came within {HELLO_SECONDS:g} s")
             link.close(1008)
-            await link.closed()
             return None
         if first.type is not WSMsgType.TEXT:
             return None
@@ -135,7 +134,6 @@ class Browsers:
         except ValueError as error:
             link.say("error", about="hello", message=str(error))
             link.close(1008)
-            await link.closed()
             return None
         return self._enter(link, message, name)
 
@@ -174,7 +172,7 @@ class Browsers:
                 return  # another page has taken the identity
             if not self.still(request):
                 link.close(1008)
-                return await link.closed()
+                return
             if received.type is not WSMsgType.TEXT:
                 link.say("error", about=None, message="messages are text: JSON objects with a kind")
                 continue

@@ -18,19 +18,20 @@ from typing import IO, Any, Final
 
 import msgspec
 
-from offhook.errors import CallError
+from offhook.errors import CallError, DamagedCall
+from offhook.service.call_figures import figures_of
 from offhook.service.call_folder import (
     CALL,
     EVENTS,
     MOST_CALL_BYTES,
     MOST_EVENTS_BYTES,
-    DamagedCall,
     encode,
     lines_of,
     page_of,
     read_events,
     read_header,
 )
+from offhook.service.call_sound import read_folder
 from offhook.service.trace import row_of, sought
 
 REPORT: Final = "report.json"
@@ -184,14 +185,7 @@ class ArchiveBook:
     Made where it may block. DamagedCall says what is wrong with the file, OSError that it cannot be read.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        sound: Callable[[Path], Any] = lambda folder: None,
-        figures: Callable[[dict[str, Any], Any], dict[str, Any]] | None = None,
-    ) -> None:
-        """`sound` reads that of a folder; `figures` makes them where the file has none."""
+    def __init__(self, path: Path) -> None:
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         folder = path
         if not path.is_dir():
@@ -203,8 +197,8 @@ class ArchiveBook:
             if folder is not path:
                 unpack(path, folder)
             self._read(folder)
-            self._sound = sound(folder)
-            self._figures = self._report(folder, figures)
+            self._sound = read_folder(folder)
+            self._figures = self._report(folder)
         except BaseException:
             self.close()
             raise
@@ -229,7 +223,15 @@ class ArchiveBook:
 
     def page(self, any_id: str) -> dict[str, Any] | None:
         """See `CallBook`."""
-        return self.call if self._is(any_id) else None
+        return {**self.call, "events": list(self.call["events"])} if self._is(any_id) else None
+
+    def row(self, any_id: str) -> dict[str, Any] | None:
+        """See `CallBook`."""
+        return row_of(self.call) if self._is(any_id) else None
+
+    def header(self, any_id: str) -> dict[str, Any] | None:
+        """See `CallBook`."""
+        return {name: value for name, value in self.call.items() if name != "events"} if self._is(any_id) else None
 
     def events(self, any_id: str, after: int) -> list[dict[str, Any]] | None:
         """See `CallBook`."""
@@ -280,13 +282,11 @@ class ArchiveBook:
         self._folder = folder
         self.call = page_of({**header, "imported": True}, read_events(folder, strict=True))
 
-    def _report(
-        self, folder: Path, figures: Callable[[dict[str, Any], Any], dict[str, Any]] | None
-    ) -> dict[str, Any] | None:
+    def _report(self, folder: Path) -> dict[str, Any]:
         try:
             found = msgspec.json.decode((folder / REPORT).read_bytes())
         except FileNotFoundError:
-            return None if figures is None else figures(self.call, self._sound)
+            return figures_of(self.call, self._sound)
         except (OSError, ValueError, RecursionError) as error:
             raise DamagedCall(f"{REPORT} cannot be used: {error}") from None
         if not isinstance(found, dict):

@@ -12,11 +12,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, TypeVar
 
 from offhook.errors import CallError
 from offhook.service.call_archive import packed
+from offhook.service.call_figures import figures_of
 from offhook.service.call_folder import page_of
+from offhook.service.call_sound import CallSound
+from offhook.service.capturing import Captures
 from offhook.service.history import History, Kept
 from offhook.service.resending import Again, Resend, again_of
 from offhook.service.trace import CallTrace, Heard, Traces, event_page
@@ -30,33 +33,6 @@ AT_ONCE = 50
 Result = TypeVar("Result")
 
 
-class Sound(Protocol):
-    """What is kept of the sound of a call. Its methods block."""
-
-    def tracks(self) -> list[dict[str, Any]]:
-        """`{legId, side, beginMs, rate, samples, …}` of each stretch."""
-
-    def peaks(self, leg: str, side: str, from_ms: float, to_ms: float, bins: int) -> dict[str, Any] | None:
-        """The waveform of a stretch; ValueError names what cannot be asked."""
-
-    def pcm(self, leg: str, side: str, from_ms: float, to_ms: float) -> tuple[int, bytes] | None:
-        """Rate and PCM16 of a stretch; ValueError as `peaks`."""
-
-    def series(self) -> dict[str, Any] | None:
-        """Depths and losses over time."""
-
-
-class Sounds(Protocol):
-    """Where the sound of a node's calls is found."""
-
-    def find(self, call_id: str) -> Callable[[], Any]:
-        """To be called where it may block: the `Sound` of a call, None without."""
-
-
-Figures = Callable[[dict[str, Any], Any], dict[str, Any]]
-"""Makes the figures of a call from its page and its sound, if there is any. Blocks."""
-
-
 class CallBook:
     """What is known of calls. All methods belong to the loop's thread."""
 
@@ -64,16 +40,13 @@ class CallBook:
         self,
         traces: Traces,
         history: History | None = None,
-        *,
+        captures: Captures | None = None,
         resend: Resend | None = None,
-        sounds: Sounds | None = None,
-        figures: Figures | None = None,
     ) -> None:
         self._traces = traces
         self._history = history
+        self._captures = captures
         self._resend = resend
-        self._sounds = sounds
-        self._figures = figures
         self._pages: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._events: OrderedDict[str, list[dict[str, Any]]] = OrderedDict()
 
@@ -125,7 +98,7 @@ class CallBook:
         """The page of a call without its events; None for one that is not known, or not opened."""
         trace = self._traces.find(any_id)
         if trace is not None:
-            return self._with_audio(trace, trace.header())
+            return self._with_audio(trace.header())
         page = self.page(any_id)
         return None if page is None else {name: value for name, value in page.items() if name != "events"}
 
@@ -133,7 +106,7 @@ class CallBook:
         """A call with its events (console.md, A call); None for one that is not known, or not opened."""
         trace = self._traces.find(any_id)
         if trace is not None:
-            return self._with_audio(trace, page_of(trace.header(), self._kept(trace)))
+            return self._with_audio(page_of(trace.header(), self._kept(trace)))
         call_id = None if self._history is None else self._history.find(any_id)
         if call_id is None or call_id not in self._pages:
             return None
@@ -160,20 +133,20 @@ class CallBook:
 
     async def figures(self, any_id: str) -> dict[str, Any] | None:
         """The figures of a call; None for a call that is not known."""
-        page, make = await self._opened(any_id), self._figures
-        if page is None or make is None:
+        page = await self._opened(any_id)
+        if page is None:
             return None
-        find = self._sound_of(page["callId"])
-        return await asyncio.to_thread(lambda: make(page, find()))
+        look = self._sound(page["callId"])
+        return await asyncio.to_thread(lambda: figures_of(page, look()))
 
     async def peaks(
         self, any_id: str, leg: str, side: str, from_ms: float, to_ms: float, bins: int
     ) -> dict[str, Any] | None:
-        """The waveform of what a leg said or heard; None where no sound is kept. ValueError as `Sound`."""
+        """The waveform of what a leg said or heard; None where no sound is kept. ValueError as `CallSound`."""
         return await self._heard_in(any_id, lambda sound: sound.peaks(leg, side, from_ms, to_ms, bins))
 
     async def sound(self, any_id: str, leg: str, side: str, from_ms: float, to_ms: float) -> tuple[int, bytes] | None:
-        """Rate and PCM16 of a stretch; None where no sound is kept. ValueError as `Sound`."""
+        """Rate and PCM16 of a stretch; None where no sound is kept. ValueError as `CallSound`."""
         return await self._heard_in(any_id, lambda sound: sound.pcm(leg, side, from_ms, to_ms))
 
     async def series(self, any_id: str) -> dict[str, Any] | None:
@@ -188,17 +161,12 @@ class CallBook:
         page = await self._opened(any_id)
         if page is None:
             return None
-        call_id, history, make = page["callId"], self._history, self._figures
+        call_id, history = page["callId"], self._history
         trace = self._traces.find(call_id)
         if trace is not None and history is not None:
             await history.written(trace)
-        folder = None if history is None else history.folder(call_id)
-        find = self._sound_of(call_id)
-
-        def write() -> Path:
-            return packed(page, folder, None if make is None else make(page, find()))
-
-        return await asyncio.to_thread(write)
+        folder, look = None if history is None else history.folder(call_id), self._sound(call_id)
+        return await asyncio.to_thread(lambda: packed(page, folder, figures_of(page, look())))
 
     # sending again ----------------------------------------------------------------------------------------------
 
@@ -241,35 +209,35 @@ class CallBook:
             "connection": again.connection,
             "detail": detail,
         }
-        self._traces.tell(page["callId"], await self._history.add(page, kept))
+        known = self._pages.get(page["callId"], page)
+        self._traces.tell(page["callId"], await self._history.add(known, kept))
 
     # inside -----------------------------------------------------------------------------------------------------
 
     async def _opened(self, any_id: str) -> dict[str, Any] | None:
         return self.page(any_id) if await self.open(any_id) else None
 
-    async def _heard_in(self, any_id: str, ask: Callable[[Any], Result | None]) -> Result | None:
-        if not await self.open(any_id):
+    async def _heard_in(self, any_id: str, ask: Callable[[CallSound], Result | None]) -> Result | None:
+        row = self.row(any_id)
+        if row is None:
             return None
-        trace = self._traces.find(any_id)
-        call_id = trace.call_id if trace is not None else self._history.find(any_id) if self._history else None
-        find = self._sound_of(call_id or any_id)
+        look = self._sound(row["callId"])
 
         def work() -> Result | None:
-            sound = find()
+            sound = look()
             return None if sound is None else ask(sound)
 
         return await asyncio.to_thread(work)
 
-    def _sound_of(self, call_id: str) -> Callable[[], Any]:
-        return (lambda: None) if self._sounds is None else self._sounds.find(call_id)
+    def _sound(self, call_id: str) -> Callable[[], CallSound | None]:
+        """What reads the sound of a call, in a thread."""
+        return (lambda: None) if self._captures is None else self._captures.find(call_id)
 
-    def _with_audio(self, trace: CallTrace, page: dict[str, Any]) -> dict[str, Any]:
-        """A page with what there is of the sound of a call that is live; of others the trace knows it."""
-        sound = None if trace.ended else self._sound_of(trace.call_id)()
-        if sound is not None:
-            for leg in page["legs"]:
-                leg["audio"] = [audio_of(track) for track in sound.tracks() if track["legId"] == leg["legId"]]
+    def _with_audio(self, page: dict[str, Any]) -> dict[str, Any]:
+        """A page with what there is of the sound of a call that is live, or was a moment ago; later its trace knows."""
+        audio = {} if self._captures is None else self._captures.audio(page["callId"])
+        for leg in page["legs"]:
+            leg["audio"] = audio.get(leg["legId"], leg["audio"])
         return page
 
     def _kept(self, trace: CallTrace) -> list[dict[str, Any]]:
@@ -308,11 +276,6 @@ class CallBook:
             return (one for one in self._all() if one.began_wall < moment)
         rest = itertools.dropwhile(lambda one: one.call_id != before, self._all())
         return itertools.islice(rest, 1, None)
-
-
-def audio_of(track: dict[str, Any]) -> dict[str, Any]:
-    """A stretch of sound as a page shows it."""
-    return {name: track[name] for name in ("side", "beginMs", "rate", "samples")}
 
 
 def _moment(text: str) -> float | None:

@@ -22,6 +22,7 @@ from offhook.legs.leg import Dtmf, Ended, KeySent, Leg, LegEvent, Refused
 from offhook.legs.pair import PairedLeg
 from offhook.legs.simulated import SimulatedLeg
 from offhook.legs.sip import SipLeg
+from offhook.legs.webrtc import BrowserLeg
 from offhook.service.trace import About
 from offhook.wire.playing import PlaySource
 
@@ -38,7 +39,7 @@ ENDED_BY: Final = {
     "unreachable": "service",
 }
 """Who ended a leg, by the outcome of its end; for any other it is the one who left."""
-_KINDS: Final[dict[type, str]] = {SimulatedLeg: "simulated", SipLeg: "sip", PairedLeg: "app"}
+_KINDS: Final[dict[type, str]] = {SimulatedLeg: "simulated", SipLeg: "sip", BrowserLeg: "browser", PairedLeg: "app"}
 _SHOWN_WORDS: Final = 200
 
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from offhook.errors import OffhookError
+from offhook.errors import DamagedCall
 from offhook.service.trace import MAX_EVENTS, event_page
 
 CALL: Final = "call.json"
@@ -24,10 +24,6 @@ MOST_CALL_BYTES: Final = 1 << 20
 MOST_EVENTS_BYTES: Final = 32 << 20
 MOST_EVENTS: Final = 4 * MAX_EVENTS
 """Of a file: more than a trace holds, since what is sent again later is added."""
-
-
-class DamagedCall(OffhookError):
-    """The files of a call cannot be used."""
 
 
 class _Row(msgspec.Struct, rename="camel", kw_only=True):

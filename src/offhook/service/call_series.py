@@ -118,7 +118,7 @@ class CallSeries:
         """Read everything, if a point is due; `late`: of the worst tick since the last look, in seconds."""
         if late > self._worst:
             self._worst = late
-        due = int((now - self.began) / self.step) + 1
+        due = int((now - self.began) / self.step + 1e-6) + 1
         if due <= self._points:
             return
         if due - self._points > 1:

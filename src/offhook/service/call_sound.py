@@ -201,6 +201,14 @@ class CallSound:
             for one in self.segments
         ]
 
+    def audio(self) -> dict[str, list[dict[str, Any]]]:
+        """What a call's page says of its legs: `{side, beginMs, rate, samples}`, by leg id."""
+        found: dict[str, list[dict[str, Any]]] = {}
+        for track in self.tracks():
+            kept = {key: track[key] for key in ("side", "beginMs", "rate", "samples")}
+            found.setdefault(track["legId"], []).append(kept)
+        return found
+
     def series(self) -> dict[str, Any] | None:
         """See `CallSeries.page`; None when nothing was read."""
         return self._series
@@ -311,6 +319,12 @@ def read_folder(folder: Path) -> CallSound | None:
     ]
     series = _read_series(_read_json(folder / SERIES, _MOST_SERIES_BYTES))
     return CallSound(segments, series) if segments or series is not None else None
+
+
+def audio_of_folder(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """What is kept of the sound of a call that is over, as `CallSound.audio`."""
+    sound = read_folder(folder)
+    return {} if sound is None else sound.audio()
 
 
 def _read_row(folder: Path, row: Any) -> list[Segment]:

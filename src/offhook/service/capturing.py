@@ -87,7 +87,6 @@ class CallCapture:
         self._tap: CallTap | None = None
         self._kept: list[_Kept] = []
         self._now: dict[str, _Kept] = {}
-        self._numbers: dict[str, int] = {}
         self._streams: tuple[str, ...] = ()
         self._counts = _Counts(0.0)
 
@@ -133,8 +132,11 @@ class CallCapture:
         if self._tap is not None:
             self._live.bridge.untap(self._tap)
         self._describe()
+        for leg_id, audio in self.audio().items():
+            if leg_id in self._live.trace.legs:
+                self._live.trace.legs[leg_id].audio = audio
         page = self.series_page()
-        if page is not None:
+        if page is not None and self._captures.keeps_series:
             self._captures.writer.call(lambda: self._save(SERIES, page))
         self._captures.close(self)
 
@@ -144,6 +146,16 @@ class CallCapture:
         if self.series is None or answered is None:
             return None
         return self.series.page((self.series.began - answered) * 1000)
+
+    def audio(self) -> dict[str, list[dict[str, Any]]]:
+        """See `Captures`."""
+        now, found = self._captures.capture.ticks, dict[str, list[dict[str, Any]]]()
+        for kept in self._kept:
+            samples = kept.ticks(now) * samples_per_frame(kept.rate)
+            found.setdefault(kept.leg_id, []).extend(
+                {"side": side, "beginMs": kept.begin_ms, "rate": kept.rate, "samples": samples} for side in SIDES
+            )
+        return found
 
     def sound(self) -> CallSound:
         """What there is up to now."""
@@ -174,13 +186,18 @@ class CallCapture:
         elif len(self._kept) >= MOST_SEGMENTS:
             return
         else:
-            number, part = self._numbers.setdefault(leg_id, len(self._numbers) + 1), len(before) + 1
+            number, part = self._number(leg_id), len(before) + 1
             files = {side: SoundFile(self.folder / f"{part_name(number, part)}-{side}.wav", rate) for side in SIDES}
             track = tap.join(member, (files["said"], files["heard"]))
             kept = _Kept(leg_id, number, part, begin_ms, rate, track, files)
             self._kept.append(kept)
         self._now[leg_id] = kept
         self._describe()
+
+    def _number(self, leg_id: str) -> int:
+        """As the call's page numbers it."""
+        known = self._live.trace.legs.get(leg_id)
+        return known.number if known is not None else len({kept.leg_id for kept in self._kept}) + 1
 
     def _finish(self, kept: _Kept) -> None:
         """After the frames that were not handed on yet."""
@@ -231,13 +248,17 @@ class CallCapture:
 
 
 class Captures:
-    """All of a node's. `keeps_sound` False: figures over time only, nothing of what was said."""
+    """All of a node's. `keeps_sound` False: figures over time only, nothing of what was said;
+    `keeps_series` False: nothing once a call is over."""
 
-    def __init__(self, clock: Clock, media: MediaClock, root: Path, *, keeps_sound: bool = True) -> None:
+    def __init__(
+        self, clock: Clock, media: MediaClock, root: Path, *, keeps_sound: bool = True, keeps_series: bool = True
+    ) -> None:
         self.clock = clock
         self.media = media
         self.root = root
         self.keeps_sound = keeps_sound
+        self.keeps_series = keeps_series
         self.writer = SoundWriter()
         self.capture = Capture(self.writer.put)
         self._live: dict[str, CallCapture] = {}
@@ -278,6 +299,11 @@ class Captures:
         late, self.media.worst_of_late = self.media.worst_of_late, 0.0
         for capture in self._live.values():
             capture.look(now, late)
+
+    def audio(self, call_id: str) -> dict[str, list[dict[str, Any]]]:
+        """What there is of each leg of a live call: `{side, beginMs, rate, samples}`, by leg id."""
+        capture = self._live.get(call_id) or self._ending.get(call_id)
+        return {} if capture is None else capture.audio()
 
     def find(self, call_id: str) -> Callable[[], CallSound | None]:
         """What is kept of a call, live or over: to be called where it may block, for a call that is over is read."""

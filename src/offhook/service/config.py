@@ -117,6 +117,7 @@ class DevConfig:
     token_keys: str = ""
     speech_url: str = ""
     speech_key: str = field(default="", repr=False)
+    webrtc_host: str = ""
     webrtc_port: int = 0
     console: bool = True
 
@@ -130,6 +131,10 @@ class DevConfig:
             raise ConfigError(f"--prompts {self.prompts}: there is no such folder; make it, or name another")
         if self.speech_url and not self.speech_url.lower().startswith(("http://", "https://")):
             raise ConfigError(f"--speech-url {self.speech_url}: give an http:// or https:// URL, with /v1 at its end")
+        if self.webrtc_host and _address(self.webrtc_host) != self.webrtc_host:
+            raise ConfigError(
+                f"--webrtc-host {self.webrtc_host}: give an IP address; 0.0.0.0 is every one of this machine"
+            )
         return NodePlan(
             host=self.host,
             port=self.port,
@@ -145,7 +150,7 @@ class DevConfig:
             tokens=TokenRule(self.token_issuer, self.token_keys) if self.token_issuer else None,
             speech=SpeechPlan("openai", self.speech_url, self.speech_key) if self.speech_url else SpeechPlan(),
             sip=None if self.sip_port is None else SipPlan(host="127.0.0.1", port=self.sip_port),
-            webrtc=WebRtcPlan(_address(self.host), self.webrtc_port),
+            webrtc=WebRtcPlan(self.webrtc_host or _address(self.host), self.webrtc_port),
             console=self._console(),
         )
 
@@ -161,8 +166,18 @@ class DevConfig:
 
 
 def _address(host: str) -> str:
-    """The address of a host to listen on, for sockets that take no name."""
-    return "127.0.0.1" if host == "localhost" else host
+    """The address to listen on of a host that may be a name."""
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        return "127.0.0.1" if is_loopback(host) else "0.0.0.0"
+
+
+def meet(one: str, other: str) -> bool:
+    """Whether two places to listen at share an address."""
+    anywhere = {"0.0.0.0", "::"}
+    loopback = {"localhost", "127.0.0.1", "::1"}
+    return bool(one == other or {one, other} & anywhere or ("localhost" in (one, other) and {one, other} <= loopback))
 
 
 def is_loopback(host: str) -> bool:

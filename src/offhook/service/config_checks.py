@@ -6,12 +6,13 @@ import difflib
 from collections.abc import Iterable, Iterator
 from urllib.parse import urlsplit
 
-from offhook.service.config import NodePlan, is_loopback
+from offhook.service.config import NodePlan, is_loopback, meet
 from offhook.service.config_file import File, Problem
 from offhook.service.config_values import plus
 from offhook.service.routing import SipPlan, covers
 from offhook.service.speech import SpeechPlan
 from offhook.service.targets import TargetRefused, Targets, is_public
+from offhook.service.webrtc_config import webrtc_problems
 from offhook.wire.tokens import keys_may_come_from
 
 SHORTEST_NUMBER = 7
@@ -43,6 +44,7 @@ def together(file: File, plan: NodePlan) -> Iterator[Problem]:
         what = "is empty: every token of this issuer and audience opens the node"
         yield Problem("[tokens] clients", what, "name the applications that may (appid, oid, sub)", fatal=False)
     yield from _speech(plan.speech)
+    yield from webrtc_problems(plan)
     if plan.sip is not None:
         yield from _ports(plan, plan.sip)
         yield from _identities(file)
@@ -121,7 +123,7 @@ def _codecs(sip: SipPlan) -> Iterator[Problem]:
 
 
 def _ports(plan: NodePlan, sip: SipPlan) -> Iterator[Problem]:
-    if _meet(plan.host, sip.host) and plan.port and sip.port:
+    if meet(plan.host, sip.host) and plan.port and sip.port:
         for port, what in ((sip.port, "SIP"), (sip.port + 1, "SIP over TLS, the port after that of [sip]")):
             if plan.port == port:
                 yield Problem("[node] port", f"{port} is that of {what}", "choose another for one of them")
@@ -129,13 +131,6 @@ def _ports(plan: NodePlan, sip: SipPlan) -> Iterator[Problem]:
     if first <= sip.port <= last:
         what = f"{first}-{last} has the port of SIP, {sip.port}, in it: one call less has room"
         yield Problem("[sip] rtp_ports", what, "choose a range without it", fatal=False)
-
-
-def _meet(one: str, other: str) -> bool:
-    """Whether two places to listen at share an address."""
-    anywhere = {"0.0.0.0", "::"}
-    loopback = {"localhost", "127.0.0.1", "::1"}
-    return bool(one == other or {one, other} & anywhere or ("localhost" in (one, other) and {one, other} <= loopback))
 
 
 def _unreachable(file: File, targets: Targets) -> Iterator[Problem]:

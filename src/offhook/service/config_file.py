@@ -18,6 +18,7 @@ from offhook.legs.sip import MediaRules
 from offhook.service.bearer import AUDIENCE
 from offhook.service.config import ACS_ISSUER
 from offhook.service.console_logins import ConsoleRule
+from offhook.service.history import HistoryRule
 from offhook.service.speech import SpeechPlan
 
 
@@ -127,6 +128,30 @@ class ConsoleSection(Section):
     session_hours: Annotated[float, Within(0.1, 8760)] = ConsoleRule().session_hours
 
 
+class WebRtcSection(Section):
+    """`[webrtc]`: browsers that are phones."""
+
+    enabled: bool = True
+    host: str = "0.0.0.0"
+    port: Port = 8481
+    advertise: list[str] = []
+    stun: list[str] = []
+    turn: list[str] = []
+    turn_username: str = ""
+    turn_password: str = ""
+    turn_password_env: str = ""
+    turn_secret: str = ""
+    turn_secret_env: str = ""
+
+
+class HistorySection(Section):
+    """`[history]`: for how long calls that are over can be looked at."""
+
+    days: Annotated[float, Within(0, 36_500)] = HistoryRule().days
+    megabytes: Annotated[int, Within(0, 1_000_000_000)] = HistoryRule().megabytes
+    sound: bool = False
+
+
 class PromptsSection(Section):
     """`[prompts]`: sound files of the node that apps may play."""
 
@@ -220,7 +245,9 @@ class File(Section):
     node: NodeSection = msgspec.field(default_factory=NodeSection)
     tokens: TokensSection | None = None
     recordings: RecordingsSection = msgspec.field(default_factory=RecordingsSection)
+    history: HistorySection = msgspec.field(default_factory=HistorySection)
     console: ConsoleSection | None = None
+    webrtc: WebRtcSection | None = None
     prompts: PromptsSection | None = None
     speech: SpeechSection = msgspec.field(default_factory=SpeechSection)
     webhook: list[WebhookSection] = []

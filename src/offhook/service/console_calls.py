@@ -34,6 +34,7 @@ STALLED_S: Final = 30.0
 """A reader of a file that takes nothing for so long is given up."""
 _DAYS_MS: Final = 30 * 86_400_000.0
 _PIECE: Final = 256 * 1024
+_NO_SOUND: Final = "There is no sound of this leg: the legs of GET /console/api/calls/{id} say in audio what there is."
 
 
 class Calls:
@@ -86,18 +87,21 @@ class Calls:
 
     async def _figures(self, request: web.Request) -> web.StreamResponse:
         Query(request)
-        return _there(await self._book.figures(await self._found(request)), "figures")
+        return web.json_response(await self._book.figures(await self._found(request)))
 
     async def _series(self, request: web.Request) -> web.StreamResponse:
         Query(request)
-        return _there(await self._book.series(await self._found(request)), "series")
+        return web.json_response(await self._book.series(await self._found(request)))
 
     async def _peaks(self, request: web.Request) -> web.StreamResponse:
         query = Query(request, "leg", "side", "fromMs", "toMs", "bins")
         leg, side, begin, end = _stretch(query, ("said", "heard"))
         bins = query.whole("bins", 1, MOST_BINS)
         call = await self._found(request)
-        return _there(await _asked(self._book.peaks(call, leg, side, begin, end, bins)), "sound of this leg")
+        found = await _asked(self._book.peaks(call, leg, side, begin, end, bins))
+        if found is None:
+            raise unknown(_NO_SOUND)
+        return web.json_response(found)
 
     async def _sound(self, request: web.Request) -> web.StreamResponse:
         leg, side, begin, end = _stretch(Query(request, "leg", "side", "fromMs", "toMs"), ("said", "heard", "both"))
@@ -107,7 +111,7 @@ class Calls:
         with self._one_of(MOST_SENT, "sounds"):
             found = await _asked(self._book.sound(call, leg, side, begin, end))
             if found is None:
-                raise unknown("There is no sound of this leg.")
+                raise unknown(_NO_SOUND)
             rate, pcm = found
             head = wav_header(rate, len(pcm), 2 if side == "both" else 1)
             headers = {"Content-Type": "audio/wav", **_named("inline", f"{call}-{side}", "wav")}
@@ -165,12 +169,6 @@ def _no_call() -> Problem:
     return unknown("No such call is kept: GET /console/api/calls lists them. Ids of calls and of call connections do.")
 
 
-def _there(found: dict[str, Any] | None, what: str) -> web.Response:
-    if found is None:
-        raise unknown(f"There is no {what} of this call." if "leg" not in what else f"There is no {what}.")
-    return web.json_response(found)
-
-
 async def _asked(answer: Any) -> Any:
     """An answer of the book; what it refuses becomes what the asker is told."""
     try:
@@ -215,6 +213,8 @@ async def _archive(book: CallBook, call: str) -> Path | None:
 
     try:
         return cast(Path | None, await _asked(asyncio.shield(making)))
+    except OSError as error:
+        raise Problem(507, "9999", f"The file cannot be made: {error.strerror or error}.") from None
     except asyncio.CancelledError:
         making.add_done_callback(remove)
         raise

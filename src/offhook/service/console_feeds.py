@@ -159,13 +159,18 @@ class Feeds:
 
     async def _follow(self, reader: _Reader, after: int) -> None:
         """Everything of a call that comes after an event, until it is over."""
-        call, told, lived = reader.call, None, False
-        while (header := self._book.header(call)) is not None:
-            if told is not None and (told["answeredAt"] is None) != (header["answeredAt"] is None):
-                after = 0  # times count from the answer now, so that events so far have other ones
-            if header != told:
+        call, lived = reader.call, False
+        header: dict[str, Any] | None = None
+        while await self._book.open(call):
+            if header is None or reader.changed:
+                reader.changed.clear()
+                fresh = self._book.header(call)
+                if fresh is None:
+                    break
+                if header is not None and header["answeredAt"] != fresh["answeredAt"]:
+                    after = 0  # times count from the answer now, so that events so far have other ones
+                header = fresh
                 await reader.send(_event("call", header))
-                told = header
             events = self._book.events(call, after) or []
             for first in range(0, len(events), _AT_ONCE):
                 part = events[first : first + _AT_ONCE]

@@ -24,9 +24,9 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from offhook.errors import DamagedCall
 from offhook.service.call_folder import (
     CALL,
-    DamagedCall,
     append_events,
     encode,
     page_of,
@@ -124,7 +124,7 @@ class History:
         self.root = root
         self.rule = rule
         self.audio: Audio = lambda folder: {}
-        """What of a call's sound is in its folder, by leg; asked in the thread."""
+        """What of a call's sound is in its folder, by leg, where its node could not say it; asked in the thread."""
         self._traces = traces
         self._wall = wall
         self._index = _Index()
@@ -266,10 +266,6 @@ class History:
             if events:
                 append_events(folder, [trace.kept(event) for event in events])
                 progress.events += len(events)
-            if trace.ended:
-                for leg_id, audio in self.audio(folder).items():
-                    if leg_id in trace.legs:
-                        trace.legs[leg_id].audio = audio
             header = trace.header()
             data = encode(header if trace.ended else {**header, "eventCount": 0})
             if data != progress.header:
@@ -306,14 +302,6 @@ class History:
         size = size_of(self.folder(call_id))
         self._index.size += size - kept.size
         kept.size = size
-        try:
-            header = read_header(self.folder(call_id))
-            audio = self.audio(self.folder(call_id))
-            if audio:
-                _add_audio(header, audio)
-                write_header(self.folder(call_id), header)
-        except (OSError, DamagedCall) as error:
-            log.warning("the call %s cannot be finished: %s", call_id, error)
 
     def _read(self, call_id: str) -> dict[str, Any] | None:
         folder = self.folder(call_id)

@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from weakref import WeakSet
 
-from aiohttp import web
+from aiohttp import ClientConnectionResetError, web
 from aiohttp.typedefs import Handler
 
 from offhook import __version__
@@ -28,6 +28,7 @@ from offhook.service.app_phones import AppPhones
 from offhook.service.bearer import BearerCheck, KeyPages
 from offhook.service.browsers import Browsers
 from offhook.service.call_book import CallBook
+from offhook.service.call_sound import audio_of_folder
 from offhook.service.capturing import Captures
 from offhook.service.certificates import State, client_context, server_context
 from offhook.service.checks import Network
@@ -85,8 +86,13 @@ class LiveNode:
             NODE_NUMBER, hashlib.sha256(b"context" + self.state.token_key_pem).digest(), self.state.resource_id
         )
         self.node = Node(self.clock, identity, self, tell=tell, restart_ms=plan.restart_ms, most_calls=plan.most_calls)
+        kept = plan.history.days > 0
         self.captures = self.node.captures = Captures(
-            self.clock, self.node.media, self.state.path / "calls", keeps_sound=plan.sound
+            self.clock,
+            self.node.media,
+            self.state.path / "calls",
+            keeps_sound=plan.sound and kept,
+            keeps_series=kept,
         )
         self._speech = self.node.speech = chosen_speech(plan.speech, plan.targets, self._tls)
         self._sounds = self.node.sounds = Sounds(
@@ -97,7 +103,9 @@ class LiveNode:
         self._delivery = Delivery(self._poster, self._callback_token, self._report)
         self._subscriptions: Subscriptions | None = None
         self.history = History(self.state.path / "calls", plan.history, self.node.traces, self.clock.wall)
-        self.book = CallBook(self.node.traces, self.history, resend=Resending(self._delivery, self._announce_once))
+        self.history.audio = audio_of_folder
+        again = Resending(self._delivery, self._announce_once)
+        self.book = CallBook(self.node.traces, self.history, self.captures, again)
         self.port = 0
         revocations = Revocations(self.state.path / "revoked-tokens", self.clock.wall())
         self.users = Users(self.state.resource_id, self._issuer, revocations, self.clock.wall, os.urandom)
@@ -387,10 +395,18 @@ class LiveNode:
 
     @web.middleware
     async def _heard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Tell the listener that a connection has brought its first request."""
+        """Tell the listener that a connection has brought its first request. Who is gone already gets no answer.
+
+        Pages come back at once when their sockets are closed: not to a node that stops.
+        """
         if self._listener is not None:
             self._listener.asked(request.protocol)
-        return await handler(request)
+        if self.node.stopping and request.path.startswith("/console/"):
+            return web.Response(status=503, text="The node is stopping.")
+        try:
+            return await handler(request)
+        except ClientConnectionResetError:
+            return web.Response()
 
     async def _validate(self, request: web.Request) -> web.Response:
         subscriptions = self._subscriptions

@@ -23,11 +23,13 @@ from offhook.service.config_file import File, NodeSection, Problem, SipSection, 
 from offhook.service.config_values import Values, plus
 from offhook.service.console_logins import ConsoleRule
 from offhook.service.eventgrid import Watcher
+from offhook.service.history import HistoryRule
 from offhook.service.pem import CHAIN_FIX, chain_hints, chain_problem
 from offhook.service.recordings import RecordingRule
 from offhook.service.routing import NumberRule, SipPlan, TrunkRule, User, is_name, is_pattern
 from offhook.service.speech import SpeechPlan
 from offhook.service.targets import Targets
+from offhook.service.webrtc_config import webrtc_plan
 from offhook.wire.tokens import keys_may_come_from
 
 OPTIONS = {
@@ -36,6 +38,7 @@ OPTIONS = {
     "--state": "[node] state_dir",
     "--trust": "[node] trust",
     "--sip-port": "[sip] port",
+    "--webrtc-port": "[webrtc] port",
     "--issuer": "[node] issuer",
     "--prompts": "[prompts] folder",
     "--token-issuer": "[tokens] issuer",
@@ -124,8 +127,11 @@ class _Reader:
             prompts=self._prompts(),
             tokens=self._tokens(),
             recordings=self._recordings(),
+            history=HistoryRule(self._file.history.days, self._file.history.megabytes),
+            sound=self._file.history.sound,
             speech=self._speech(),
             console=self._console(),
+            webrtc=webrtc_plan(self._file.webrtc, values),
         )
 
     def _console(self) -> ConsoleRule:

@@ -31,7 +31,7 @@ MOST_OPEN: Final = 1024
 MARK_BLOCKS: Final = 10
 """Blocks between two headers."""
 WRITE_EVERY: Final = 0.2  # seconds
-NICE: Final = 10
+NICER: Final = 5
 """The tick goes first."""
 
 
@@ -122,11 +122,16 @@ class SoundWriter:
 
     def put(self, blocks: list[Block]) -> None:
         """Write these, soon."""
-        if self._waiting - self._written > MOST_WAITING:
+        if self.behind > MOST_WAITING:
             self.left_out += len(blocks)
             return
         self._waiting += sum(len(data) for _, _, data in blocks)
         self._jobs.append(blocks)
+
+    @property
+    def behind(self) -> int:
+        """Bytes of sound that wait."""
+        return self._waiting - self._written
 
     def call(self, work: Callable[[], None]) -> None:
         """Run something in the thread, after all that was put before. It is not left out: calls are bounded."""
@@ -147,7 +152,8 @@ class SoundWriter:
 
     def _run(self) -> None:
         with contextlib.suppress(OSError, AttributeError):  # Linux: a thread has a niceness of its own
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+            me = threading.get_native_id()
+            os.setpriority(os.PRIO_PROCESS, me, min(os.getpriority(os.PRIO_PROCESS, me) + NICER, 19))
         while True:
             last = self._stopping.wait(WRITE_EVERY)
             self.drain()

@@ -23,7 +23,7 @@ TYPES: Final = {
     "woff2": "font/woff2",
 }
 """What is given out, by the end of its name; any other file is not."""
-_VIEWS: Final = re.compile(r"|calls(/[^/]*)?|phone|setup|login")
+_VIEWS: Final = re.compile(r"|calls(/[^/]*)?|(phone|setup|login)/?")
 """Paths of the one page, which its script tells apart."""
 
 

@@ -12,34 +12,39 @@ const ROUTES = [
     pattern: /^\/console\/(calls\/?)?$/,
     title: "Calls",
     name: "calls",
-    mount: async (page, signal) => (await import("./calls.js")).default(page, signal),
+    mount: async (page, signal) => unlessLeft(signal, await import("./calls.js"))?.(page, signal),
   },
   {
     pattern: /^\/console\/calls\/([^/]+)$/,
     title: "Call",
     name: "call",
     mount: async (page, signal, match) =>
-      (await import("./inspector/inspector.js")).default(page, decodeURIComponent(match[1]), signal),
+      unlessLeft(signal, await import("./inspector/inspector.js"))?.(page, decodeURIComponent(match[1]), signal),
   },
   {
     pattern: /^\/console\/phone\/?$/,
     title: "Phone",
     name: "phone",
-    mount: async (page) => (await import("./phone/page.js")).default(page),
+    mount: async (page, signal) => unlessLeft(signal, await import("./phone/page.js"))?.(page),
   },
   {
     pattern: /^\/console\/setup\/?$/,
     title: "Setup",
     name: "setup",
-    mount: async (page, signal) => (await import("./setup.js")).default(page, signal),
+    mount: async (page, signal) => unlessLeft(signal, await import("./setup.js"))?.(page, signal),
   },
   {
     pattern: /^\/console\/login\/?$/,
     title: "Log in",
     name: "login",
-    mount: async (page, signal) => (await import("./login.js")).default(page, signal),
+    mount: async (page, signal) => unlessLeft(signal, await import("./login.js"))?.(page, signal),
   },
 ];
+
+/** What a module shows; nothing when its page was left while the module came. @param {AbortSignal} signal @param {any} module */
+function unlessLeft(signal, module) {
+  return signal.aborted ? null : module.default;
+}
 
 const NAVIGATION = [
   { name: "calls", href: "/console/", label: "Calls", icon: "calls" },

@@ -10,11 +10,11 @@ const TYPING_MS = 200;
 const FILTERS = [["", "All"], ["live", "Live"], ["ended", "Ended"]];
 
 /**
- * @typedef {{callId: string, callConnectionId: string | null, direction?: "incoming" | "outgoing",
- *   from?: {rawId: string, displayName?: string} | null, to?: {rawId: string} | null,
- *   state?: "ringing" | "connected" | "ended", ended?: boolean, startedAt: string, answeredAt?: string | null,
- *   endedAt?: string | null, durationMs?: number | null, events: number, legs?: number,
- *   result?: {code: number, subCode: number, message: string} | null}} Row
+ * @typedef {{callId: string, callConnectionId: string | null, direction: "incoming" | "outgoing",
+ *   from: {rawId: string, displayName?: string} | null, to: {rawId: string} | null,
+ *   state: "ringing" | "connected" | "ended", startedAt: string, answeredAt: string | null, endedAt: string | null,
+ *   durationMs: number | null, events: number, legs: number, interrupted: boolean,
+ *   result: {code: number, subCode: number, message: string} | null}} Row
  */
 
 /**
@@ -39,8 +39,7 @@ export default async function mount(page, signal) {
     view.more = calls.length >= PAGE;
     draw(list, count, view, older);
   };
-  fill(page, h("div", { class: "page-head" }, h("h1", { tabindex: "-1", text: "Calls" }), count), controls(view, reload), list);
-  fill(list, skeleton());
+  fill(page, h("div", { class: "page-head" }, h("h1", { tabindex: "-1", text: "Calls" }), count), controls(view, reload), fill(list, skeleton()));
   await reload();
   follow(view, reload, signal);
   const timer = setInterval(() => tick(list), 1000);
@@ -131,7 +130,7 @@ function quietly(error) {
 }
 
 /** @param {Row} row */
-const live = (row) => (row.state ? row.state !== "ended" : !row.ended);
+const live = (row) => row.state !== "ended";
 
 /**
  * @param {HTMLElement} list
@@ -143,6 +142,9 @@ function draw(list, count, view, older) {
   const rows = view.rows.filter((row) => (view.state === "live" ? live(row) : view.state === "ended" ? !live(row) : true));
   const up = rows.filter(live);
   const over = rows.filter((row) => !live(row));
+  const drawn = JSON.stringify([view.state, view.query, view.more, rows]);
+  if (drawn === list.dataset.drawn) return; // nobody's place in the list is lost for nothing
+  list.dataset.drawn = drawn;
   const text = rows.length ? `${up.length} live, ${over.length}${view.more ? "+" : ""} ended` : "";
   if (count.textContent !== text) count.textContent = text;
   const focused = document.activeElement?.closest("tr")?.dataset.call;
@@ -176,10 +178,7 @@ function line(row) {
   const running = live(row);
   const cell = (/** @type {string} */ name, /** @type {any[]} */ ...children) => h("td", { role: "cell", class: `cell-${name}` }, ...children);
   const time = h("span", { class: "number", text: duration(row.durationMs) });
-  if (running) {
-    const began = Date.parse(row.answeredAt ?? row.startedAt);
-    time.dataset.since = String(row.durationMs === null || row.durationMs === undefined ? began : Date.now() - row.durationMs);
-  }
+  if (running) time.dataset.since = String(Date.parse(row.answeredAt ?? row.startedAt));
   return h("tr", { role: "row", class: running ? "live" : "", data: { call: row.callId } },
     cell("from", h("a", { href: `/console/calls/${encodeURIComponent(row.callId)}`, class: "open" },
       direction(row), who(row.from))),
@@ -192,7 +191,6 @@ function line(row) {
 
 /** @param {Row} row */
 function direction(row) {
-  if (!row.direction) return null;
   const word = row.direction === "incoming" ? "Incoming" : "Outgoing";
   return h("span", { class: `direction ${row.direction}`, title: word }, icon(row.direction, 16), h("span", { class: "hidden", text: `${word}: ` }));
 }
@@ -208,6 +206,7 @@ function who(person) {
 function result(row) {
   if (row.state === "ringing") return h("span", { class: "tag live", text: "Ringing" });
   if (live(row)) return h("span", { class: "tag live", text: "Connected" });
+  if (row.interrupted) return h("span", { class: "tag warn", title: "The node ended before the call did", text: "Interrupted" });
   const { code, subCode, message } = row.result ?? {};
   if (code === undefined || code === null) return h("span", { class: "tag", text: "Ended" });
   const good = code === 200 || code === 0;

@@ -8,7 +8,7 @@ const KEYS = [
   ["7", "PQRS"], ["8", "TUV"], ["9", "WXYZ"],
   ["*", ""], ["0", "+"], ["#", ""],
 ];
-const NAMES = /** @type {Record<string, string>} */ ({ "*": "star", "#": "hash" });
+const NAMES = /** @type {Record<string, string>} */ ({ "*": "* star", "#": "# hash" });
 
 export const TONES = /^[0-9*#]$/;
 
@@ -18,8 +18,8 @@ export const TONES = /^[0-9*#]$/;
  */
 export function dialpad(pressed, label) {
   const keys = KEYS.map(([key, letters]) =>
-    h("button", { type: "button", class: "key", data: { key }, "aria-label": NAMES[key] ?? key, on: { click: () => pressed(key) } },
-      h("span", { class: "digit", text: key }), h("span", { class: "letters", text: letters })));
+    h("button", { type: "button", class: "key", data: { key }, "aria-label": NAMES[key], on: { click: () => pressed(key) } },
+      h("span", { class: "digit", text: key }), h("span", { class: "letters", "aria-hidden": "true", text: letters })));
   return h("div", { class: "pad", role: "group", "aria-label": label }, keys);
 }
 

@@ -152,7 +152,7 @@ function ringBanner(phone) {
 function callBar(phone, navigate) {
   const who = h("span", { class: "clip" });
   const time = h("span", { class: "number" });
-  const back = h("button", { type: "button", class: "bar-back", "aria-label": "Go to the call", on: { click: () => navigate("/console/phone") } }, icon("phone", 16), who, time);
+  const back = h("button", { type: "button", class: "bar-back", on: { click: () => navigate("/console/phone") } }, icon("phone", 16), h("span", { class: "hidden", text: "Go to the call with" }), who, time);
   const end = h("button", { type: "button", class: "button end square", "aria-label": "Hang up", on: { click: () => phone.hangup() } }, icon("hangup"));
   const element = h("section", { class: "call-bar", "aria-label": "Call under way", hidden: true }, back, end);
   return {

@@ -1,0 +1,104 @@
+"""A node with the echo app behind it and a browser whose microphone speaks: what the tests of the console share."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from playwright.async_api import Browser, Page, expect
+from tests.echo import Echo, echo_app
+from tests.interop.browser import HEARD_RATE, HEARD_SAMPLES, Watched, chromium, watched_page
+from tests.interop.likeness import windows_alike
+from tests.live import LiveNode, dev_node, until
+
+from offhook.audio.pcm import Frame
+from offhook.audio.resample import resample
+from offhook.audio.wav import read_wav, write_wav
+
+RATE = 16000
+SPEECH = Path(__file__).parents[2] / "src/offhook/assets/speech.wav"
+
+
+@dataclass
+class Console:
+    """What a test of it needs."""
+
+    node: LiveNode
+    echo: Echo
+    browser: Browser
+
+    def url(self, path: str = "") -> str:
+        """The address of a page."""
+        return f"{self.node.http}/console/{path}"
+
+
+@contextlib.asynccontextmanager
+async def open_console(folder: Path, port: int) -> AsyncIterator[Console]:
+    """Start all of it; `port` is for the app. Take one for a module: it takes seconds."""
+    speech = read_wav(SPEECH.read_bytes())
+    microphone = folder / "microphone.wav"
+    microphone.write_bytes(write_wav(resample(speech.samples, speech.rate, HEARD_RATE), HEARD_RATE))
+    webhook = f"http://127.0.0.1:{port}/api/incomingCall"
+    async with (
+        dev_node(folder / "state", "--incoming", webhook) as node,
+        echo_app(node, "--port", str(port), "--rate", "24000") as echo,
+        chromium(microphone) as browser,
+    ):
+        await until(lambda: echo.named("validated"), "the webhook is validated")
+        yield Console(node, echo, browser)
+
+
+@contextlib.asynccontextmanager
+async def ready_phone(console: Console, url: str = "", script: str = "") -> AsyncIterator[Watched]:
+    """A page with the phone ready, that uses the microphone's sound as it is; it must not complain of anything.
+
+    `url`: of the page, where it is not the node's own; `script`: what is run in it first.
+    """
+    async with watched_page(console.browser) as watched:
+        await watched.context.grant_permissions(["microphone"])
+        await watched.context.add_init_script(script)
+        await watched.page.goto(url or console.url("phone"))
+        await expect(watched.page.locator(".phone-head .tag")).to_have_text("Ready")
+        await watched.page.get_by_text("Sound devices and name").click()
+        await watched.page.get_by_label("Echo cancellation").uncheck()
+        yield watched
+        assert watched.wrong == []
+
+
+async def dial(page: Page, number: str = "+1 (555) 010-0002") -> None:
+    """Type a number and press Call."""
+    await page.get_by_label("Number, name or user id").fill(number)
+    await page.get_by_role("button", name="Call", exact=True).click()
+
+
+def telephone_band(samples: Frame, rate: int) -> Frame:
+    """300 to 3400 Hz of it, at 16 kHz. Opus encoders for speech take away what is lower, and turn its phase with that
+    (RFC 6716 section 2.1.9 has the application; libopus filters in it): one encoder each way."""
+    spectrum = np.fft.rfft(resample(samples, rate, RATE).astype(float))
+    hertz = np.fft.rfftfreq(2 * len(spectrum) - 2, 1 / RATE)
+    spectrum[(hertz < 300) | (hertz > 3400)] = 0
+    return np.fft.irfft(spectrum).astype(np.int16)
+
+
+async def hears_what_was_said(phone: Watched, since: int = 0, share: float = 0.9, deadline: float = 25.0) -> None:
+    """Wait until the last 4 s of what came out of the receiver are a piece of what the microphone says over and over:
+    `share` of its windows of a quarter of a second have a correlation of at least 0.9.
+
+    `since`: samples of it that are not looked at. A machine that has too much to do makes holes in a call, and the
+    browser stretches sound around them, so that a later stretch may be needed.
+    """
+    speech = read_wav(SPEECH.read_bytes())
+    said = telephone_band(np.tile(speech.samples, 3), speech.rate)
+    end, alike = asyncio.get_running_loop().time() + deadline, 0.0
+    while alike < share:
+        assert asyncio.get_running_loop().time() < end, f"only {alike:.0%} of what is heard is what was said"
+        await phone.page.wait_for_function(
+            f"(least) => {HEARD_SAMPLES} >= least", arg=since + 4 * HEARD_RATE, timeout=deadline * 1000
+        )
+        heard = telephone_band((await phone.heard())[-4 * HEARD_RATE :], HEARD_RATE)
+        alike, _ = windows_alike(heard, said, RATE, least=0.9, seconds=0.25)
+        since += HEARD_RATE
