@@ -322,6 +322,20 @@ async def test_a_live_call_grows_and_is_complete_afterwards(place: Place) -> Non
         assert watched.wrong == []
 
 
+async def test_without_a_stream_of_events_the_page_asks(place: Place) -> None:
+    made = going_on()
+    made.page["callId"] = "a5ced000-3d55-4a52-8f00-d5f0c7b1a7e4"
+    place.console.calls[made.page["callId"]] = made
+    async with watched_page(place.browser) as watched:
+        await watched.page.route("**/stream?after=*", lambda route: route.abort())
+        page = await opened(watched, place, made)
+        event = {"seq": len(made.page["events"]) + 1, "atMs": 30500.0, "kind": "mark", "name": "heard", "leg": None}
+        made.page["events"].append({**event, "connection": None, "detail": {"mark": "asked"}})
+        await expect(page.locator('.event-rows [data-seq="1"]')).to_be_visible()
+        await page.get_by_label("Search events").fill("asked")
+        await expect(page.locator(".filters .total")).to_have_text(f"1 of {event['seq']} events")
+
+
 async def test_a_call_nobody_answered_and_names_that_are_markup(place: Place) -> None:
     async with watched_page(place.browser) as watched:
         watched.allowed = ["404"]  # there is no sound and there are no series
