@@ -42,7 +42,7 @@ class Toggle:
         for name, method in (("start", start), ("look", look), ("begin", begin)):
             setattr(Captures, name, method)
         if not self._keeps:
-            trace.CallTrace.note = lambda *args: None  # type: ignore[assignment,method-assign]
+            trace.CallTrace.note = lambda *args: None  # type: ignore[method-assign]
 
     def _turn(self, number: int, frame: object) -> None:
         """Between two ticks or in one: the tick has its own copy of the taps."""

@@ -67,7 +67,7 @@ async def serious(page: Page) -> list[dict[str, Any]]:
 async def everywhere(page: Page) -> None:
     """Light and dark, wide and narrow: nothing serious, and nothing that is wider than the screen."""
     for scheme in ("light", "dark"):
-        await page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        await page.emulate_media(color_scheme=scheme)
         for size in (WIDE, NARROW):
             await page.set_viewport_size(size)
             assert await serious(page) == [], (page.url, scheme, size)

@@ -31,7 +31,8 @@ def block(tick: int, *frames: tuple[Ear, int]) -> Block:
 
 def values(path: Path) -> list[int]:
     sound: Frame = read_wav(path.read_bytes()).samples
-    return sound[::SIZE].tolist()
+    found: list[int] = sound[::SIZE].tolist()
+    return found
 
 
 def test_frames_of_many_ears_go_where_they_belong_and_holes_are_silent(tmp_path: Path) -> None:
