@@ -243,6 +243,37 @@ async def test_the_keys_do_all_of_it(seen: Watched) -> None:
     assert await page.evaluate(f"() => {PARTS}.state.selected") is None
 
 
+async def test_tab_reaches_every_control(seen: Watched) -> None:
+    page = seen.page
+    await fresh(page)
+    await page.evaluate(f"() => {PARTS}.state.select({seq_of(STORY, 'callback', 'IncomingCall')})")
+    await settled(page)
+    await page.locator(".inspector h1").focus()
+    reached = set()
+    for _ in range(90):
+        await page.keyboard.press("Tab")
+        name = await page.evaluate(
+            "() => { const one = document.activeElement; return one.closest('.inspector')"
+            " && (one.ariaLabel || one.dataset.name || one.dataset.kind || one.textContent).trim(); }"
+        )
+        if name is None:
+            break
+        reached.add(name)
+    wanted = {
+        "Export",
+        "Copy the call id",
+        "mos",
+        "Play",
+        "What is played",
+        "Speed",
+        "Zoom in",
+        "Later",
+        "Choose lanes",
+    }
+    wanted |= {"Keys", "Search events", "sip", "Events of the call, in order of time", "Send again", "Jump to time"}
+    assert wanted <= reached, wanted - reached
+
+
 async def test_a_stretch_is_played_with_the_playhead_along(seen: Watched) -> None:
     page = seen.page
     await fresh(page)
@@ -353,7 +384,7 @@ async def test_a_call_nobody_answered_and_names_that_are_markup(place: Place) ->
 
 async def quiet(page: Page) -> None:
     """Wait until the machine gives frames in time to a page that does nothing: others may use it too."""
-    for _ in range(20):
+    for _ in range(8):
         if await page.evaluate(FRAMES, "nothing") <= SLOWEST_FRAME_MS:
             return
 
@@ -365,7 +396,7 @@ async def test_two_thousand_events_scroll_and_zoom_at_full_speed(place: Place) -
         assert await page.locator(".event-rows .event-row").count() < 60
         for what in ("list", "lanes", "zoom", "pan"):
             tries: list[float] = []
-            while len(tries) < 4 and min(tries, default=99.0) > SLOWEST_FRAME_MS:
+            while len(tries) < 8 and min(tries, default=99.0) > SLOWEST_FRAME_MS:
                 await quiet(page)
                 tries.append(await page.evaluate(FRAMES, what))
             assert min(tries) <= SLOWEST_FRAME_MS, f"{what}: {tries} ms at the 95th percentile"
