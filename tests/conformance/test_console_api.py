@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import json
+import wave
+import zipfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -75,6 +79,48 @@ async def _from_the_middle(page: Page, call: str, connection: str) -> None:
         async with page.feed(f"calls/{connection}/stream{path}", **headers) as feed:
             await feed.ended()
         assert [event["seq"] for event in feed.named("event")] == numbers[2:]
+
+
+async def test_a_call_is_heard_exported_and_told_again(node: LiveNode, app: TestApp, page: Page) -> None:
+    async with caller(node, tone=440) as leg:
+        data = await app.invited()
+        call = (await leg.told("placed"))["callId"]
+        await answer(node, data["incomingCallContext"], app.callback)
+        await leg.heard_frames(30)
+        await _sound(page, call)
+        await leg.hang_up()
+    await app.event("CallDisconnected")
+    await _sound(page, call)
+    async with page.session.get(f"{page.origin}{API}/calls/{call}/export") as response:
+        assert response.headers["Content-Disposition"] == f'attachment; filename="offhook-call-{call}.zip"'
+        with zipfile.ZipFile(io.BytesIO(await response.read())) as archive:
+            kept = json.loads(archive.read(next(name for name in archive.namelist() if name.endswith("call.json"))))
+    assert kept["callId"] == call and kept["ended"]
+    _, whole = await page.get(f"calls/{call}")
+    seq = next(e["seq"] for e in whole["events"] if (e["kind"], e["name"]) == ("callback", "CallConnected"))
+    status, told = await page.post(f"calls/{call}/events/{seq}/resend")
+    assert status == 200 and told["status"] == 200 and told["error"] is None
+    await app.event("CallConnected", 2)
+    other = next(e["seq"] for e in whole["events"] if e["kind"] == "leg")
+    status, told = await page.post(f"calls/{call}/events/{other}/resend")
+    assert status == 400 and told["error"]["message"]
+
+
+async def _sound(page: Page, call: str) -> None:
+    """What the leg said is there to be seen and heard, whether the call goes on or is over."""
+    _, whole = await page.get(f"calls/{call}")
+    (leg,) = whole["legs"]
+    said = next(track for track in leg["audio"] if track["side"] == "said")
+    span = f"leg={leg['legId']}&fromMs={said['beginMs']}&toMs={said['beginMs'] + 400}"
+    status, wave_of = await page.get(f"calls/{call}/peaks?{span}&side=said&bins=20")
+    assert status == 200 and len(wave_of["peaks"]) == 40 and max(wave_of["peaks"]) > 10
+    for side, channels in (("said", 1), ("both", 2)):
+        status, body = await page.get(f"calls/{call}/sound.wav?{span}&side={side}")
+        with wave.open(io.BytesIO(body)) as file:
+            assert (status, file.getnchannels(), file.getframerate()) == (200, channels, said["rate"])
+            assert file.getnframes() == pytest.approx(said["rate"] * 0.4, abs=said["rate"] // 50)
+    for path in ("series", "figures"):
+        assert (await page.get(f"calls/{call}/{path}"))[0] == 200
 
 
 @pytest.mark.parametrize(

@@ -379,6 +379,9 @@ async def test_dev_on_another_address_makes_a_token(tmp_path: Path) -> None:
         assert (await page.get("calls"))[0] == 401
         assert (await page.post("login", {"token": token}))[0] == 200
         assert (await page.get("calls"))[0] == 200
+        async with page.feed("stream") as rows:
+            assert await node.stop() == 0, "an open stream does not hold the node up"
+            await rows.ended()
     async with dev_node(tmp_path, "--host", "0.0.0.0", "--no-console") as node, _page(node.http) as page:
         assert node.info["consoleUrl"] is None and node.info["consoleToken"] is None
         assert (await page.post("login", {"token": token}))[0] == 401

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -13,11 +11,12 @@ from urllib.parse import quote
 
 import pytest
 import pytest_asyncio
-from aiohttp import ClientSession, web
+from aiohttp import web
 from playwright.async_api import Browser, Page, expect
 from tests.console_leg import caller, phone
 from tests.interop.browser import NARROW, Watched, chromium, watched_page
-from tests.live import CONNECTIONS, LiveNode, TestApp, answer, dev_node, rest, trace, until
+from tests.live import CONNECTIONS, LiveNode, TestApp, answer, dev_node, rest, serve_node, trace, until
+from tests.service.config_text import HEAD, TOKEN, written
 
 pytestmark = [pytest.mark.interop, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(60)]
 
@@ -145,15 +144,16 @@ async def test_a_call_that_is_hostile_throughout(scene: Scene, seen: Watched) ->
     await inert(page)
     await page.goto(f"{scene.node.http}/console/calls/{call}")
     await expect(page.locator(".inspector h1")).to_contain_text(IMAGE)
-    await each_event(page, len((await trace(scene.node, call))["events"]))
+    count = len((await trace(scene.node, call))["events"])
+    await each_event(page, count, "<img src=x", "<script>owned", "<svg onload", "{{constructor", "javascript:owned")
     shown = await page.locator("main").inner_text()
     assert len(shown) > 500
     await page.set_viewport_size(NARROW)
     await inert(page)
 
 
-async def each_event(page: Page, count: int) -> None:
-    """Choose one event after the other, as a reader does, and look at what is shown of it."""
+async def each_event(page: Page, count: int, *pieces: str) -> None:
+    """Choose one event after the other, as a reader does; `pieces` are among what is shown of them."""
     grid = page.locator(".event-grid")
     await expect(grid).to_have_attribute("aria-rowcount", str(count + 1))
     await grid.focus()
@@ -163,7 +163,7 @@ async def each_event(page: Page, count: int) -> None:
         texts.append(await page.locator(".detail").inner_text())
         await inert(page)
     whole = "\n".join(texts)
-    for piece in ("<img src=x", "<script>owned", "<svg onload", "{{constructor", "javascript:owned"):
+    for piece in pieces:
         assert piece in whole, f"{piece} is shown as it is"
 
 
@@ -201,10 +201,9 @@ async def test_a_phone_that_is_hostile(scene: Scene, seen: Watched) -> None:
         assert status == 204
         await page.get_by_role("link", name="+15550100077").first.click()
         await expect(page.locator(".inspector h1")).to_be_visible()
-        await page.locator(".event-grid").focus()
-        for _ in range(6):
-            await page.keyboard.press("ArrowDown")
-            await inert(page)
+        call = page.url.rpartition("/")[2]
+        count = len((await trace(scene.node, call))["events"])
+        await each_event(page, count, "User-Agent: <img src=x", "X-Evil: {{constructor", "<svg onload")
 
 
 async def test_an_app_that_is_hostile_to_phones(scene: Scene, seen: Watched) -> None:
@@ -256,13 +255,18 @@ async def test_the_setup_page_of_a_hostile_app(scene: Scene, seen: Watched) -> N
     await inert(page)
 
 
-@pytest.mark.parametrize("place", ["calls/", "calls/..", "nothing/", "setup#", "?q="])
-async def test_an_address_that_is_hostile(scene: Scene, seen: Watched, place: str) -> None:
-    seen.allowed = ["404"]  # a call of that name is looked for
-    await seen.page.goto(f"{scene.node.http}/console/{place}{quote(IMAGE + SCRIPT + LINK)}")
-    await seen.page.wait_for_load_state("load")
-    await asyncio.sleep(0)
-    await inert_or_json(seen.page)
+async def test_addresses_that_are_hostile(scene: Scene, seen: Watched) -> None:
+    seen.allowed = ["404", "No such call"]  # a call of that name is looked for
+    for place, text in (
+        ("calls/", IMAGE + LINK),
+        ("calls/", "..%"),
+        ("nothing/", IMAGE + SCRIPT),
+        ("setup#", IMAGE + SCRIPT),
+        ("?q=", IMAGE + SCRIPT + LINK),
+        ("login?next=", LINK),
+    ):
+        await seen.page.goto(f"{scene.node.http}/console/{place}{quote(text)}")
+        await inert_or_json(seen.page)
 
 
 async def inert_or_json(page: Page) -> None:
@@ -280,8 +284,7 @@ async def test_the_console_cannot_be_framed_nor_used_from_elsewhere(scene: Scene
     tries = (Path(__file__).parent / "elsewhere.js").read_text()
     seen.allowed = ["error"]
     known = scene.app.validations
-    async with ClientSession() as session, watched_page(scene.browser) as elsewhere:
-        assert session is not None
+    async with watched_page(scene.browser) as elsewhere:
         runner = web.AppRunner(_plain_page(), shutdown_timeout=0.1)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -298,7 +301,6 @@ async def test_the_console_cannot_be_framed_nor_used_from_elsewhere(scene: Scene
     assert scene.app.validations == known, "nothing was done for it"
     await page.goto(f"{node.http}/console/")
     await inert(page)
-    assert json.dumps(told)
 
 
 def _plain_page() -> web.Application:
@@ -308,3 +310,49 @@ def _plain_page() -> web.Application:
     app = web.Application()
     app.router.add_get("/", blank)
     return app
+
+
+STREAM = """() => new Promise((done) => {
+  const source = new EventSource("/console/api/stream");
+  source.onopen = () => { source.close(); done("open"); };
+  source.onerror = () => { source.close(); done("error"); };
+})"""
+
+DOWNLOAD = """() => {
+  const link = document.createElement("a");
+  Object.assign(link, { href: "/console/api/status", download: "status.json" });
+  link.click();
+}"""
+
+
+async def test_a_session_is_out_of_reach_for_scripts(scene: Scene, tmp_path: Path) -> None:
+    """Logging in to a node that others reach, and out again."""
+    text = f'{HEAD}[node]\nhost = "127.0.0.1"\nport = 0\nstate_dir = "state"\n[console]\ntoken = "{TOKEN}"\n'
+    async with (
+        serve_node(written(tmp_path, text)) as node,
+        watched_page(scene.browser, ignore_https_errors=True) as watched,
+    ):
+        page, root = watched.page, f"https://localhost:{node.port}/console/"
+        watched.allowed = ["401"]  # it is not logged in yet, and no longer
+        await page.goto(f"{root}setup")
+        await page.wait_for_url("**/console/login?next=%2Fconsole%2Fsetup")
+        assert await page.evaluate(STREAM) == "error"
+        await page.get_by_label("Token").fill("a guess")
+        await page.get_by_role("button", name="Log in").click()
+        await expect(page.get_by_role("alert")).to_contain_text("not the token")
+        await page.get_by_label("Token").fill(TOKEN)
+        await page.get_by_role("button", name="Log in").click()
+        await page.wait_for_url("**/console/setup")
+        await expect(page.locator("main")).to_contain_text("endpoint=https://localhost")
+        assert await page.evaluate("document.cookie") == ""
+        (cookie,) = await watched.context.cookies()
+        assert cookie["httpOnly"] and cookie["secure"] and cookie["sameSite"] == "Strict"
+        assert await page.evaluate(STREAM) == "open"
+        async with page.expect_event("download") as download:
+            await page.evaluate(DOWNLOAD)
+        assert (await download.value).url.endswith("/console/api/status"), "a link of the page brings the session"
+        await page.get_by_role("button", name="Log out").click()
+        await page.wait_for_url("**/console/login")
+        assert await watched.context.cookies() == []
+        assert await page.evaluate(STREAM) == "error"
+        assert watched.wrong == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Callable
@@ -111,6 +112,8 @@ class Desk:
     feeds: Feeds
     sessions: Sessions
     now: list[float]
+    leaving: list[str] = field(default_factory=list)
+    """What became of a socket whose browser leaves while it opens."""
 
 
 async def _echo(request: web.Request) -> web.StreamResponse:
@@ -123,26 +126,39 @@ async def _echo(request: web.Request) -> web.StreamResponse:
 
 
 @contextlib.asynccontextmanager
-async def desk(book: Book, rule: ConsoleRule | None = None) -> AsyncIterator[Desk]:
-    """Serve a book on loopback."""
+async def desk(book: Book, rule: ConsoleRule | None = None, public: str = "") -> AsyncIterator[Desk]:
+    """Serve a book on loopback. `public`: scheme and host of a proxy before it."""
     now = [1000.0]
     rule = rule or ConsoleRule(open=True)
     sessions = Sessions(rule.session_hours * 3600, os.urandom)
-    guard = Guard(rule, sessions, keys=tuple, wall=lambda: now[0], hosts=tuple)
+    guard = Guard(rule, sessions, keys=tuple, wall=lambda: now[0], hosts=tuple, public_origin=public)
     held = cast(CallBook, book)
     feeds = Feeds(held, guard)
     app = web.Application()
     app.add_routes(Login(rule, sessions, guard, lambda: now[0], lambda: now[0]).routes())
     app.add_routes(Calls(held, guard).routes())
     app.add_routes(feeds.routes())
-    app.add_routes([web.get("/console/api/echo", guard.socket(_echo))])
+    leaving: list[str] = []
+
+    async def gone(request: web.Request) -> web.StreamResponse:
+        leaving.append("begun")
+        while request.transport is not None:
+            await asyncio.sleep(0.01)
+        try:
+            return await _echo(request)
+        finally:
+            leaving.append("over")
+
+    app.add_routes(
+        [web.get("/console/api/echo", guard.socket(_echo)), web.get("/console/api/gone", guard.socket(gone))]
+    )
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     try:
         async with ClientSession(cookie_jar=CookieJar(unsafe=True)) as session:
-            yield Desk(Page(session, f"http://127.0.0.1:{runner.addresses[0][1]}"), feeds, sessions, now)
+            yield Desk(Page(session, f"http://127.0.0.1:{runner.addresses[0][1]}"), feeds, sessions, now, leaving)
     finally:
         await feeds.close()
         await runner.cleanup()

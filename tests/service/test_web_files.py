@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -64,3 +66,26 @@ def test_what_has_not_changed_is_not_sent_again(pages: WebFiles) -> None:
 
 def test_a_package_without_pages_answers_nothing(tmp_path: Path) -> None:
     assert WebFiles(tmp_path / "none").answer("") is None
+
+
+WAYS_IN = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|srcdoc|\beval\(|new Function|DOMParser|trustedTypes"
+PAGES = Path(str(files("offhook") / "web"))
+
+
+@pytest.mark.parametrize("path", sorted(PAGES.rglob("*.js")), ids=lambda path: path.name)
+def test_scripts_are_short_and_make_no_page_of_a_text(path: Path) -> None:
+    text = path.read_text()
+    assert text.count("\n") <= 600, "split it by what it owns"
+    assert not re.findall(WAYS_IN, text), "texts reach the page by textContent and attributes"
+    code = re.sub(r"`[^`]*`", "", text)
+    imported = re.findall(r"(?m)^(?:import|export)\b[^;]*?\bfrom \"([^\"]*)\"|import\(\"([^\"]*)\"\)", code)
+    assert all((one or other).startswith(".") for one, other in imported), "only files of ours"
+
+
+def test_the_page_holds_no_script_and_no_style_of_its_own() -> None:
+    page = (PAGES / "index.html").read_text()
+    assert not re.findall(r"<style|style=|\son\w+=|<script(?![^>]*\ssrc=)", page)
+    places = re.findall(r"(?:src|href)=\"([^\"]*)\"", page)
+    assert places and all(place.startswith(("/console/", "#")) for place in places)
+    for path in PAGES.rglob("*.css"):
+        assert not re.findall(r"@import|url\(\s*[\"']?(?:https?:)?//", path.read_text()), path

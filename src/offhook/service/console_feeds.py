@@ -26,7 +26,7 @@ CALL_GAP_S: Final = 0.1
 """Least time between two looks for what is new."""
 HEARTBEAT_S: Final = 15.0
 STALLED_S: Final = 30.0
-LINGER_S: Final = 2.0
+LINGER_S: Final = 1.0
 """Quiet after the end of a call, after which nothing more of it is expected: posts may still be under way."""
 _AT_ONCE: Final = 50
 

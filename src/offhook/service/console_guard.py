@@ -157,7 +157,7 @@ class Guard:
     def session(self, request: web.Request) -> str | None:
         """The session that a request belongs to. Other sites of this host may have put cookies of that name beside."""
         for text in request.headers.getall("Cookie", []):
-            for pair in text.split(";")[:64]:
+            for pair in text.split(";"):
                 name, _, value = pair.strip().partition("=")
                 if name == COOKIE and self._sessions.alive(value, self._wall()):
                     return value
@@ -221,7 +221,7 @@ class Guard:
         if site is not None:
             ours = site == "same-origin" or (site == "none" and not write)
         else:
-            ours = not write if origin is None else origin.lower() in self._origins(request)
+            ours = not write if not origin else origin.lower() in self._origins(request)
         if not ours:
             behind = "Behind a proxy, public_url must be what the browser calls the node."
             raise Problem(403, "7504", f"Only pages of this node's console may ask for this. {behind}")
@@ -246,8 +246,11 @@ class Guard:
             )
 
     def _origins(self, request: web.Request) -> tuple[str, ...]:
-        own = f"{'https' if request.secure else 'http'}://{request.headers.get('Host', '')}".lower()
-        return tuple(origin for origin in (own, self._public_origin) if origin)
+        """Scheme and host of our pages: the public one, and those under which the node itself was asked."""
+        host = request.headers.get("Host", "").lower()
+        if self._public_origin.endswith(f"//{host}"):
+            return (self._public_origin,)
+        return (f"{'https' if request.secure else 'http'}://{host}", self._public_origin)
 
 
 def _answering(handler: Handler) -> Handler:
@@ -258,6 +261,8 @@ def _answering(handler: Handler) -> Handler:
             return await handler(request)
         except Problem as problem:
             return problem.answer()
+        except ConnectionError:
+            return web.Response(status=499)  # nobody is there to read it
 
     return answer
 
