@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # also when run
 
 from bench.stream import BIN, HERE, QUIET, canary, echo_app, floor, machine, node, pinned, stop_tree
 
-GATES = {"floor": 4.0, "calls": 200, "kbPerCall": 100.0, "flat": 1.25}
+GATES = {"floor": 4.0, "calls": 200, "kbPerCall": 200.0, "flat": 1.25}
 Row = dict[str, Any]
 
 
