@@ -54,10 +54,17 @@ def _conformance(*, python: bool) -> tuple[str, ...]:
 _JUDGED = ("test_baresip.py", "test_kamailio.py", "test_linphone.py", "test_story.py")
 
 
-def _interop(*, judged: bool) -> tuple[str, ...]:
-    """Tests with other programs: those that are judged by the likeness of what is heard, or all others."""
+def _kind(name: str) -> str:
+    """With what a file of tests/interop tests: judged phones, browsers, or other programs."""
+    if name in _JUDGED:
+        return "judged"
+    return "browser" if name.startswith(("test_browser_", "test_console_")) else "other"
+
+
+def _interop(kind: str) -> tuple[str, ...]:
+    """Tests with other programs, of one kind."""
     files = sorted(path.name for path in (ROOT / "tests/interop").glob("test_*.py"))
-    return tuple(f"tests/interop/{name}" for name in files if (name in _JUDGED) is judged)
+    return tuple(f"tests/interop/{name}" for name in files if _kind(name) == kind)
 
 
 _PROCESSOR = ("tests/wire", "tests/audio", "tests/sip", "tests/calls", "tests/scenarios")
@@ -66,10 +73,14 @@ BESIDE = (
     Beside("python-sdk", _conformance(python=True), nice=False),
     Beside("conformance", _conformance(python=False), nice=False),
     Beside("long-runs", ("tests/soak",), nice=False),
-    Beside("interop", _interop(judged=False), nice=False),
+    Beside("interop", _interop("other"), nice=False),
 )
-FIRST = Beside("real-time", ("tests/cli/test_demo.py", *_interop(judged=True)), nice=False)
-"""Judge a whole call by its gaps, as users hear it: before the others begin, beside those that give way."""
+FIRST = (
+    Beside("real-time", ("tests/cli/test_demo.py", *_interop("judged")), nice=False),
+    Beside("browsers", _interop("browser"), nice=False),
+)
+"""Judge a whole call by its gaps, as users hear it, and pages by their frames: one after another, before the others
+begin, beside those that give way."""
 PYTEST_LIMIT = 20 * 60  # seconds for the whole test run: a hung run is a failed one
 
 
@@ -201,11 +212,14 @@ def pytest_step(tally: Tally, arguments: Sequence[str]) -> None:
     if arguments:
         count_run(tally, "pytest", run_pytest(report, arguments), report)
         return
-    print("first: " + FIRST.name + "; beside: " + ", ".join(group.name for group in BESIDE), flush=True)
-    groups = [(group, start_beside(group)) for group in (FIRST, *BESIDE) if group is FIRST or group.nice]
+    names = [", then ".join(group.name for group in FIRST), ", ".join(group.name for group in BESIDE)]
+    print("first: " + "; beside: ".join(names), flush=True)
+    groups = [(group, start_beside(group)) for group in BESIDE if group.nice]
     try:
-        with contextlib.suppress(subprocess.TimeoutExpired):  # it is told when it is counted
-            groups[0][1].wait(PYTEST_LIMIT)
+        for group in FIRST:
+            groups.append((group, start_beside(group)))
+            with contextlib.suppress(subprocess.TimeoutExpired):  # it is told when it is counted
+                groups[-1][1].wait(PYTEST_LIMIT)
         groups += [(group, start_beside(group)) for group in BESIDE if not group.nice]
         elsewhere = [f"--ignore={path}" for group, _ in groups for path in group.paths]
         count_run(tally, "pytest", run_pytest(report, elsewhere), report)

@@ -114,3 +114,13 @@ def test_files_that_are_not_what_they_should_be(tmp_path: Path, node: str) -> No
     path = tmp_path / "offhook.toml"
     path.write_text(f'[node]\n{node}\n[resource]\nkey1 = "{KEY}"\n')
     assert main(["doctor", "--config", str(path)]) == 1
+
+
+def test_the_port_of_browsers_audio_that_somebody_has(tmp_path: Path, free_port: Any) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        more = '[webrtc]\nhost = "127.0.0.1"\nport = {}\n[console]\ntoken = "eN1-vC9_tR4wKq7xZs2m"\n'
+        path = file(tmp_path, free_port(), more=more.format(taken.getsockname()[1]))
+        (found,) = [each for each in planned(path) if each.name == "webrtc"]
+    assert found.result == "fail" and "choose another port in [webrtc]" in found.fix
+    assert results(path)["webrtc"] == ["ok"]

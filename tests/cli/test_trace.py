@@ -56,9 +56,7 @@ def test_people_see_who_called_and_what_happened(
         assert words in text
 
 
-def test_nothing_of_a_call_reaches_the_terminal_as_a_command(
-    exported: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_nothing_of_a_call_reaches_the_terminal_as_a_command(exported: Path, capfd: pytest.CaptureFixture[str]) -> None:
     text = shown(capfd, "show", str(exported))
     assert not [c for c in text if (ord(c) < 32 and c != "\n") or c in "\x7f\x9b\u202e"]
     assert harmless("a\x1b[31mb\u2066c\x85") == "a\ufffd[31mb\ufffdc\ufffd"

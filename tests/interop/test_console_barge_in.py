@@ -11,15 +11,13 @@ import pytest
 from playwright.async_api import Page, expect
 from tests.interop.browser import chromium, watched_page
 from tests.interop.test_console_inspector import COLOURS, PARTS, SHOW, settled
-from tests.live import TestApp, answer, call, dev_node, streaming_options, until
+from tests.live import CONNECTIONS, TestApp, answer, call, dev_node, rest, streaming_options, until
 
-from offhook.audio.resample import resample
 from offhook.audio.wav import read_wav, write_wav
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(60)]
 RATE = 16000
 FRAME_MS = 20
-SPEECH = Path(__file__).parents[2] / "src/offhook/assets/speech.wav"
 
 
 async def cut_on_the_page(page: Page) -> tuple[float, float]:
@@ -39,26 +37,26 @@ async def cut_on_the_page(page: Page) -> tuple[float, float]:
 
 
 async def test_the_cut_is_where_the_callers_wav_ends(tmp_path: Path) -> None:
-    speech = read_wav(SPEECH.read_bytes())
-    loud = resample(speech.samples, speech.rate, RATE)
+    tone = (12000 * np.sin(np.arange(10 * RATE) * 2 * np.pi * 440 / RATE)).astype(np.int16)  # it has no pauses
     pause = np.zeros(RATE, np.int16)
     (tmp_path / "question.wav").write_bytes(write_wav(pause, RATE))
     app = TestApp()
     async with app.running(), dev_node(tmp_path / "state", "--incoming", app.webhook) as node, chromium() as browser:
         await until(lambda: app.validations, "the webhook is validated")
         heard = tmp_path / "heard.wav"
-        words = ("--wav", str(tmp_path / "question.wav"), "--duration", "2.5", "--out", str(heard))
+        words = ("--wav", str(tmp_path / "question.wav"), "--duration", "30", "--out", str(heard))
         calling = asyncio.create_task(call(node, *words))
         invited = await app.invited()
         answered = await answer(node, invited["incomingCallContext"], app.callback, streaming_options(app.socket, RATE))
         stream = await app.stream(frames=10)
-        await stream.play(loud.tobytes())
+        await stream.play(tone.tobytes())
         await app.stream(frames=60)
         await stream.stop()
         async with watched_page(browser) as watched:
             watched.allowed = ["willReadFrequently"]
             await watched.page.goto(f"{node.http}/console/calls/{answered['callConnectionId']}")
             await expect(watched.page.locator(".call-facts .tag")).to_have_text("Live")
+            await rest(node, "DELETE", f"{CONNECTIONS}/{answered['callConnectionId']}")
             await calling
             await expect(watched.page.locator(".call-facts .tag")).to_have_text("Ended")
             await watched.page.wait_for_function(f"() => !{PARTS}.model.live")

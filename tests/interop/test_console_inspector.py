@@ -243,6 +243,37 @@ async def test_the_keys_do_all_of_it(seen: Watched) -> None:
     assert await page.evaluate(f"() => {PARTS}.state.selected") is None
 
 
+async def test_tab_reaches_every_control(seen: Watched) -> None:
+    page = seen.page
+    await fresh(page)
+    await page.evaluate(f"() => {PARTS}.state.select({seq_of(STORY, 'callback', 'IncomingCall')})")
+    await settled(page)
+    await page.locator(".inspector h1").focus()
+    reached = set()
+    for _ in range(90):
+        await page.keyboard.press("Tab")
+        name = await page.evaluate(
+            "() => { const one = document.activeElement; return one.closest('.inspector')"
+            " && (one.ariaLabel || one.dataset.name || one.dataset.kind || one.textContent).trim(); }"
+        )
+        if name is None:
+            break
+        reached.add(name)
+    wanted = {
+        "Export",
+        "Copy the call id",
+        "mos",
+        "Play",
+        "What is played",
+        "Speed",
+        "Zoom in",
+        "Later",
+        "Choose lanes",
+    }
+    wanted |= {"Keys", "Search events", "sip", "Events of the call, in order of time", "Send again", "Jump to time"}
+    assert wanted <= reached, wanted - reached
+
+
 async def test_a_stretch_is_played_with_the_playhead_along(seen: Watched) -> None:
     page = seen.page
     await fresh(page)
@@ -322,6 +353,20 @@ async def test_a_live_call_grows_and_is_complete_afterwards(place: Place) -> Non
         assert watched.wrong == []
 
 
+async def test_without_a_stream_of_events_the_page_asks(place: Place) -> None:
+    made = going_on()
+    made.page["callId"] = "a5ced000-3d55-4a52-8f00-d5f0c7b1a7e4"
+    place.console.calls[made.page["callId"]] = made
+    async with watched_page(place.browser) as watched:
+        await watched.page.route("**/stream?after=*", lambda route: route.abort())
+        page = await opened(watched, place, made)
+        event = {"seq": len(made.page["events"]) + 1, "atMs": 30500.0, "kind": "mark", "name": "heard", "leg": None}
+        made.page["events"].append({**event, "connection": None, "detail": {"mark": "asked"}})
+        await expect(page.locator('.event-rows [data-seq="1"]')).to_be_visible()
+        await page.get_by_label("Search events").fill("asked")
+        await expect(page.locator(".filters .total")).to_have_text(f"1 of {event['seq']} events")
+
+
 async def test_a_call_nobody_answered_and_names_that_are_markup(place: Place) -> None:
     async with watched_page(place.browser) as watched:
         watched.allowed = ["404"]  # there is no sound and there are no series
@@ -339,7 +384,7 @@ async def test_a_call_nobody_answered_and_names_that_are_markup(place: Place) ->
 
 async def quiet(page: Page) -> None:
     """Wait until the machine gives frames in time to a page that does nothing: others may use it too."""
-    for _ in range(20):
+    for _ in range(8):
         if await page.evaluate(FRAMES, "nothing") <= SLOWEST_FRAME_MS:
             return
 
@@ -351,7 +396,7 @@ async def test_two_thousand_events_scroll_and_zoom_at_full_speed(place: Place) -
         assert await page.locator(".event-rows .event-row").count() < 60
         for what in ("list", "lanes", "zoom", "pan"):
             tries: list[float] = []
-            while len(tries) < 4 and min(tries, default=99.0) > SLOWEST_FRAME_MS:
+            while len(tries) < 8 and min(tries, default=99.0) > SLOWEST_FRAME_MS:
                 await quiet(page)
                 tries.append(await page.evaluate(FRAMES, what))
             assert min(tries) <= SLOWEST_FRAME_MS, f"{what}: {tries} ms at the 95th percentile"
@@ -400,6 +445,10 @@ async def test_on_a_phone_everything_fits(place: Place) -> None:
         await expect(page.locator(".detail")).to_be_visible()
         sheet = await page.locator(".detail").bounding_box()
         assert sheet is not None and sheet["x"] == 0 and sheet["width"] == NARROW["width"]
+        tops = await page.locator(".event-rows .event-row:visible").evaluate_all(
+            "all => all.map((one) => one.getBoundingClientRect().top).sort((a, b) => a - b)"
+        )
+        assert all(below - above >= 48 for above, below in zip(tops, tops[1:], strict=False)), "rows of two lines"
         await pinched(page)
         await page.locator(".detail .close").tap()
         await expect(page.locator(".detail.nothing")).to_be_hidden()

@@ -122,7 +122,7 @@ async def test_the_phone_in_a_call_is_for_everybody(console: Console) -> None:
         await page.get_by_role("button", name="Keypad").click()
         await walked(page)
         await everywhere(page)
-        await page.get_by_role("link", name="Calls").click()
+        await page.get_by_role("link", name="Calls", exact=True).click()
         await page.set_viewport_size(NARROW)
         await expect(page.get_by_role("region", name="Call under way")).to_be_visible()
         assert await serious(page) == []

@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import expect
+from playwright.async_api import Page, expect
 from tests.interop.browser import Watched, watched_page
 from tests.interop.console import Console, dial, hears_what_was_said, open_console, ready_phone
 from tests.live import CALLEE, CONNECTIONS, TestApp, rest, until
 
 pytestmark = [pytest.mark.interop, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(90)]
+CHOSEN = "document.querySelector('.event-rows [aria-selected=\"true\"]')"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -36,12 +37,34 @@ async def test_the_phone_calls_the_echo_app_and_hears_itself(console: Console, p
     await page.keyboard.press("7")
     await until(lambda: [line["tone"] for line in console.echo.named("dtmf")] == ["5", "7"], "the app hears both keys")
 
-    await page.get_by_role("link", name="Calls").click()
+    await page.get_by_role("link", name="Calls", exact=True).click()
     row = page.get_by_role("table", name="Live calls").get_by_role("row").nth(1)
     await expect(row).to_contain_text("+15550100002")
+    await row.get_by_role("link").click()
+    await expect(page.get_by_role("grid")).to_be_visible()
     await page.get_by_role("button", name="Hang up").first.click()
     await expect(page.locator(".call-state")).to_have_text("You hung up")
+    await expect(page.locator(".call-facts")).to_contain_text("Ended")
+    seen = await events_by_keyboard(page)
+    order = iter(seen)
+    expected = (
+        "placed", "IncomingCall", "AnswerCall", "CallConnected", "MediaStreamingStarted", "5 pressed", "7 pressed",
+        "CallDisconnected",
+    )  # fmt: skip
+    assert [name for name in expected if name in order] == list(expected), seen
+    await page.get_by_role("link", name="Calls", exact=True).click()
     await expect(page.get_by_role("table", name="Ended calls")).to_contain_text("+15550100002")
+
+
+async def events_by_keyboard(page: Page) -> list[str]:
+    """Names of the call's events as the inspector lists them, found by going down its table."""
+    grid, names = page.get_by_role("grid"), list[str]()
+    await grid.focus()
+    for key in ["Home"] + ["ArrowDown"] * (int(await grid.get_attribute("aria-rowcount") or 0) - 2):
+        await page.keyboard.press(key)
+        await page.wait_for_function(f"(index) => {CHOSEN}?.ariaRowIndex === index", arg=str(len(names) + 2))
+        names.append(await page.evaluate(f"{CHOSEN}.querySelector('.name').textContent"))
+    return names
 
 
 async def create_call(console: Console, callback: str, target: str) -> str:

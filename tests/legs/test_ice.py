@@ -96,6 +96,12 @@ def test_an_answer_is_no_larger_than_what_was_asked() -> None:
     assert reply is not None and len(reply) <= len(data)
 
 
+def test_whom_a_check_is_for_is_read_without_the_rest() -> None:
+    assert ice.called(check()) == "ouruser1"
+    assert ice.called(check(name="only")) == "only"
+    assert ice.called(check()[:22]) == ice.called(b"") == ""
+
+
 def test_names_are_fresh_and_of_the_characters_of_ice() -> None:
     made = {Credentials.fresh() for _ in range(50)}
     assert len(made) == 50
@@ -114,5 +120,6 @@ def test_hostile_bytes_never_raise(noise: bytes, at: int, change: bytes) -> None
     good = check()
     broken = good[:at] + change + good[at + len(change) :]
     for data in (noise, b"\0\1" + noise, b"\0\1\0\0\x21\x12\xa4\x42" + noise, broken):
+        ice.called(data)
         reply = answer(agent, data, HERE)
         assert reply is None or data[:-8] == good[:-8], "behind the signature stands only a checksum"

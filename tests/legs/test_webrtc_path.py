@@ -111,6 +111,18 @@ def test_nobody_without_a_good_check_gets_a_single_byte() -> None:
     assert world.path.remote is None and world.port.strange > 0
 
 
+def test_a_stranger_cannot_take_part_in_a_handshake(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, taken = World(), list[bytes]()
+    monkeypatch.setattr(world.path, "handshake", taken.append)
+    hello: list[bytes] = []
+    Handshake(BROWSER, world.port.identity.fingerprint, hello.append, client=True).begin()
+    world.check(HERE)
+    world.port.came(hello[0], NOBODY)
+    assert not taken
+    world.port.came(hello[0], HERE)
+    assert taken == hello
+
+
 def test_media_follows_the_browser_to_another_address() -> None:
     world = World()
     theirs = world.up()
@@ -126,7 +138,8 @@ def test_a_restart_serves_the_old_names_until_the_new_ones_are_used() -> None:
     world = World()
     theirs = world.up()
     old, new = world.names, world.path.agree("them", BROWSER.fingerprint)
-    assert world.check(HERE, old) and world.path.up, "the same certificate: the keys stay"
+    assert world.check(("192.0.2.1", 4444), old) and world.path.up, "the same certificate: the keys stay"
+    assert world.path.remote == ("192.0.2.1", 4444), "it may move while nothing is heard of the new ones"
     assert world.check(THERE, new) and world.path.remote == THERE
     assert not world.check(HERE, old), "its time is over"
     world.port.came(theirs.protect(packet(1)), THERE)

@@ -122,6 +122,11 @@ def test_everything_but_the_first_audio_is_refused_in_its_place() -> None:
     assert [line for line in said if line.startswith("a=group")] == ["a=group:BUNDLE 0"]
 
 
+def test_of_several_hashes_of_a_certificate_the_known_one_is_taken() -> None:
+    more = CHROMIUM.replace("a=fingerprint:sha-256", "a=fingerprint:sha-1 AA:BB\r\na=fingerprint:SHA-256")
+    assert webrtc_sdp.read(more).fingerprint == FINGERPRINT
+
+
 def test_attributes_may_stand_for_the_whole_session() -> None:
     moved = [line for line in lines(CHROMIUM) if line.startswith(("a=fingerprint", "a=setup", "a=ice-ufrag"))]
     rest = [line for line in lines(CHROMIUM) if line not in moved]

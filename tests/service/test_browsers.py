@@ -13,6 +13,7 @@ import pytest_asyncio
 from aiohttp import ClientSession, WSServerHandshakeError
 from tests import live
 from tests.live import CALLEE, CONNECTIONS, LiveNode, TestApp, until
+from tests.service.config_text import HEAD, TOKEN, written
 from tests.webrtc_page import WebRtcPage, webrtc_page
 
 from offhook.audio.codecs import codec
@@ -20,6 +21,7 @@ from offhook.audio.tones import dtmf_tone
 from offhook.service import browsers
 from offhook.service.config import DevConfig
 from offhook.service.process import LiveNode as Process
+from offhook.service.serve_config import read
 
 Scene = tuple[LiveNode, TestApp]
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -266,8 +268,14 @@ async def test_a_second_page_takes_the_identity_over(scene: Scene) -> None:
         assert page.socket is not None
         await until(lambda: page.socket is not None and page.socket.closed, "the first is closed")
         assert page.socket.close_code == 4001
+        await other.open(session=page.ready["session"], secret="\ud800" * 64)
+        assert other.identity != page.identity
         await other.open(session=page.ready["session"], secret="0" * 64)
         assert other.identity != page.identity, "who cannot prove an identity gets a new one"
+        gone = other.identity
+        assert (await live.rest(node, "DELETE", f"/identities/{gone}", api_version="2023-10-01"))[0] == 204
+        await other.again()
+        assert other.identity != gone, "nor has anybody one that an app has deleted"
 
 
 WRONG: list[tuple[str | bytes, str]] = [
@@ -275,6 +283,8 @@ WRONG: list[tuple[str | bytes, str]] = [
     ("[]", "JSON object"),
     (json.dumps({"kind": "dial"}), "to must be"),
     (json.dumps({"kind": "dial", "to": "nobody", "sdp": "v=0"}), "neither a phone number"),
+    (json.dumps({"kind": "dial", "to": "8:orgid:11111111", "sdp": "v=0"}), "cannot be called"),
+    (json.dumps({"kind": "dial", "to": "8:acs:a\ud800", "sdp": "v=0"}), "cannot be called"),
     (json.dumps({"kind": "dial", "to": "+1555", "sdp": "hello"}), "no session description"),
     (json.dumps({"kind": "dial", "to": "+1555", "sdp": 7}), "sdp must be"),
     (json.dumps({"kind": "dial", "to": "1" * 300, "sdp": "v=0"}), "at most 256"),
@@ -350,5 +360,34 @@ async def test_browsers_are_bounded_and_the_longest_idle_gives_way(
                 async with session.ws_connect(url, headers=headers) as silent:
                     assert "hello" in (await silent.receive_json())["message"]
                     assert (await silent.receive()).data == 1008
+    finally:
+        await process.stop()
+
+
+async def test_on_a_node_for_others_a_page_must_have_logged_in(tmp_path: Path) -> None:
+    text = (
+        f'{HEAD}[node]\nhost = "127.0.0.1"\nport = 0\nstate_dir = "{tmp_path / "state"}"\n'
+        f'[console]\ntoken = "{TOKEN}"\n'
+        '[webrtc]\nhost = "127.0.0.1"\nport = 0\nstun = ["stun:stun.example.com"]\n'
+    )
+    process = Process(read(written(tmp_path, text), {}), lambda event: None)
+    await process.start()
+    http = str(process.describe()["httpEndpoint"])
+    try:
+        async with ClientSession() as session:
+            headers = {"Origin": http, "X-Offhook-Console": "1"}
+            with pytest.raises(WSServerHandshakeError) as refused:
+                await session.ws_connect(f"{http}/console/api/phone", headers=headers)
+            assert refused.value.status == 401
+            async with session.post(f"{http}/console/api/login", json={"token": TOKEN}, headers=headers) as answer:
+                assert answer.status < 300, await answer.text()
+            async with session.ws_connect(f"{http}/console/api/phone", headers=headers) as socket:
+                await socket.send_json({"kind": "hello"})
+                ready = await socket.receive_json()
+                assert ready["iceServers"] == [{"urls": ["stun:stun.example.com"]}]
+                async with session.post(f"{http}/console/api/logout", json={}, headers=headers) as answer:
+                    assert answer.status < 300, await answer.text()
+                await socket.send_json({"kind": "ping"})
+                assert (await socket.receive()).data == 1008, "who has logged out is no phone any more"
     finally:
         await process.stop()

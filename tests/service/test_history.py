@@ -8,6 +8,7 @@ import errno
 import json
 import logging
 import os
+import shutil
 import stat
 import threading
 from collections.abc import AsyncIterator
@@ -261,7 +262,17 @@ async def test_an_event_that_is_added_to_a_kept_call_stays(tmp_path: Path) -> No
         assert page is not None
         shown = await two.history.add(page, event)
         assert shown["atMs"] == round(5000.0 - page["answeredMs"], 1)
-        assert await two.history.page("call-1") == page and len(page["events"]) == 3
+        assert await two.history.page("call-1") == page and len(page["events"]) == page["eventCount"] == 3
+
+
+async def test_a_call_that_was_deleted_and_is_told_of_again_is_whole(tmp_path: Path) -> None:
+    async with bench(tmp_path) as one:
+        trace = one.call()
+        assert await one.history.written(trace)
+        shutil.rmtree(tmp_path / "call-1")
+        one.traces.note(trace, "delivery", "late")
+        assert await one.history.written(trace)
+        assert await one.history.page("call-1") == trace.page()
 
 
 async def test_closing_waits_for_a_slow_disk_only_so_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

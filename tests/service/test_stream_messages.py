@@ -194,6 +194,7 @@ async def test_marks_are_told_when_heard_or_cut() -> None:
             if message["kind"] == "MarkData":
                 told.append(message["markData"])
         assert told == [{"id": "one", "status": "Completed"}, {"id": "two", "status": "Completed"}]
+        assert one.owner.marks == [("one", True), ("two", True)]
 
 
 # closing ------------------------------------------------------------------------------------------------------------

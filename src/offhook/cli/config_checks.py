@@ -27,7 +27,9 @@ def planned(path: Path) -> list[Check]:
         return found
     plan = config.plan()
     found += [Check("config", OK, f"{path} is good"), _state(plan), _free("rest", plan.host, plan.port, TCP, "[node]")]
-    sip = plan.sip
+    sip, webrtc = plan.sip, plan.webrtc
+    if webrtc is not None:
+        found.append(_free("webrtc", webrtc.host, webrtc.port, UDP, "[webrtc]"))
     if sip is None:
         return [*found, Check("sip", SKIP, f"{path} has no [sip] section: no phones")]
     found += [

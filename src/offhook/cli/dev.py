@@ -12,7 +12,9 @@ from offhook.cli.node_env import environment, export_lines
 from offhook.cli.report import json_line, note
 
 DEFAULT_STATE = Path("~/.offhook")
-_NOT_SHOWN = frozenset(("event", "name", "callId", "callConnectionId", "connection", "leg", "final"))
+_NOT_SHOWN = frozenset(
+    ("event", "name", "callId", "callConnectionId", "connection", "leg", "final", "headers", "sources")
+)
 
 
 def dev(
@@ -47,6 +49,9 @@ def dev(
     ),
     prompts: Path | None = typer.Option(
         None, "--prompts", metavar="DIR", help="Sound files that apps may play by name: file:///name.wav."
+    ),
+    history_days: float = typer.Option(
+        7.0, "--history-days", min=0, metavar="DAYS", help="Keep calls that are over, with their sound; 0 keeps none."
     ),
     issuer: str | None = typer.Option(None, "--issuer", help="Issuer of our tokens.  [default: that of ACS]"),
     token_issuer: str = typer.Option(
@@ -86,6 +91,7 @@ def dev(
         map=list(mapped),
         issuer=issuer,
         prompts=prompts,
+        history_days=history_days,
         token_issuer=token_issuer,
         token_keys=token_keys,
         speech_url=speech_url,

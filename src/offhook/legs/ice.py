@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import secrets
 import string
+import struct
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -20,6 +21,8 @@ from offhook.legs.latch import Address
 LARGEST: Final = 1280
 """Bytes of a check that is looked at; those of browsers have about a hundred."""
 _ALPHABET: Final = string.ascii_letters + string.digits
+_ATTRIBUTE: Final = struct.Struct(">HH")  # kind and length (RFC 8489 §14)
+_USERNAME: Final = 0x0006
 _ROLE_CONFLICT: Final = (487, "Role Conflict")
 
 
@@ -54,9 +57,16 @@ def parse(data: bytes) -> stun.Message | None:
     return message if asks and isinstance(message.attributes.get("USERNAME"), str) else None
 
 
-def called(message: stun.Message) -> str:
-    """Whom a check is for: our part of its user name (§7.2.2)."""
-    return str(message.attributes["USERNAME"]).partition(":")[0]
+def called(data: bytes) -> str:
+    """Whom a check is for: our part of its user name (§7.2.2). Quick, and before anything else of it is looked at: a
+    flood of checks for nobody costs little."""
+    at = stun.HEADER_LENGTH
+    while at + 4 <= len(data):
+        kind, size = _ATTRIBUTE.unpack_from(data, at)
+        if kind == _USERNAME:
+            return data[at + 4 : at + 4 + size].partition(b":")[0].decode("ascii", "replace")
+        at += 4 + size + -size % 4
+    return ""
 
 
 class IceLite:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
@@ -15,6 +16,8 @@ from offhook.legs.rtp import RtpFormat, RtpPort
 from offhook.legs.srtp import Srtp
 from offhook.legs.webrtc_path import NO_CHECK, MediaPath
 from offhook.legs.webrtc_sockets import WebRtcSockets
+
+log = logging.getLogger("offhook.webrtc")
 
 PEER: Final[Address] = ("browser", 0)
 """The other end of every stream: where that is, its path knows, and follows."""
@@ -190,6 +193,7 @@ class BrowserLeg:
             return
         if NO_CHECK in reason and all(ipaddress.ip_address(host).is_loopback for host, _ in self._sockets.candidates):
             reason += f". {ELSEWHERE}"
+        log.info("media of leg %s: %s", self.leg_id, reason)
         self._told.problem(reason)
         self._event(self.leg_id, Ended(outcome) if self.up or self.inbound else Refused(outcome, reason))
 

@@ -118,11 +118,10 @@ class MediaPath:
         if ice.checked_at != now:
             return  # an error was said
         self._know(source)
-        if ice is not self._ices[-1]:
-            return
-        if ice.selected is not None:
+        newest = self._ices[-1]
+        if ice is newest or newest.selected is None:
             self.remote = ice.selected
-        while len(self._ices) > 1 and ice.nominated:
+        while len(self._ices) > 1 and newest.nominated:
             self._exchange.forget(self._ices.pop(0).ours.ufrag)
 
     def handshake(self, data: bytes) -> None:

@@ -109,15 +109,25 @@ def _offer(parsed: SdpMessage, index: int, line: MediaDescription) -> Offer:
         events={chosen.clock: events[chosen.clock]} if chosen.clock in events else events,
         direction=_direction(parsed, line),
         ufrag=ufrag,
-        fingerprint=fingerprint(_attribute(parsed, line, "fingerprint")),
+        fingerprint=_fingerprint(parsed, line),
         media=tuple((m.media, m.proto, " ".join(m.formats), _mid(m)) for m in parsed.media),
     )
 
 
+def _attributes(parsed: SdpMessage, line: MediaDescription, name: str) -> list[str]:
+    """An attribute of a line, or of the session where it may stand for all lines, as often as it is there."""
+    return [str(value or "").strip() for value in line.attributes.get(name) or parsed.attributes.get(name) or []]
+
+
 def _attribute(parsed: SdpMessage, line: MediaDescription, name: str) -> str:
-    """An attribute of a line, or of the session where it may stand for all lines; empty when it is missing."""
-    values = line.attributes.get(name) or parsed.attributes.get(name) or []
-    return str(values[0] or "").strip() if values else ""
+    """The first of them; empty when it is missing."""
+    return next(iter(_attributes(parsed, line, name)), "")
+
+
+def _fingerprint(parsed: SdpMessage, line: MediaDescription) -> str:
+    """Of several hashes of one certificate the one that we know (RFC 8122 §5.1)."""
+    values = _attributes(parsed, line, "fingerprint")
+    return fingerprint(next((value for value in values if value.lower().startswith("sha-256")), (values or [""])[0]))
 
 
 def _mid(line: MediaDescription) -> str:

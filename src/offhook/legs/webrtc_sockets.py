@@ -137,12 +137,9 @@ class WebRtcSockets:
             path.media(data, now)
         elif 20 <= first <= 63 and path is not None:
             path.handshake(data)
-        elif first < 4 and (message := ice.parse(data)) is not None:
-            named = self._names.get(ufrag := ice.called(message))
-            if named is not None:
+        elif ice.is_check(data) and (named := self._names.get(ufrag := ice.called(data))) is not None:
+            if (message := ice.parse(data)) is not None:
                 named.check(ufrag, message, source, now)
-            else:
-                self.strange += 1
         else:
             self.strange += 1
 

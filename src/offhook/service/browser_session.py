@@ -20,7 +20,7 @@ from offhook.legs.leg import LegEnd, LegEvent, Ringing
 from offhook.legs.webrtc import BrowserLeg, Told
 from offhook.service.identities import display_of
 from offhook.service.node import Node
-from offhook.wire.identifiers import Identifier, resolve_target
+from offhook.wire.identifiers import COMMUNICATION_USER, PHONE_NUMBER, Identifier, resolve_target
 from offhook.wire.results import RESULTS
 
 log = logging.getLogger("offhook.webrtc")
@@ -187,7 +187,7 @@ class BrowserSession:
     def _dial(self, message: Mapping[str, Any]) -> None:
         if self.leg is not None:
             raise ValueError("there is a call already: hang it up first")
-        callee = resolve_target(_text(message, "to", LONGEST_TARGET))
+        callee = _callee(message)
         description, made = _text(message, "sdp"), []
         name = display_of(str(message.get("displayName") or self.name))
 
@@ -262,6 +262,15 @@ def _text(message: Mapping[str, Any], field: str, longest: int = 0) -> str:
     if longest and len(value) > longest:
         raise ValueError(f"{field} has {len(value)} characters; at most {longest} are taken")
     return value
+
+
+def _callee(message: Mapping[str, Any]) -> Identifier:
+    """Whom to call. ValueError, WireError for what is neither a number nor a user of a resource."""
+    text = _text(message, "to", LONGEST_TARGET)
+    callee = resolve_target(text)
+    if callee.kind not in (PHONE_NUMBER, COMMUNICATION_USER) or not text.isprintable():
+        raise ValueError(f"to is {text!r}, which cannot be called: give a number such as +15550100, or 8:acs:...")
+    return callee
 
 
 def _tone(message: Mapping[str, Any]) -> str:

@@ -50,6 +50,8 @@ class Browsers:
         self.sockets = WebRtcSockets(plan.host, plan.port, plan.advertise, node.clock.monotonic)
         self.still: Callable[[web.Request], bool] = lambda request: True
         """Whether a page that was let in would be let in now: it may have logged out."""
+        self.deleted: Callable[[str], bool] = lambda raw_id: False
+        """Whether a user of the resource is no more: an app may have deleted it."""
         self._node = node
         self._plan = plan
         self._resource_id = resource_id
@@ -146,7 +148,7 @@ class Browsers:
                 link.say("error", about="hello", message=f"{MOST_SESSIONS} browsers are in calls: try again later")
                 link.close(CROWDED)
                 return None
-            identity = communication_user(f"8:acs:{self._resource_id}_{session_id}")
+            identity = communication_user(self._user(session_id))
             session = self._sessions[session_id] = BrowserSession(self._node, self, identity, session_id)
         if session.link is not None:
             session.say("error", about="hello", message="this phone is used in another page now")
@@ -227,9 +229,14 @@ class Browsers:
     def _proved(self, message: Mapping[str, Any]) -> str:
         """The session that a page proves to have had; empty without."""
         session, secret = message.get("session"), message.get("secret")
-        if not isinstance(session, str) or not isinstance(secret, str) or not _UUID.fullmatch(session):
+        if not isinstance(session, str) or not isinstance(secret, str):
             return ""
-        return session if hmac.compare_digest(secret.encode(), self._secret(session).encode()) else ""
+        if not _UUID.fullmatch(session) or not secret.isascii() or self.deleted(self._user(session)):
+            return ""
+        return session if hmac.compare_digest(secret, self._secret(session)) else ""
+
+    def _user(self, session: str) -> str:
+        return f"8:acs:{self._resource_id}_{session}"
 
     def _secret(self, session: str) -> str:
         return hmac.new(self._key, b"browser " + session.encode(), hashlib.sha256).hexdigest()

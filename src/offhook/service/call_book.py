@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar
 from offhook.errors import CallError
 from offhook.service.call_archive import packed
 from offhook.service.call_figures import figures_of
-from offhook.service.call_folder import page_of
+from offhook.service.call_folder import MOST_EVENTS, page_of
 from offhook.service.call_sound import CallSound
 from offhook.service.capturing import Captures
 from offhook.service.history import History, Kept
@@ -118,15 +118,23 @@ class CallBook:
         """The events of a call whose `seq` is greater, by `seq`; None as for `page`."""
         trace = self._traces.find(any_id)
         if trace is not None:
-            answered = trace.header()["answeredMs"]
-            return [event_page(event, answered) for event in self._kept(trace)[max(0, after) :]]
+            after = max(0, after)
+            if trace.call_id in self._events:
+                new = self._kept(trace)[after:]
+            else:
+                new = [trace.kept(event) for event in trace.events[after:]]
+            answered = None if trace.answered is None else trace.since(trace.answered)
+            return [event_page(event, answered) for event in new]
         page = self.page(any_id)
         if page is None:
             return None
         return sorted((event for event in page["events"] if event["seq"] > after), key=lambda event: int(event["seq"]))
 
     def listen(self, heard: Heard) -> Callable[[], None]:
-        """Hear (call id, event) of every event, and (call id, None) of each change of a row; gives back its end."""
+        """Hear of every event (call id, and its seq, kind and name), and of each change of a row (call id, None).
+
+        It is called in ticks too. Gives back the end of listening.
+        """
         return self._traces.listen(heard)
 
     # sound and figures ------------------------------------------------------------------------------------------
@@ -181,6 +189,8 @@ class CallBook:
             raise CallError("call_not_found", f"No call {any_id} is kept.")
         trace = self._traces.find(any_id)
         again = again_of(page, seq, None if trace is None else trace.events)
+        if trace is None and len(page["events"]) >= MOST_EVENTS:
+            raise CallError("conflict", f"This call has {MOST_EVENTS} events: no further ones are kept.")
         if self._resend is None:
             raise CallError("conflict", "Nothing can be sent from here: open the call in its node.")
         told: list[dict[str, Any]] = []
@@ -200,8 +210,9 @@ class CallBook:
             return
         assert self._history is not None
         began = datetime.fromisoformat(page["startedAt"]).timestamp()
+        known = self._pages.get(page["callId"], page)
         kept = {
-            "seq": max((event["seq"] for event in page["events"]), default=0) + 1,
+            "seq": max((event["seq"] for event in known["events"]), default=0) + 1,
             "sinceMs": round((self._traces.wall() - began) * 1000, 3),
             "kind": "delivery",
             "name": again.name,
@@ -209,7 +220,6 @@ class CallBook:
             "connection": again.connection,
             "detail": detail,
         }
-        known = self._pages.get(page["callId"], page)
         self._traces.tell(page["callId"], await self._history.add(known, kept))
 
     # inside -----------------------------------------------------------------------------------------------------

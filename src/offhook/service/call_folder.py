@@ -145,7 +145,7 @@ def read_events(folder: Path, *, strict: bool = False) -> list[dict[str, Any]]:
 def page_of(header: dict[str, Any], events: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """The page of a call, of its header and its events as they were written down."""
     shown = [event_page(event, header["answeredMs"]) for event in events]
-    return {**header, "events": sorted(shown, key=lambda event: float(event["atMs"]))}
+    return {**header, "eventCount": len(shown), "events": sorted(shown, key=lambda event: float(event["atMs"]))}
 
 
 def lines_of(events: Iterable[dict[str, Any]]) -> bytes:

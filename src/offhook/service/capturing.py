@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from offhook.audio.bridge import Member
-from offhook.audio.capture import SIDES, CallTap, Capture, Side, Track
+from offhook.audio.capture import SIDES, Block, CallTap, Capture, Side, Track
 from offhook.audio.pcm import samples_per_frame
 from offhook.legs.rtp import RtpPort
+from offhook.service.call_folder import write_file
 from offhook.service.call_series import CallSeries
 from offhook.service.call_sound import SERIES, TRACKS, CallSound, Segment, part_name, read_folder
 from offhook.service.clock import LATE, Clock, MediaClock
@@ -80,6 +81,7 @@ class CallCapture:
     """What is kept of one live call. On the loop, outside ticks."""
 
     def __init__(self, live: LiveCall, captures: Captures, folder: Path) -> None:
+        self.call_id = live.call.call_id
         self.folder = folder
         self.series: CallSeries | None = None
         self._live = live
@@ -87,7 +89,7 @@ class CallCapture:
         self._tap: CallTap | None = None
         self._kept: list[_Kept] = []
         self._now: dict[str, _Kept] = {}
-        self._streams: tuple[str, ...] = ()
+        self._streams: set[str] = set()
         self._counts = _Counts(0.0)
 
     def join(self, leg_id: str, member: Member) -> None:
@@ -118,8 +120,8 @@ class CallCapture:
         series, live = self.series, self._live
         if series is None:
             return
-        if tuple(live.streams) != self._streams:
-            self._streams = tuple(live.streams)
+        if live.streams.keys() != self._streams:
+            self._streams = set(live.streams)
             series.playing({key: (one.port.playout, one.port.rate) for key, one in live.streams.items()})
         series.look(now, late)
         if now - self._counts.at >= LATE_EVERY:
@@ -157,20 +159,32 @@ class CallCapture:
             )
         return found
 
-    def sound(self) -> CallSound:
-        """What there is up to now."""
-        captures, segments = self._captures, []
-        waiting = [*captures.writer.waiting(), *captures.capture.blocks]
-        for kept in self._kept:
-            samples = kept.ticks(captures.capture.ticks) * samples_per_frame(kept.rate)
+    def sound(self) -> Callable[[], CallSound]:
+        """What there is up to now; what is called may block."""
+        captures, rtp = self._captures, dict[str, dict[str, object]]()
+        waiting, now, kept = (
+            [*captures.writer.waiting(), *captures.capture.blocks],
+            captures.capture.ticks,
+            [*self._kept],
+        )
+        lengths = [one.ticks(now) * samples_per_frame(one.rate) for one in kept]
+        for leg_id, leg in self._live.legs.items():
+            if isinstance(leg.port, RtpPort):
+                rtp[leg_id] = leg.port.describe()
+        series = self.series_page()
+        return lambda: CallSound(self._segments(kept, lengths, waiting), series, rtp=rtp)
+
+    @staticmethod
+    def _segments(stretches: list[_Kept], lengths: list[int], waiting: list[Block]) -> list[Segment]:
+        segments = []
+        for kept, samples in zip(stretches, lengths, strict=True):
             for side in SIDES:
                 ear = kept.track.said if side == "said" else kept.track.heard
                 path, pieces = kept.files[side].path, tuple(sound_of(ear, waiting))
                 segments.append(
                     Segment(kept.leg_id, kept.number, kept.part, side, kept.begin_ms, kept.rate, samples, path, pieces)
                 )
-        rtp = {leg_id: leg.port.describe() for leg_id, leg in self._live.legs.items() if isinstance(leg.port, RtpPort)}
-        return CallSound(segments, self.series_page(), rtp=rtp)
+        return segments
 
     # inside -----------------------------------------------------------------------------------------------------
 
@@ -219,9 +233,7 @@ class CallCapture:
         """In the thread."""
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            fresh = self.folder / f".{name}"
-            fresh.write_text(json.dumps(page))
-            fresh.replace(self.folder / name)
+            write_file(self.folder / name, json.dumps(page).encode())
         except OSError as error:
             log.error("%s cannot be written: %s", self.folder / name, error.strerror or error)
 
@@ -285,7 +297,7 @@ class Captures:
 
     def close(self, capture: CallCapture) -> None:
         """It is over; found here until its files are whole."""
-        call_id = capture.folder.name
+        call_id = capture.call_id
         self._live.pop(call_id, None)
         self._ending[call_id] = capture
         self.writer.call(lambda: self._gone(call_id))
@@ -309,8 +321,7 @@ class Captures:
         """What is kept of a call, live or over: to be called where it may block, for a call that is over is read."""
         capture = self._live.get(call_id) or self._ending.get(call_id)
         if capture is not None:
-            sound = capture.sound()
-            return lambda: sound
+            return capture.sound()
         folder = self.root / call_id
         return lambda: read_folder(folder) if _CALL_ID.fullmatch(call_id) else None
 

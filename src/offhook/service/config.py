@@ -115,6 +115,7 @@ class DevConfig:
     prompts: Path | None = None
     token_issuer: str = ""
     token_keys: str = ""
+    history_days: float = HistoryRule().days
     speech_url: str = ""
     speech_key: str = field(default="", repr=False)
     webrtc_host: str = ""
@@ -146,6 +147,7 @@ class DevConfig:
             issuer=self.issuer or ACS_ISSUER,
             restart_ms=self.restart_ms,
             prompts=self.prompts,
+            history=HistoryRule(self.history_days),
             sound=True,
             tokens=TokenRule(self.token_issuer, self.token_keys) if self.token_issuer else None,
             speech=SpeechPlan("openai", self.speech_url, self.speech_key) if self.speech_url else SpeechPlan(),

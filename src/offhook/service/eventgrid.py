@@ -328,8 +328,11 @@ class Subscriptions:
         await asyncio.gather(*(subscription.tell(post) for subscription in self._all.values()))
 
     async def once(self, post: IncomingPost, names: Collection[str] = ()) -> list[DeliveryReport]:
-        """Post an IncomingCall once more to each subscription that wants it; `names` as for `announce`."""
-        wanting = self._wanting(post.callee, post.caller, names)
+        """Post an IncomingCall once more to each subscription that wants it, another event to all; `names` as for
+        `announce`."""
+        wanting = list(self._all.values())
+        if post.event_type == INCOMING_CALL:
+            wanting = self._wanting(post.callee, post.caller, names)
         return list(await asyncio.gather(*(subscription.once(post) for subscription in wanting)))
 
     def wants(self, callee: str, caller: str, names: Collection[str] = ()) -> bool:

@@ -208,9 +208,10 @@ class History:
             except OSError as error:
                 self._complain(error)
 
-        await self.run(append)
         shown = event_page(event, page["answeredMs"])
         page["events"].append(shown)
+        page["eventCount"] += 1
+        await self.run(append)
         return shown
 
     # writing ----------------------------------------------------------------------------------------------------
@@ -254,7 +255,7 @@ class History:
     def _write_one(self, trace: CallTrace) -> bool:
         folder = self.folder(trace.call_id)
         progress = self._progress.get(trace.call_id)
-        if progress is None:
+        if progress is None or not folder.exists():
             if trace.ended and (folder / CALL).exists():  # long over, and something more was noted
                 progress = _Progress(len(_read_quietly(folder)))
             else:

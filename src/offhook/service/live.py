@@ -294,17 +294,20 @@ class LiveCall:
 
     def prompt_ready(self, connection_id: str, prompt_id: str) -> None:
         """See `PromptOwner`."""
+        self.note("media", "loaded", connection=connection_id, prompt=prompt_id)
         self.call.prompt_ready(connection_id, prompt_id, self._host.clock.monotonic())
         self.settle()
 
     def prompt_failed(self, connection_id: str, prompt_id: str, error: PromptError) -> None:
         """See `PromptOwner`."""
-        now = self._host.clock.monotonic()
+        now, reason = self._host.clock.monotonic(), error.detail or error.outcome
+        self.note("media", "play failed", connection=connection_id, prompt=prompt_id, reason=reason)
         self.call.prompt_failed(connection_id, prompt_id, error.outcome, error.detail, error.index, now)
         self.settle()
 
     def prompt_ended(self, connection_id: str, prompt_id: str) -> None:
         """See `PromptOwner`."""
+        self.note("media", "play ended", connection=connection_id, prompt=prompt_id)
         self.call.prompt_ended(connection_id, prompt_id, self._host.clock.monotonic())
         self.settle()
 

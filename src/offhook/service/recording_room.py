@@ -12,6 +12,7 @@ from aiohttp import web
 from offhook.errors import ConfigError
 from offhook.service.api import Api
 from offhook.service.eventgrid import IncomingPost
+from offhook.service.masking import Body
 from offhook.service.node import Node
 from offhook.service.origins import Origins
 from offhook.service.recording_files import Document, Shelf
@@ -88,8 +89,12 @@ class RecordingRoom:
             storage_error=document.storage_problem,
         )
         there = self._shelf.documents
+        trace = self._node.traces.find(document.call_id)
+        if trace is not None:
+            more = {"eventId": event_id, "type": FILE_STATUS, "body": Body.of(body)}
+            self._node.traces.note(trace, "callback", "RecordingFileStatusUpdated", more=more, recording=document.id)
         await self._tell(
-            IncomingPost(document.id, event_id, body, lambda: document.id in there, event_type=FILE_STATUS)
+            IncomingPost(document.call_id, event_id, body, lambda: document.id in there, event_type=FILE_STATUS)
         )
 
     async def hand_over(self, document: Document) -> None:

@@ -17,6 +17,7 @@ from offhook.service.delivery import Delivery
 from offhook.service.eventgrid import INCOMING_CALL, IncomingPost
 from offhook.service.masking import COVER, Body
 from offhook.service.posting import DeliveryReport
+from offhook.service.recording_room import FILE_STATUS
 from offhook.service.trace import Event
 
 _FIX: Final = "call it as it is now, or send the one of a call that is still in the node's memory"
@@ -24,7 +25,7 @@ _FIX: Final = "call it as it is now, or send the one of a call that is still in 
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """An event to be posted again. `uri` empty: to whoever is told of calls (IncomingCall)."""
+    """An event to be posted again. `uri` empty: an event of Event Grid, for whoever is subscribed to it."""
 
     subject: str
     name: str
@@ -81,7 +82,7 @@ def again_of(page: dict[str, Any], seq: int, events: Sequence[Event] | None) -> 
         kind, callee, caller = INCOMING_CALL, str(detail.get("to") or ""), str(detail.get("from") or "")
     else:
         kind, callee, caller = str(detail.get("type") or ""), "", ""
-        if not uri:
+        if not uri and kind != FILE_STATUS:
             raise CallError("conflict", "It is not known where it was sent to.")
     connection = detail.get("connection")
     subject = str(connection or page["callId"])
@@ -115,10 +116,12 @@ class Resending:
 
     async def __call__(self, again: Again) -> Sequence[DeliveryReport]:
         """See `Resend`. CallError `conflict` when nobody is to be told of such a call."""
-        if not again.incoming:
+        if again.uri:
             return [await self._delivery.once(again.subject, again.uri, again.body, again.event_type, again.event_id)]
-        post = IncomingPost(again.subject, again.event_id, again.body, lambda: True, again.callee, again.caller)
+        post = IncomingPost(
+            again.subject, again.event_id, again.body, lambda: True, again.callee, again.caller, again.event_type
+        )
         reports = await self._announce(post)
         if not reports:
-            raise CallError("conflict", f"No webhook wants calls to {again.callee} from {again.caller}.")
+            raise CallError("conflict", "No webhook wants it: see --incoming, and to and from in [[webhook]].")
         return reports

@@ -41,6 +41,7 @@ OPTIONS = {
     "--webrtc-port": "[webrtc] port",
     "--issuer": "[node] issuer",
     "--prompts": "[prompts] folder",
+    "--history-days": "[history] days",
     "--token-issuer": "[tokens] issuer",
     "--token-keys": "[tokens] jwks_url",
     "--incoming": "[[webhook]] url",

@@ -30,7 +30,8 @@ MOST_OPEN: Final = 1024
 """Files that stay open between two blocks; further ones are opened for each, so that calls find descriptors."""
 MARK_BLOCKS: Final = 10
 """Blocks between two headers."""
-WRITE_EVERY: Final = 0.2  # seconds
+CALL_EVERY: Final = 0.2
+"""Seconds that what was not `put` may wait."""
 NICER: Final = 5
 """The tick goes first."""
 
@@ -106,7 +107,8 @@ class SoundWriter:
         self._waiting = 0  # bytes of sound that were put
         self._written = 0  # of these, bytes that are dealt with
         self._open: set[SoundFile] = set()
-        self._stopping = threading.Event()
+        self._wake = threading.Event()
+        self._stopping = False
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -116,7 +118,8 @@ class SoundWriter:
 
     def stop(self, seconds: float) -> None:
         """Write what waits, for so long at most, and end. Blocks."""
-        self._stopping.set()
+        self._stopping = True
+        self._wake.set()
         if self._thread is not None:
             self._thread.join(seconds)
 
@@ -127,6 +130,7 @@ class SoundWriter:
             return
         self._waiting += sum(len(data) for _, _, data in blocks)
         self._jobs.append(blocks)
+        self._wake.set()
 
     @property
     def behind(self) -> int:
@@ -155,7 +159,9 @@ class SoundWriter:
             me = threading.get_native_id()
             os.setpriority(os.PRIO_PROCESS, me, min(os.getpriority(os.PRIO_PROCESS, me) + NICER, 19))
         while True:
-            last = self._stopping.wait(WRITE_EVERY)
+            self._wake.wait(CALL_EVERY)
+            self._wake.clear()
+            last = self._stopping
             self.drain()
             if last:
                 return

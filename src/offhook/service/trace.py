@@ -26,7 +26,7 @@ QUIET = frozenset({"sip", "mark", "late"})
 """Kinds of which a node does not tell on its output: there are many of them."""
 
 Heard = Callable[[str, dict[str, Any] | None], None]
-"""Told of each event of a call as its page shows it; None: the call's row has changed."""
+"""Told of each event of a call: its seq, kind and name; None: the call's row has changed."""
 
 
 class Event(NamedTuple):
@@ -286,10 +286,10 @@ class Traces:
             self._ended_size += trace.size - size
         self.changed(trace)
         if event is not None and self._heard:
-            self.tell(trace.call_id, trace.shown(event))
+            self.tell(trace.call_id, {"seq": event.seq, "kind": kind, "name": name})
 
     def tell(self, call_id: str, shown: dict[str, Any] | None) -> None:
-        """Tell who listens of an event as a page shows it; None: a row has changed."""
+        """Tell who listens which event there is; None: a row has changed."""
         for heard in list(self._heard):
             heard(call_id, shown)
 

@@ -185,6 +185,11 @@ async function furnish() {
     if (/** @type {any} */ (error)?.status !== 401) setTimeout(furnish, LOST_AGAIN_MS);
     return;
   }
+  if (setup.archive) {
+    // A call of a file: there is no node to be set up, nor to be called from.
+    for (const link of nav.querySelectorAll('a:not([href="/console/"])')) link.remove();
+    return;
+  }
   if (setup.login) end.append(logout());
   const { mountPhone } = await import("./phone/dock.js");
   mountPhone({ dock, top: end, offered: Boolean(setup.webrtc), navigate });

@@ -70,7 +70,7 @@ export class Detail {
     return h(
       "header",
       { class: "detail-head" },
-      swatch(event.kind, isBad(event)),
+      swatch(event.kind, isBad(event), event.detail?.direction),
       h("div", { class: "detail-title" }, h("h2", { class: isBad(event) ? "bad" : "" }, outside(nameOf(event))), h("p", { class: "faint" }, facts, leg && " · ", leg && outside(leg))),
       h("time", { text: clock(this.state.model.moment(event)) }),
       close,

@@ -45,6 +45,7 @@ export class EventList {
   #watch(signal) {
     const size = new ResizeObserver(([{ contentRect }]) => {
       this.#height = contentRect.height;
+      for (const row of this.#pool) row.index = -1;
       this.#rowPx = Number.parseFloat(getComputedStyle(this.grid).getPropertyValue("--row")) || 30;
       this.frames.touch("list-size");
     });
@@ -143,9 +144,10 @@ export class EventList {
     const bad = isBad(event);
     element.classList.toggle("bad", bad);
     cells[0].textContent = clock(model.moment(event));
-    const key = `${event.kind} ${bad}`;
+    const way = event.detail?.direction ?? null;
+    const key = `${event.kind} ${bad} ${way}`;
     if (row.swatchKey !== key) {
-      cells[1].replaceChildren(swatch(event.kind, bad), kindOf(event.kind).title);
+      cells[1].replaceChildren(swatch(event.kind, bad, way), kindOf(event.kind).title);
       row.swatchKey = key;
     }
     cells[2].textContent = nameOf(event);

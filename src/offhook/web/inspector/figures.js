@@ -15,7 +15,7 @@ const SHORT = {
   turnLatency95: "Turns, 95 %",
   turnLatencyWorst: "Turns, longest",
   bargeInToSilence: "Barge-in to silence",
-  stopAudioToSilence: "StopAudio to silence",
+  stopAudioToSilence: "Stop to silence",
   loss: "Loss",
   jitter: "Jitter",
   roundTrip: "Round trip",
@@ -149,8 +149,8 @@ function inputs(values) {
   );
 }
 
-/** "jitterBufferMs" as "jitter buffer ms". */
-const worded = (key) => key.replace(/([a-z])([A-Z])/g, "$1 $2").toLowerCase();
+/** "jitterBufferMs" as "jitter buffer ms"; short ones are symbols of the E-model and stay. */
+const worded = (key) => (key.length < 6 ? key : key.replace(/([a-z])([A-Z])/g, "$1 $2").toLowerCase());
 const round = (value) => String(Number(value.toFixed(2)));
 const plain = (value) => (value === null ? NONE : typeof value === "number" ? round(value) : typeof value === "object" ? JSON.stringify(value) : String(value));
 

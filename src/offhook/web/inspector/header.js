@@ -75,7 +75,7 @@ export class CallHeader {
     const notes = [];
     if (page.imported) notes.push("Opened from a file: nothing can be sent again from here.");
     if (page.interrupted) notes.push("The node stopped while this call went on: what came last is missing.");
-    if (page.droppedEvents) notes.push(`${page.droppedEvents} further events were dropped: a call keeps 2,000. The first ones are here.`);
+    if (page.droppedEvents) notes.push(`${page.droppedEvents} further events were dropped, for what is kept of a call is bounded. The first ones are here.`);
     const silent = !page.legs.some((leg) => leg.audio?.length);
     if (silent && !page.answeredAt && page.ended) notes.push("Never answered: there is no sound, and times count from the start.");
     else if (silent && !page.answeredAt) notes.push("It rings: times count from the start until somebody answers.");

@@ -17,11 +17,13 @@ const PATHS = {
 /**
  * @param {string} kind
  * @param {boolean} [bad]
+ * @param {?string} [way] "out" turns an arrow up
  */
-export function swatch(kind, bad = false) {
+export function swatch(kind, bad = false, way = null) {
   const { colour, shape } = kindOf(kind);
   const box = { class: "swatch", viewBox: "0 0 14 14", width: 12, height: 12, "aria-hidden": "true" };
   const path = svg("path", { d: PATHS[bad ? "cross" : shape], "fill-rule": "evenodd" });
+  if (way === "out" && shape === "arrow") path.setAttribute("transform", "rotate(180 7 7)");
   path.style.fill = `var(${bad ? "--bad" : colour})`;
   return svg("svg", box, path);
 }

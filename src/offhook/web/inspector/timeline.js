@@ -61,8 +61,7 @@ export class Timeline {
       "div",
       { class: "lanes", tabindex: "0", role: "group", "aria-label": "Lanes over time. Plus and minus zoom, Shift with arrows pans, arrows go through events; ? shows all keys" },
       h("div", { class: "axis-row" }, corner, this.axisBox),
-      this.list,
-      this.overlay,
+      h("div", { class: "lane-stack" }, this.list, this.overlay),
     );
     this.element = h("div", { class: "timeline" }, this.mapBox, this.scroller);
     driveMap(this.mapBox, this.pane, this.state);

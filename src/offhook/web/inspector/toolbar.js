@@ -49,7 +49,10 @@ export class Toolbar {
     this.players = h("div", { class: "players", role: "group", "aria-label": "Play" }, this.play, this.source, this.speed);
     const keys = this.#button("Keys", h("span", { text: "?" }), help, "?");
     this.element = h("div", { class: "toolbar" }, this.players, this.time, this.note, h("div", { class: "tools" }, this.follow, pan, zoom, this.menu, keys));
-    player.addEventListener("change", () => this.#draw());
+    player.addEventListener("change", () => {
+      if (player.playing) this.say("");
+      this.#draw();
+    });
     player.addEventListener("failed", () => this.say("This stretch could not be played."));
     frames.on(["events", "lanes", "follow"], () => this.#draw());
     frames.on(["playhead", "hover", "range", "selection"], () => this.#times());
