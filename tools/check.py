@@ -51,7 +51,7 @@ def _conformance(*, python: bool) -> tuple[str, ...]:
     )
 
 
-_JUDGED = ("test_baresip.py", "test_kamailio.py", "test_linphone.py", "test_story.py")
+_JUDGED = ("test_baresip.py", "test_console_phone.py", "test_kamailio.py", "test_linphone.py", "test_story.py")
 
 
 def _kind(name: str) -> str:

@@ -59,7 +59,7 @@ async def test_the_cut_is_where_the_callers_wav_ends(tmp_path: Path) -> None:
             await rest(node, "DELETE", f"{CONNECTIONS}/{answered['callConnectionId']}")
             await calling
             await expect(watched.page.locator(".call-facts .tag")).to_have_text("Ended")
-            await watched.page.wait_for_function(f"() => !{PARTS}.model.live")
+            await expect(watched.page.locator(".inspector[data-complete]")).to_be_visible(timeout=15000)
             told = await watched.page.evaluate(f"() => {PARTS}.model.page.legs[0].audio[0].beginMs")
             line, end = await cut_on_the_page(watched.page)
             assert watched.wrong == []

@@ -184,6 +184,16 @@ def test_without_checks_the_path_is_given_up() -> None:
     assert len(world.failures) == 1 and not world.port._names, "told once"
 
 
+def test_restarts_that_lead_nowhere_do_not_keep_a_path_alive() -> None:
+    world = World()
+    world.up()
+    for _ in range(int(CONSENT_SECONDS) // 3):
+        world.port.now += 3
+        world.path.agree("them", BROWSER.fingerprint)
+        world.path.look(world.port.now)
+    assert [outcome for outcome, _ in world.failures] == ["media_lost"]
+
+
 @pytest.mark.parametrize(("checked", "said"), [(False, NO_CHECK), (True, "no keys")])
 def test_a_path_that_does_not_come_up_says_what_was_missing(checked: bool, said: str) -> None:
     world = World()

@@ -284,3 +284,4 @@ async def test_closing_waits_for_a_slow_disk_only_so_long(tmp_path: Path, monkey
     one.call()
     await asyncio.wait_for(one.history.close(), 5)
     release.set()
+    await one.history.close()

@@ -100,7 +100,7 @@ class BrowserLeg:
         side = webrtc_sdp.Side(
             sockets.candidates, credentials, sockets.identity.fingerprint, self._ssrc, self._session, self._version
         )
-        if not self.inbound:
+        if not self.inbound and not self.description:
             self.path.expect()
         changed = self.rate not in (None, chosen.rate)
         self.rate = chosen.rate

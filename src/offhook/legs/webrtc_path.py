@@ -81,10 +81,10 @@ class MediaPath:
             self._exchange.forget(old.ours.ufrag)
         self._ices = [*self._ices[-1:], ice]
         self._exchange.name(ice.ours.ufrag, self)
-        if self._since is not None:
-            self.expect()
         if fingerprint != self._fingerprint:  # another certificate, so another association (RFC 8842 §4)
             self._fingerprint, self.up = fingerprint, False
+            if self._since is not None:
+                self.expect()
             self._handshake = Handshake(self._exchange.identity, fingerprint, self._transmit)
         return ice.ours
 

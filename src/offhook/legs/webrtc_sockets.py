@@ -12,7 +12,7 @@ import logging
 import socket
 from collections.abc import Callable
 
-import ifaddr
+from aioice.ice import get_host_addresses
 
 from offhook.errors import LegError
 from offhook.legs import ice
@@ -65,8 +65,7 @@ class WebRtcSockets:
         self._socket = made
         self._six = family == socket.AF_INET6
         self.port = made.getsockname()[1]
-        hosts = dict.fromkeys((*self._advertise, *_addresses(self._host)))
-        self.candidates = tuple((host, self.port) for host in hosts)[:MOST_CANDIDATES]
+        self.candidates = tuple((host, self.port) for host in reached_by(self._host, self._advertise))
         self._loop.add_reader(made, self._read)
 
     def close(self) -> None:
@@ -155,17 +154,9 @@ class WebRtcSockets:
             self._timer = self._loop.call_later(LOOK_EVERY, self._look)
 
 
-def _addresses(host: str) -> list[str]:
-    """The addresses that a host to listen on means: itself, or all of this machine, those of loopback only if alone."""
+def reached_by(host: str, advertise: tuple[str, ...]) -> list[str]:
+    """The addresses that browsers are told: those given, then what a host to listen on means: itself, or all of this
+    machine, that of loopback only if alone."""
     own = ipaddress.ip_address(host)
-    if not own.is_unspecified:
-        return [host]
-    found = []
-    for adapter in ifaddr.get_adapters():
-        for each in adapter.ips:
-            text = each.ip if isinstance(each.ip, str) else each.ip[0]
-            address = ipaddress.ip_address(text.partition("%")[0])
-            if not address.is_link_local and not address.is_multicast and (own.version == 6 or address.version == 4):
-                found.append(address)
-    outward = [address for address in found if not address.is_loopback]
-    return [str(address) for address in sorted(outward or found, key=lambda each: each.version)]
+    meant = [host] if not own.is_unspecified else get_host_addresses(True, own.version == 6) or ["127.0.0.1"]
+    return list(dict.fromkeys((*advertise, *meant)))[:MOST_CANDIDATES]

@@ -28,7 +28,8 @@ HEARTBEAT_S: Final = 15.0
 STALLED_S: Final = 30.0
 LINGER_S: Final = 1.0
 """Quiet after the end of a call, after which nothing more of it is expected: posts may still be under way."""
-_AT_ONCE: Final = 50
+_AT_ONCE: Final = 10
+"""Events that are written in one go: their bodies may be long, and the media clock waits meanwhile."""
 
 
 class _Closed(Exception):

@@ -133,7 +133,7 @@ class History:
         self._fresh: dict[str, float] = {}
         self._thread = ThreadPoolExecutor(1, "history")
         self._timers: list[asyncio.TimerHandle] = []
-        self._busy = False
+        self._busy = self._closed = False
         self._troubled = False
         self._handle: int | None = None
         self._alone = True
@@ -150,7 +150,10 @@ class History:
         self._timers = [loop.call_later(WRITE_EVERY, self._write_due), loop.call_later(SWEEP_EVERY, self._sweep_due)]
 
     async def close(self) -> None:
-        """Write what there is to write, for three seconds at most."""
+        """Write what there is to write, for three seconds at most. Closing twice is fine."""
+        if self._closed:
+            return
+        self._closed = True
         for timer in self._timers:
             timer.cancel()
         batch, self._dirty = list(self._dirty.values()), {}

@@ -2,6 +2,7 @@
 
 import { alive, connection, get, post } from "./api.js";
 import { fill, h, icon } from "./dom.js";
+import { mountPhone } from "./phone/dock.js";
 
 /**
  * @typedef {{pattern: RegExp, title: string, name: string, mount: (page: HTMLElement, signal: AbortSignal, match: RegExpExecArray) => Promise<any>}} Route
@@ -191,7 +192,6 @@ async function furnish() {
     return;
   }
   if (setup.login) end.append(logout());
-  const { mountPhone } = await import("./phone/dock.js");
   mountPhone({ dock, top: end, offered: Boolean(setup.webrtc), navigate });
 }
 

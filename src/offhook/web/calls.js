@@ -210,6 +210,7 @@ function result(row) {
   const { code, subCode, message } = row.result ?? {};
   if (code === undefined || code === null) return h("span", { class: "tag", text: "Ended" });
   const good = code === 200 || code === 0;
+  if (good && !row.answeredAt) return h("span", { class: "tag", title: message ?? "", text: "Not answered" });
   return h("span", { class: good ? "tag" : "tag bad", title: message ?? "" }, good ? "Completed" : `${code}${subCode ? `/${subCode}` : ""}`);
 }
 

@@ -7,7 +7,7 @@ import { snippets } from "./snippets.js";
 import { tabs } from "./tabs.js";
 
 const WEBHOOK = /** @type {Record<string, [string, string]>} */ ({
-  validated: ["live", "Validated"],
+  validated: ["good", "Validated"],
   waiting: ["warn", "Waiting for the app"],
   refused: ["bad", "Refused"],
 });
@@ -19,9 +19,10 @@ const WEBHOOK = /** @type {Record<string, [string, string]>} */ ({
 export default async function mount(page, signal) {
   fill(page, h("div", { class: "page-head" }, h("h1", { tabindex: "-1", text: "Setup" })), h("div", { class: "skeleton" }, h("div", { class: "bone" }), h("div", { class: "bone" }), h("div", { class: "bone" })));
   const setup = await get("setup", signal);
+  const secret = new Secret(setup.connectionString);
   fill(page,
     h("div", { class: "page-head" }, h("h1", { tabindex: "-1", text: "Setup" }), h("p", { class: "count", text: "Point an app at this node, and see that it is reached" })),
-    h("div", { class: "setup" }, connection(setup), webhooks(setup, signal), environment(setup), code(setup), phones(setup), user()));
+    h("div", { class: "setup" }, connection(setup, secret), webhooks(setup, signal), environment(setup, secret), code(setup, secret), phones(setup), user()));
 }
 
 /**
@@ -33,33 +34,64 @@ function section(title, says, ...children) {
   return h("section", { class: "panel block" }, h("h2", { text: title }), says ? h("p", { class: "faint", text: says }) : null, ...children);
 }
 
+/** Texts that hold the access key: it is shown once somebody asks for it; copies always have it. */
+class Secret {
+  /** @param {string} connection the connection string */
+  constructor(connection) {
+    this.key = /accesskey=(.+)$/i.exec(connection)?.[1] ?? "";
+    this.open = false;
+    /** @type {[HTMLElement, string][]} */
+    this.texts = [];
+    this.button = h("button", { type: "button", class: "button small", on: { click: () => this.set(!this.open) } });
+    this.set(false);
+  }
+
+  /**
+   * @param {HTMLElement} element
+   * @param {string} text
+   */
+  shown(element, text) {
+    this.texts.push([element, text]);
+    this.draw(element, text);
+    return element;
+  }
+
+  /** @param {boolean} open */
+  set(open) {
+    this.open = open;
+    this.button.textContent = open ? "Hide" : "Show";
+    this.button.setAttribute("aria-label", open ? "Hide the access key" : "Show the access key");
+    for (const [element, text] of this.texts) this.draw(element, text);
+  }
+
+  /**
+   * @param {HTMLElement} element
+   * @param {string} text
+   */
+  draw(element, text) {
+    element.textContent = this.open || !this.key ? text : text.replaceAll(this.key, "••••••••");
+  }
+}
+
 /**
  * A value in one line, with its copy button.
  *
  * @param {string} name
  * @param {string} value
- * @param {{secret?: boolean}} [how]
+ * @param {Secret} [secret]
  */
-function value(name, value, { secret = false } = {}) {
-  const shown = h("code", { class: "clip", title: secret ? "" : value, text: secret ? masked(value) : value });
-  let open = !secret;
-  const show = secret && h("button", { type: "button", class: "button small", "aria-pressed": "false", "aria-label": "Show the access key", text: "Show" });
-  if (show) show.addEventListener("click", () => {
-    open = !open;
-    shown.textContent = open ? value : masked(value);
-    show.textContent = open ? "Hide" : "Show";
-    show.setAttribute("aria-pressed", String(open));
-  });
-  return h("div", { class: "value" }, h("span", { class: "value-name", text: name }), shown, show, copyButton(() => value, `Copy the ${name.toLowerCase()}`));
+function value(name, value, secret) {
+  const shown = secret ? secret.shown(h("code", { class: "clip" }), value) : h("code", { class: "clip", title: value, text: value });
+  return h("div", { class: "value" }, h("span", { class: "value-name", text: name }), shown, secret?.button, copyButton(() => value, `Copy the ${name.toLowerCase()}`));
 }
 
-/** @param {string} text */
-const masked = (text) => text.replace(/accesskey=.*/i, "accesskey=••••••••");
-
-/** @param {any} setup */
-function connection(setup) {
+/**
+ * @param {any} setup
+ * @param {Secret} secret
+ */
+function connection(setup, secret) {
   return section("Connection string", "What CallAutomationClient takes, in any language.",
-    value("Connection string", setup.connectionString, { secret: true }),
+    value("Connection string", setup.connectionString, secret),
     value("Endpoint", setup.endpoint),
     setup.resourceId ? value("Resource id", setup.resourceId) : null);
 }
@@ -124,17 +156,23 @@ function finding({ name, ok, detail, fix }) {
       fix ? h("p", { class: "fix" }, h("strong", { text: "Fix: " }), fix) : null));
 }
 
-/** @param {any} setup */
-function environment(setup) {
-  const panels = shells(setup.environment ?? {}).map(({ name, text }) => ({ name, panel: () => block(text, `Copy all lines for ${name}`) }));
+/**
+ * @param {any} setup
+ * @param {Secret} secret
+ */
+function environment(setup, secret) {
+  const panels = shells(setup.environment ?? {}).map(({ name, text }) => ({ name, panel: () => block(text, `Copy all lines for ${name}`, secret) }));
   return section("Environment", "The lines that offhook exec sets for your app. Set them yourself where you start it in another way.", tabs("Shell", panels, "shell"));
 }
 
-/** @param {any} setup */
-function code(setup) {
+/**
+ * @param {any} setup
+ * @param {Secret} secret
+ */
+function code(setup, secret) {
   const panels = snippets(setup.connectionString, setup.environment ?? {}).map(({ name, install, code: text, trust }) => ({
     name,
-    panel: () => h("div", { class: "snippet" }, block(install, "Copy the line that installs the SDK"), block(text, `Copy the ${name} app`), h("p", { class: "faint", text: trust })),
+    panel: () => h("div", { class: "snippet" }, block(install, "Copy the line that installs the SDK"), block(text, `Copy the ${name} app`, secret), h("p", { class: "faint", text: trust })),
   }));
   return section("An app that answers", "On the official SDKs; it answers each call and has its sound streamed to it.", tabs("Language", panels, "language"));
 }
@@ -142,9 +180,12 @@ function code(setup) {
 /**
  * @param {string} text
  * @param {string} label
+ * @param {Secret} [secret]
  */
-function block(text, label) {
-  return h("div", { class: "codeblock" }, h("pre", { tabindex: "0", role: "region", "aria-label": label.replace(/^Copy /, ""), text }), copyButton(() => text, label));
+function block(text, label, secret) {
+  const shown = h("pre", { tabindex: "0", role: "region", "aria-label": label.replace(/^Copy /, ""), text });
+  if (secret) secret.shown(shown, text);
+  return h("div", { class: "codeblock" }, shown, copyButton(() => text, label));
 }
 
 /** @param {any} setup */

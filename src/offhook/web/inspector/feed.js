@@ -21,7 +21,6 @@ export function follow(model, told, signal) {
   const whole = async () => {
     model.replace(await get(path, signal));
     told.changed();
-    if (!model.live) finish();
   };
   const finish = () => {
     if (over.signal.aborted) return;
@@ -32,12 +31,13 @@ export function follow(model, told, signal) {
   const quietly = (promise) => promise.catch(() => undefined); // the page says already that the node is away
   const changed = (page) => {
     const moved = page.answeredAt !== model.page.answeredAt; // then every time counts from elsewhere
+    const over = page.ended && !model.page.ended; // then all of its sound is there; the last posts come before "end"
     model.update(page);
-    if (moved) void quietly(whole());
-    else told.changed(); // what is still posted after the end comes before the event "end"
+    if (moved || over) void quietly(whole());
+    else told.changed();
   };
   const poll = () => {
-    if (!timer) timer = setInterval(() => void quietly(whole()), POLL_MS);
+    if (!timer) timer = setInterval(() => void quietly(whole().then(() => model.live || finish())), POLL_MS);
   };
   listen(
     `${path}/stream`,

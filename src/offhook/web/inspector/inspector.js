@@ -98,7 +98,7 @@ function styled() {
 function source(path, signal) {
   const query = (lane, fromMs, toMs, more) => new URLSearchParams({ leg: lane.leg, side: lane.side, fromMs: String(fromMs), toMs: String(toMs), ...more });
   return {
-    peaks: async (lane, fromMs, toMs, bins) => (await get(`${path}/peaks?${query(lane, fromMs, toMs, { bins: String(bins) })}`, signal)).peaks,
+    peaks: (lane, fromMs, toMs, bins) => get(`${path}/peaks?${query(lane, fromMs, toMs, { bins: String(bins) })}`, signal),
     samples: async (lane, fromMs, toMs) => {
       const response = await fetch(address(`${path}/sound.wav?${query(lane, fromMs, toMs, {})}`), { signal });
       if (!response.ok) throw new Error(`no sound: ${response.status}`);
@@ -120,7 +120,10 @@ async function loadSeries(path, timeline, frames, signal) {
 
 /** While the call goes on: new events, the axis that grows, sound and figures that come. */
 function keepUp({ model, state, frames, tiles, header, figures, series, path }, signal) {
-  if (!model.live) return;
+  if (!model.live) {
+    figures.element.parentElement?.setAttribute("data-complete", "");
+    return;
+  }
   const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
   const grow = () => {
     const [from, to] = state.limits;
@@ -147,6 +150,7 @@ function keepUp({ model, state, frames, tiles, header, figures, series, path }, 
       void figures.load(path, signal);
       if (state.fitted) state.all();
       frames.touch("events", "lanes", "view");
+      figures.element.parentElement?.setAttribute("data-complete", "");
     },
   };
   follow(model, told, signal);

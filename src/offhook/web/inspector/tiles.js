@@ -16,7 +16,7 @@ const AGAIN_MS = 3000;
 
 /**
  * @typedef {{id: string, leg: string, side: string, track: {beginMs: number, rate: number, samples: number}}} Sounding
- * @typedef {{key: string, level: number, first: number, last: number, lo: ?Float32Array, hi: ?Float32Array, state: "waiting" | "loading" | "there" | "failed", whole: boolean, asked: number, seen: number, lane: Sounding}} Tile
+ * @typedef {{key: string, level: number, first: number, last: number, lo: ?Float32Array, hi: ?Float32Array, state: "waiting" | "loading" | "there" | "failed", whole: boolean, known: number, peak?: number, asked: number, seen: number, lane: Sounding}} Tile
  */
 
 /** Samples for one value at a level. @param {number} level */
@@ -36,7 +36,7 @@ export class Tiles {
   #turn = 0;
 
   /**
-   * @param {{peaks: (lane: Sounding, fromMs: number, toMs: number, bins: number) => Promise<number[]>, samples: (lane: Sounding, fromMs: number, toMs: number) => Promise<Int16Array>}} source
+   * @param {{peaks: (lane: Sounding, fromMs: number, toMs: number, bins: number) => Promise<{peaks: number[], to: number}>, samples: (lane: Sounding, fromMs: number, toMs: number) => Promise<Int16Array>}} source
    * @param {() => void} arrived
    */
   constructor(source, arrived) {
@@ -100,7 +100,9 @@ export class Tiles {
 
   /** Whether all that was asked for since the turn began is there. */
   get settled() {
-    return [...this.#tiles.values()].every((tile) => tile.seen !== this.#turn || tile.state === "there");
+    return [...this.#tiles.values()].every(
+      (tile) => tile.seen !== this.#turn || (tile.state === "there" && tile.known >= Math.min(tile.last, tile.lane.track.samples)),
+    );
   }
 
   /** Load what was asked for since the turn began. */
@@ -141,7 +143,7 @@ export class Tiles {
     if (!tile) {
       const size = sizeOf(level);
       const first = Math.floor(sample / size) * size;
-      tile = { key, level, first, last: first + size, lo: null, hi: null, state: "waiting", whole: false, asked: 0, seen: 0, lane };
+      tile = { key, level, first, last: first + size, lo: null, hi: null, state: "waiting", whole: false, known: 0, asked: 0, seen: 0, lane };
       this.#tiles.set(key, tile);
     }
     if (tile.seen !== this.#turn) {
@@ -182,13 +184,14 @@ export class Tiles {
         const pcm = await this.source.samples(lane, at(first), at(Math.min(last, samples)));
         tile.lo = tile.hi = Float32Array.from(pcm, (value) => value / 32768);
       } else {
-        const peaks = await this.source.peaks(lane, at(first), at(last), (last - first) / binOf(level));
-        tile.lo = Float32Array.from({ length: peaks.length / 2 }, (_, n) => peaks[2 * n] / 127);
-        tile.hi = Float32Array.from({ length: peaks.length / 2 }, (_, n) => peaks[2 * n + 1] / 127);
+        const bins = (last - first) / binOf(level);
+        const { peaks, to } = await this.source.peaks(lane, at(first), at(last), bins);
+        tile.lo = Float32Array.from({ length: Math.min(to, bins) }, (_, n) => peaks[2 * n] / 127);
+        tile.hi = Float32Array.from({ length: Math.min(to, bins) }, (_, n) => peaks[2 * n + 1] / 127);
       }
       tile.peak = undefined;
-      tile.known = samples;
-      tile.whole = samples >= tile.last;
+      tile.known = first + tile.hi.length * binOf(level); // the node may have less of a live call than this clock says
+      tile.whole = tile.known >= tile.last;
       tile.state = "there";
     } catch {
       tile.state = tile.hi ? "there" : "failed";

@@ -28,6 +28,7 @@ export function callView(phone) {
       if (state.textContent !== words) state.textContent = words;
       time.textContent = call.began === null ? "" : elapsed(call);
       element.dataset.state = call.state;
+      levels.element.hidden = call.state === "incoming" || call.state === "ended";
       problem.update();
       buttons.update();
       keys.update();
@@ -95,7 +96,6 @@ function levelMeters(call) {
     element,
     stop() {
       running = false;
-      element.hidden = true;
     },
   };
 }

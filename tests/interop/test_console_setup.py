@@ -1,0 +1,139 @@
+"""The console's setup page: what it gives to copy works, and its tests of webhooks name what to mend."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import shutil
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, expect
+from tests.interop.browser import chromium, watched_page
+from tests.live import LiveNode, call, dev_node, sdk_environment, until
+
+from tools import js_sdk
+
+pytestmark = [
+    pytest.mark.interop,
+    pytest.mark.js,
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.timeout(60),
+]
+PORT = "8000"
+"""Of the example's app."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with chromium() as browser:
+        yield browser
+
+
+async def snippet(page: Page, language: str) -> str:
+    """The app of a tab."""
+    await page.get_by_role("tab", name=language, exact=True).click()
+    return await page.get_by_role("region", name=f"the {language} app").inner_text()
+
+
+@contextlib.asynccontextmanager
+async def running(node: LiveNode, file: Path, *command: str) -> AsyncIterator[None]:
+    """An app as a process, from the folder of its file."""
+    process = await asyncio.create_subprocess_exec(
+        *command, str(file), cwd=file.parent, env=sdk_environment(node), stdout=asyncio.subprocess.DEVNULL
+    )
+    try:
+        yield
+        assert process.returncode is None, "the app has ended by itself"
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+@pytest.mark.parametrize(
+    ("language", "suffix", "command"), [("Python", "py", (sys.executable,)), ("JavaScript", "mjs", ("node",))]
+)
+async def test_the_app_of_the_page_answers_a_call(
+    browser: Browser, tmp_path: Path, free_port: Callable[[], int], language: str, suffix: str, command: tuple[str, ...]
+) -> None:
+    port = str(free_port())
+    webhook = f"http://localhost:{port}/api/incomingCall"
+    async with dev_node(tmp_path / "state", "--incoming", webhook) as node, watched_page(browser) as watched:
+        page = watched.page
+        await page.goto(f"{node.http}/console/setup")
+        await page.get_by_role("button", name="Show the access key").click()
+        text = await snippet(page, language)
+        assert node.connection_string in text
+        hooks = page.locator(".hooks")
+        await expect(hooks).to_contain_text("Waiting for the app")
+        await hooks.get_by_role("button", name=f"Test {webhook}").click()
+        await expect(page.locator(".finding.poor .fix")).to_contain_text("Fix:")
+
+        # Node.js looks for packages beside the file.
+        folder = js_sdk.PROJECT if suffix == "mjs" else tmp_path
+        file = folder / f"setup-page-{os.getpid()}.{suffix}"
+        file.write_text(text.replace(f"localhost:{PORT}", f"localhost:{port}").replace(PORT, port))
+        try:
+            async with running(node, file, *command):
+                await until(
+                    lambda: [e for e in node.named("subscription") if e["state"] == "validated"], "the app is validated"
+                )
+                await hooks.get_by_role("button", name=f"Test {webhook}").click()
+                await expect(page.locator(".finding.good")).to_be_visible()
+                assert await page.locator(".finding.poor").count() == 0
+                _, report = await call(node, "--tone", "440", "--duration", "1")
+                assert (report["endedBy"], report["durationMs"] >= 900) == ("caller", True), report
+        finally:
+            file.unlink()
+        await page.reload()
+        await expect(hooks).to_contain_text("Validated")
+        assert watched.wrong == []
+
+
+async def test_what_is_copied_is_what_a_shell_takes(browser: Browser, tmp_path: Path) -> None:
+    async with dev_node(tmp_path) as node, watched_page(browser) as watched:
+        page = watched.page
+        await watched.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        await page.goto(f"{node.http}/console/setup")
+        string = page.get_by_role("button", name="Copy the connection string")
+        await expect(string).to_be_visible()
+        assert await page.get_by_text(node.key).count() == 0
+        await string.click()
+        assert await page.evaluate("() => navigator.clipboard.readText()") == node.connection_string
+        await page.get_by_role("button", name="Show the access key").click()
+        await expect(page.get_by_text(node.connection_string, exact=True)).to_be_visible()
+
+        await page.get_by_role("button", name="Copy all lines for sh, bash, zsh").click()
+        lines = await page.evaluate("() => navigator.clipboard.readText()")
+        shell = await asyncio.create_subprocess_exec(
+            "sh", "-c", f'{lines}\nprintf %s "$ACS_CONNECTION_STRING"', stdout=asyncio.subprocess.PIPE
+        )
+        out, _ = await shell.communicate()
+        assert out.decode() == node.connection_string
+        assert watched.wrong == []
+
+
+async def test_quotes_of_values_mean_nothing_to_shells(browser: Browser, tmp_path: Path) -> None:
+    value = "a'b\\c$(touch pwned)`d`\"e"
+    async with dev_node(tmp_path) as node, watched_page(browser) as watched:
+        await watched.page.goto(f"{node.http}/console/setup")
+        lines = await watched.page.evaluate(
+            "async (value) => (await import('/console/shells.js')).shells({ NAME: value }).map(({ text }) => text)",
+            value,
+        )
+    said = {}
+    for name, line in zip(("sh", "pwsh", "fish"), lines, strict=True):
+        if shutil.which(name) and name != "pwsh":
+            shell = await asyncio.create_subprocess_exec(
+                name, "-c", f'{line}\nprintf %s "$NAME"', stdout=asyncio.subprocess.PIPE, cwd=tmp_path
+            )
+            said[name] = (await shell.communicate())[0].decode()
+    assert set(said.values()) == {value}, said
+    assert lines[1] == "$env:NAME = '" + value.replace("'", "''") + "'"
+    assert re.fullmatch(r"set -gx NAME '.*'", lines[2])
