@@ -192,6 +192,10 @@ async def test_a_redirected_call_an_added_and_a_transferred_one_ring_the_page(sc
         connection = await answered_again(node, app)
         path = f"{CONNECTIONS}/{connection}"
         assert (await live.rest(node, "POST", f"{path}/participants:add", {"participantToAdd": target}))[0] == 202
+        await other.say("decline", call=(await other.heard("invite"))["call"])
+        assert (await other.heard("ended"))["code"] == 603, "as the app is told"
+        other.messages.clear()
+        assert (await live.rest(node, "POST", f"{path}/participants:add", {"participantToAdd": target}))[0] == 202
         await other.accept("pcmu")
         await app.event("AddParticipantSucceeded")
         assert (await live.rest(node, "POST", f"{path}/participants:remove", {"participantToRemove": target}))[0] == 202
