@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page
 from tests import live
+from tests.interop.browser import chromium
 from tests.interop.conftest import SPEECH
 from tests.live import LiveNode, TestApp, until
 
@@ -20,12 +21,8 @@ from offhook.audio.pcm import Frame
 from offhook.audio.resample import resample
 from offhook.audio.wav import read_wav
 
-CHROMIUM = Path("/usr/bin/chromium")
 PAGE = Path(__file__).with_name("browser_page.js")
-pytestmark = [
-    pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Chromium"),
-]
+pytestmark = [pytest.mark.interop, pytest.mark.asyncio(loop_scope="module")]
 
 RATE = 16000
 Scene = tuple[LiveNode, TestApp, Browser]
@@ -57,20 +54,9 @@ async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene
     async with (
         app.running(),
         live.dev_node(tmp_path_factory.mktemp("state"), "--incoming", app.webhook) as node,
-        async_playwright() as playwright,
+        chromium(SPEECH) as browser,
     ):
-        browser = await playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=[
-                "--no-sandbox",
-                "--use-fake-ui-for-media-stream",
-                "--use-fake-device-for-media-stream",
-                f"--use-file-for-fake-audio-capture={SPEECH}",
-                "--autoplay-policy=no-user-gesture-required",
-            ],
-        )
         yield node, app, browser
-        await browser.close()
 
 
 async def page_of(browser: Browser, node: LiveNode) -> Page:

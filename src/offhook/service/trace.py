@@ -22,7 +22,7 @@ MAX_ENDED_DETAIL = 64 * 1024 * 1024
 MAX_CONNECTIONS = 256  # of one call; apps may come and go in a group
 MAX_LEGS = 512
 
-QUIET = frozenset({"sip", "mark", "late"})
+QUIET = frozenset({"sip", "browser", "mark", "late"})
 """Kinds of which a node does not tell on its output: there are many of them."""
 
 Heard = Callable[[str, dict[str, Any] | None], None]
