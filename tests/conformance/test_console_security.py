@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import io
 import re
+import time
 from collections.abc import AsyncIterator
 from http.cookies import SimpleCookie
 from importlib.resources import files
@@ -20,6 +22,7 @@ from tests.live import LiveNode, TestApp, dev_node, serve_node, until
 from tests.service.config_text import HEAD, KEY, TOKEN, written
 
 from offhook.cli.console_client import NodeAddress, fetch, node_address
+from offhook.wire.signing import http_date, sign_hmac
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -179,6 +182,25 @@ async def test_the_published_key_opens_nothing_under_another_name(node: LiveNode
     address = NodeAddress("http://evil.example", node_address(node.http).key)
     status, _ = await page.get("setup", Host="evil.example", **address.headers(f"{API}/setup"))
     assert status == 421
+
+
+async def test_nor_does_it_open_the_rest_api_to_pages_of_another_name(node: LiveNode) -> None:
+    """Browsers put Origin on each write of a page (Fetch 3.2); programs that know the node by any name do not."""
+    target, body, date = "/calling/callConnections:redirect?api-version=2026-03-12", b"{}", http_date(time.time())
+    for marks, status in (
+        ({"Origin": "http://evil.example"}, 421),
+        ({"Origin": "null"}, 421),
+        ({"Sec-Fetch-Site": "same-origin"}, 421),
+        ({}, 400),
+    ):
+        signed = sign_hmac("POST", target, "evil.example", date, body, base64.b64decode(node.key))
+        head = {"Host": "evil.example", "Content-Type": "application/json", **signed, **marks}
+        async with ClientSession() as session, session.post(node.http + target, data=body, headers=head) as response:
+            assert response.status == status, (marks, await response.text())
+    signed = sign_hmac("POST", target, f"localhost:{node.port}", date, body, base64.b64decode(node.key))
+    head = {"Host": f"localhost:{node.port}", "Content-Type": "application/json", **signed, "Origin": "null"}
+    async with ClientSession() as session, session.post(node.http + target, data=body, headers=head) as response:
+        assert response.status == 400, "a program of this machine that has an origin"
 
 
 async def test_the_name_counts_that_the_browser_sends(node: LiveNode) -> None:

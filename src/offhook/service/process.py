@@ -34,7 +34,7 @@ from offhook.service.capturing import Captures
 from offhook.service.certificates import State, client_context, server_context
 from offhook.service.checks import Network
 from offhook.service.clock import SystemClock
-from offhook.service.config import NodePlan, Planned, Settings
+from offhook.service.config import LOCAL_ACCESS_KEY, NodePlan, Planned, Settings
 from offhook.service.console import Console
 from offhook.service.delivery import Delivery
 from offhook.service.eventgrid import IncomingPost, Subscriptions, SubscriptionState, Watcher
@@ -129,6 +129,7 @@ class LiveNode:
             lambda: (urlsplit(self.endpoint).netloc,),
             network=Network(self._tls, self._origins, plan.targets),
             public_url=plan.public_url,
+            known_key=LOCAL_ACCESS_KEY in plan.keys,
         )
         self.recording = RecordingRoom(
             self.node,
@@ -405,6 +406,8 @@ class LiveNode:
             self._listener.asked(request.protocol)
         if self.node.stopping and request.path.startswith("/console/"):
             return web.Response(status=503, text="The node is stopping.")
+        if (refused := self.console.guard.rebound(request)) is not None:
+            return refused
         try:
             return await handler(request)
         except ClientConnectionResetError:
