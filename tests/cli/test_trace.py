@@ -15,7 +15,7 @@ from aiohttp import ClientSession
 from tests.live import OFFHOOK
 
 from offhook.cli.app import run
-from offhook.cli.trace_report import harmless
+from offhook.cli.report import harmless
 from offhook.service.call_archive import pack
 from offhook.service.clock import ManualClock
 from offhook.service.masking import Body
