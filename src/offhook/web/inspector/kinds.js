@@ -23,6 +23,7 @@ export const KINDS = {
   transcription: { title: "Transcription", colour: "--kind-media", shape: "diamond", lane: "media" },
   sip: { title: "SIP", colour: "--kind-sip", shape: "arrow", lane: "sip" },
   late: { title: "Late", colour: "--kind-late", shape: "triangle", lane: "late" },
+  __proto__: null, // a file's kinds may have the names of what every object has
 };
 
 const OTHER = { title: "Other", colour: "--kind-call", shape: "circle", lane: "call" };
@@ -61,6 +62,7 @@ const TOLD = {
   mark: (d) => some(d.playedMs === undefined ? null : `played ${lengthOf(d.playedMs)}`),
   dtmf: (d) => some(d.direction === "out" ? "to the leg" : "from the leg", d.source),
   late: (d) => some(d.lost ? `${d.lost} lost` : null, d.late ? `${d.late} late` : null, d.ticks ? `${d.ticks} over ${d.overMs} ms` : null),
+  __proto__: null,
 };
 
 /**
