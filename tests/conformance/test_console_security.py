@@ -442,6 +442,25 @@ async def test_no_path_leads_out_or_past_the_guard(node: LiveNode, path: str) ->
     assert told[9:12] != b"200" or b"<!doctype html>" in told
 
 
+async def test_requests_that_cannot_be_read_leave_no_traceback(node: LiveNode, page: Page) -> None:
+    """The fixture's node must have none in its log."""
+    known, write = len(node.log), "Host: localhost\r\nOrigin: http://localhost\r\nX-Offhook-Console: 1\r\n"
+    post = f"POST {API}/setup/check HTTP/1.1\r\n{write}Content-Type: application/json\r\n"
+    for text in (
+        f"GET {API}/calls?q={'a' * 70_000} HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        f"{post}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET {API}/status HTTP/1.1\r\n\r\n",
+        f"{post}Transfer-Encoding: chunked\r\n\r\nZZ\r\n",
+        f"{post}Content-Encoding: gzip\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc",
+        f"GET {API}/calls HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n",
+        "\x00\x01 nothing\r\n\r\n",
+    ):
+        told = await raw(node, text.encode())
+        assert told[9:12] == b"400" and told.count(b"HTTP/1.") == 1, (text[:80], told[:300])
+    status, body = await page.get("leg", Origin=page.origin, **{"Sec-Fetch-Site": "same-origin"})
+    assert status == 400 and "WebSocket" in body["error"]["message"]
+    assert node.log[known:] == []
+
+
 async def test_bodies_are_bounded(page: Page) -> None:
     head = {"Origin": page.origin, "X-Offhook-Console": "1", "Content-Type": "application/json"}
 

@@ -128,6 +128,8 @@ class Guard:
         """A WebSocket: like a write, but without a header of ours, since pages cannot give one."""
 
         async def answer(request: web.Request) -> web.StreamResponse:
+            if request.headers.get("Upgrade", "").lower() != "websocket":
+                raise invalid("This is a WebSocket: ask with Upgrade: websocket (RFC 6455).")
             watch = asyncio.get_running_loop().create_task(self._watch(request))
             try:
                 return await handler(request)

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from weakref import WeakSet
 
 from aiohttp import ClientConnectionResetError, web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 
 from offhook import __version__
@@ -460,6 +461,7 @@ def run(
     """
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("aiohttp").setLevel(logging.WARNING)
+    logging.getLogger("aiohttp.server").addFilter(_our_fault)
     _raise_file_limit()
     _keep_memory()
     try:
@@ -469,6 +471,12 @@ def run(
         sys.stderr.write(f"{command}: {config.said(str(error))}\n")
         return 2
     return 0
+
+
+def _our_fault(record: logging.LogRecord) -> bool:
+    """Requests that cannot be read are answered as such; whoever sends them must not fill the log with tracebacks."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, HttpProcessingError | web.RequestPayloadError)
 
 
 def _check_webhook(url: str) -> None:
