@@ -255,7 +255,8 @@ class LiveNode:
         """Where a browser sees the console: over http on this machine, for our own CA is none that it trusts."""
         if not self.console.guard.rule.pages:
             return None
-        return f"http://{self._host}:{self.port}/console/" if self.plan.loopback else f"{self.endpoint}console/"
+        here = self.plan.loopback and not self.plan.public_url
+        return f"http://{self._host}:{self.port}/console/" if here else f"{self.endpoint}console/"
 
     def describe(self) -> dict[str, Any]:
         """The node's status object: the first line of `dev --json`."""
