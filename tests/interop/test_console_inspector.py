@@ -203,7 +203,7 @@ async def test_a_callback_shows_its_attempts_and_is_sent_again(seen: Watched, pl
     shapes = await page.locator(".related .swatch path").evaluate_all("all => all.map((one) => one.getAttribute('d'))")
     assert shapes[1] == shapes[2] != shapes[3] == shapes[0], "failed attempts have another shape, not only a colour"
     await page.get_by_role("button", name="Send again").click()
-    await expect(page.locator(".outcome")).to_have_text("The app answered 200 after 12.3 ms")
+    await expect(page.locator(".outcome")).to_have_text("The app answered 200 after 12.3 ms. It is too late.")
     assert place.console.resent == [seq]
 
 

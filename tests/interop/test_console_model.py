@@ -257,3 +257,20 @@ async def test_the_phone_of_a_hidden_page_keeps_its_socket_and_finds_out_when_it
         assert await other.evaluate("phone.call.result?.message") == "The node could not be reached"
     finally:
         await context.close()
+
+
+async def test_a_file_may_call_its_events_whatever_it_likes(page: Page) -> None:
+    """Names that every object has are names like others."""
+    lanes, titles = await run(
+        page,
+        "spans",
+        """
+        const { kindOf, told } = await import("/console/inspector/kinds.js");
+        const event = (kind, name, seq) => ({ seq, atMs: seq, kind, name, leg: null, connection: null, detail: { a: 1 } });
+        const events = given.flatMap((one, n) => [event(one, "x", 2 * n), event("media", one, 2 * n + 1)]);
+        const lanes = [...it.itemsByLane(events)].map(([lane, { items }]) => [lane, items.length]);
+        return [lanes, given.map((one) => [kindOf(one).title, told(event(one, "x", 1), () => "")])];""",
+        names := ["constructor", "__proto__", "toString", "__defineGetter__", "hasOwnProperty"],
+    )
+    assert lanes == [["call", len(names)], ["media", len(names)]]
+    assert titles == [[name, "a 1"] for name in names]

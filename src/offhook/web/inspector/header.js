@@ -10,7 +10,7 @@ const IDS = [
   ["serverCallId", "Server call"],
   ["correlationId", "Correlation"],
 ];
-const STATES = { ringing: ["Ringing", "warn"], connected: ["Live", "live"], ended: ["Ended", ""] };
+const STATES = { ringing: ["Ringing", "warn"], connected: ["Live", "live"], ended: ["Ended", ""], __proto__: null };
 
 export class CallHeader {
   #key = "";

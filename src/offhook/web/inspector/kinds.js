@@ -24,6 +24,7 @@ export const KINDS = {
   sip: { title: "SIP", colour: "--kind-sip", shape: "arrow", lane: "sip" },
   browser: { title: "Browser", colour: "--kind-sip", shape: "arrow", lane: "browser" },
   late: { title: "Late", colour: "--kind-late", shape: "triangle", lane: "late" },
+  __proto__: null, // a file's kinds may have the names of what every object has
 };
 
 const OTHER = { title: "Other", colour: "--kind-call", shape: "circle", lane: "call" };
@@ -63,6 +64,7 @@ const TOLD = {
   mark: (d) => some(d.playedMs === undefined ? null : `played ${lengthOf(d.playedMs)}`),
   dtmf: (d) => some(d.direction === "out" ? "to the leg" : "from the leg", d.source),
   late: (d) => some(d.lost ? `${d.lost} lost` : null, d.late ? `${d.late} late` : null, d.ticks ? `${d.ticks} over ${d.overMs} ms` : null),
+  __proto__: null,
 };
 
 /**
