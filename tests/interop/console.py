@@ -1,4 +1,4 @@
-"""A node with the echo app behind it and a browser whose microphone speaks: what the tests of the console share."""
+"""A node with the echo app behind it, and a browser: what the tests of the console share."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 from playwright.async_api import Browser, Page, expect
 from tests.echo import Echo, echo_app
-from tests.interop.browser import HEARD_RATE, HEARD_SAMPLES, Watched, chromium, watched_page
+from tests.interop.browser import HEARD_RATE, HEARD_SAMPLES, Watched, watched_page
 from tests.live import LiveNode, dev_node, until
 
 from offhook.audio.pcm import Frame
 from offhook.audio.resample import resample
-from offhook.audio.wav import read_wav, write_wav
+from offhook.audio.wav import read_wav
 
 RATE = 16000
 SPEECH = Path(__file__).parents[2] / "src/offhook/assets/speech.wav"
@@ -36,16 +36,12 @@ class Console:
 
 
 @contextlib.asynccontextmanager
-async def open_console(folder: Path, port: int) -> AsyncIterator[Console]:
-    """Start all of it; `port` is for the app. Take one for a module: it takes seconds."""
-    speech = read_wav(SPEECH.read_bytes())
-    microphone = folder / "microphone.wav"
-    microphone.write_bytes(write_wav(resample(speech.samples, speech.rate, HEARD_RATE), HEARD_RATE))
+async def open_console(browser: Browser, folder: Path, port: int) -> AsyncIterator[Console]:
+    """Start node and app; `port` is for the app."""
     webhook = f"http://127.0.0.1:{port}/api/incomingCall"
     async with (
         dev_node(folder / "state", "--incoming", webhook) as node,
         echo_app(node, "--port", str(port), "--rate", "24000") as echo,
-        chromium(microphone) as browser,
     ):
         await until(lambda: echo.named("validated"), "the webhook is validated")
         yield Console(node, echo, browser)
@@ -70,7 +66,7 @@ async def ready_phone(console: Console, url: str = "", script: str = "") -> Asyn
 
 async def dial(page: Page, number: str = "+1 (555) 010-0002") -> None:
     """Type a number and press Call."""
-    await page.get_by_label("Number, name or user id").fill(number)
+    await page.get_by_label("Number or user id").fill(number)
     await page.get_by_role("button", name="Call", exact=True).click()
 
 
@@ -95,8 +91,10 @@ def alike(heard: Frame, said: Frame) -> float:
     return matched / total if total > len(heard) * 100**2 else 0.0
 
 
-async def hears_what_was_said(phone: Watched, since: int = 0, least: float = 0.9, deadline: float = 25.0) -> None:
-    """Wait until the last 4 s of what came out of the receiver are so much `alike` what the microphone says.
+async def hears_what_was_said(
+    phone: Watched, since: int = 0, least: float = 0.9, span: int = 4, deadline: float = 25.0
+) -> None:
+    """Wait until the last `span` seconds that came out of the receiver are so much `alike` what the microphone says.
 
     `since`: samples of it that are not looked at. A machine that has too much to do makes holes in a call, so that a
     later stretch may be needed.
@@ -107,7 +105,7 @@ async def hears_what_was_said(phone: Watched, since: int = 0, least: float = 0.9
     while found < least:
         assert asyncio.get_running_loop().time() < end, f"what is heard is what was said by {found:.2f} only"
         await phone.page.wait_for_function(
-            f"(least) => {HEARD_SAMPLES} >= least", arg=since + 4 * HEARD_RATE, timeout=deadline * 1000
+            f"(least) => {HEARD_SAMPLES} >= least", arg=since + span * HEARD_RATE, timeout=deadline * 1000
         )
-        found = alike(resample((await phone.heard())[-4 * HEARD_RATE :], HEARD_RATE, RATE), said)
+        found = alike(resample((await phone.heard())[-span * HEARD_RATE :], HEARD_RATE, RATE), said)
         since += HEARD_RATE

@@ -45,15 +45,25 @@ class Console:
         *,
         network: Network,
         public_url: str = "",
+        known_key: bool = False,
     ) -> None:
         """`hosts`: further names that requests may be signed for, as clients know the node behind a proxy.
 
         `public_url`: scheme and host of that proxy, if there is one. `network`: how the node reaches apps.
+        `known_key`: the access key is the published one.
         """
         self._node = node
         self._status = status
         sessions = Sessions(rule.session_hours * 3600, os.urandom)
-        self.guard = Guard(rule, sessions, keys=keys, wall=node.clock.wall, hosts=hosts, public_origin=public_url)
+        self.guard = Guard(
+            rule,
+            sessions,
+            keys=keys,
+            wall=node.clock.wall,
+            hosts=hosts,
+            public_origin=public_url,
+            known_key=known_key,
+        )
         self._login = Login(rule, sessions, self.guard, node.clock.wall, node.clock.monotonic)
         self._setup = Setup(self.guard, self._status_now, network)
         self._calls = Calls(book, self.guard)

@@ -22,9 +22,10 @@ const RESTART_AGAIN_MS = 3000;
 export class PhoneCall extends EventTarget {
   /**
    * @param {import("./signalling.js").Signalling} signalling
-   * @param {{iceServers: RTCIceServer[], peer: string, name?: string, call?: string | null, callId?: string | null, incoming?: boolean}} about
+   * @param {{iceServers: RTCIceServer[], peer: string, name?: string, call?: string | null, callId?: string | null, incoming?: boolean, context?: any}} about
+   *   `context`: the custom calling context that an app sent along
    */
-  constructor(signalling, { iceServers, peer, name = "", call = null, callId = null, incoming = false }) {
+  constructor(signalling, { iceServers, peer, name = "", call = null, callId = null, incoming = false, context = null }) {
     super();
     this.signalling = signalling;
     this.iceServers = iceServers;
@@ -35,6 +36,7 @@ export class PhoneCall extends EventTarget {
     /** @type {string | null} */
     this.callId = callId;
     this.incoming = incoming;
+    this.context = context;
     /** @type {State} */
     this.state = incoming ? "incoming" : "starting";
     this.muted = false;
@@ -79,9 +81,8 @@ export class PhoneCall extends EventTarget {
       stop(microphone); // it was asked for, and the call ended meanwhile
       return;
     }
-    this.microphone = microphone;
+    this.use(microphone);
     this.connection = this.connect(microphone);
-    this.meters.said = new Meter(microphone);
     if (this.incoming) {
       this.become("connecting");
       await this.accept();
@@ -116,8 +117,23 @@ export class PhoneCall extends EventTarget {
     this.sender = transceiver.sender;
     connection.addEventListener("track", ({ track }) => this.hear(new MediaStream([track])));
     connection.addEventListener("connectionstatechange", () => this.follow(connection));
-    this.speak();
     return connection;
+  }
+
+  /** Whether the microphone went away in the call. */
+  get unplugged() {
+    return this.state !== "ended" && Boolean(this.microphone?.getAudioTracks().some((track) => track.readyState === "ended"));
+  }
+
+  /** @param {MediaStream} microphone whose level is shown, and whose end is told by `unplugged` */
+  use(microphone) {
+    this.microphone = microphone;
+    this.meters.said?.close();
+    this.meters.said = new Meter(microphone);
+    for (const track of microphone.getAudioTracks()) {
+      track.addEventListener("ended", () => this.unplugged && this.dispatchEvent(new Event("unplugged")));
+    }
+    this.speak();
   }
 
   /** @param {{restart?: boolean}} [how] */
@@ -291,17 +307,16 @@ export class PhoneCall extends EventTarget {
   /** Take the microphone that is chosen now. Throws what getUserMedia does; then the old one goes on. */
   async changeMicrophone() {
     if (!this.sender || this.state === "ended") return;
-    const [old, microphone] = [this.microphone, await openMicrophone()];
-    if (this.over) {
-      stop(microphone);
+    const old = this.microphone;
+    this.silent ||= this.unplugged;
+    const microphone = await openMicrophone();
+    if (this.over || old !== this.microphone) {
+      stop(microphone); // the call is over, or another one was chosen meanwhile
       return;
     }
-    this.microphone = microphone;
+    this.use(microphone);
     this.silent = false;
-    this.speak();
-    await this.sender.replaceTrack(this.microphone.getAudioTracks()[0]);
-    this.meters.said?.close();
-    this.meters.said = new Meter(this.microphone);
+    await this.sender.replaceTrack(microphone.getAudioTracks()[0]);
     stop(old);
     this.changed();
   }

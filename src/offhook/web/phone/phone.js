@@ -9,6 +9,8 @@ import { quiet, sound, wakeOnTouch } from "./tones.js";
 /** Who is called when nothing is dialled: the number of the examples, which an app in `dev` answers. */
 export const DEFAULT_NUMBER = "+15550100002";
 const LOCK = "offhook.phone";
+/** How long a call is waited for without a socket: the node lets go of it 12 s after it has noticed. */
+const GIVE_UP_MS = 30000;
 const SOUNDS = /** @type {Record<string, "ring" | "ringback">} */ ({ incoming: "ring", ringing: "ringback" });
 
 /** @typedef {"off" | "connecting" | "ready" | "lost" | "elsewhere"} Status */
@@ -23,6 +25,7 @@ export class Phone extends EventTarget {
     /** @type {PhoneCall | null} */
     this.call = null;
     this.sounding = "";
+    this.giveUp = 0;
     /** @type {RTCIceServer[]} */
     this.iceServers = [];
     /** @type {(() => void) | null} */
@@ -36,6 +39,10 @@ export class Phone extends EventTarget {
     });
     wakeOnTouch();
     addEventListener("online", () => this.call?.restart());
+    navigator.mediaDevices?.addEventListener?.("devicechange", () => this.call?.unplugged && this.changeMicrophone());
+    addEventListener("beforeunload", (event) => {
+      if (this.busy && this.call?.state !== "incoming") event.preventDefault(); // the call would end with the page
+    });
     addEventListener("pagehide", () => this.stop());
     addEventListener("pageshow", (event) => {
       if (event.persisted) this.start();
@@ -77,7 +84,7 @@ export class Phone extends EventTarget {
       });
     } catch {
       this.close(); // another page took it
-      this.become("elsewhere");
+      this.start(); // and gives it back when it is closed
     }
   }
 
@@ -134,6 +141,17 @@ export class Phone extends EventTarget {
     this.call?.hangup();
   }
 
+  /** Take the microphone that is chosen now, or that is left. */
+  async changeMicrophone() {
+    try {
+      await this.call?.changeMicrophone();
+      this.problem = null;
+    } catch (error) {
+      this.problem = microphoneProblem(error);
+    }
+    this.changed();
+  }
+
   /** Go back to the dial field. */
   dismiss() {
     if (!this.busy) this.call = null;
@@ -143,6 +161,7 @@ export class Phone extends EventTarget {
 
   /** @param {any} message */
   ready(message) {
+    clearTimeout(this.giveUp);
     this.identity = message.identity;
     keep("identity", message.identity);
     keep("session", { session: message.session, secret: message.secret });
@@ -175,7 +194,7 @@ export class Phone extends EventTarget {
       this.signalling.send({ kind: "decline", call: message.call });
       return;
     }
-    const about = { iceServers: this.iceServers, peer: message.from ?? "", name: message.displayName ?? "" };
+    const about = { iceServers: this.iceServers, peer: message.from ?? "", name: message.displayName ?? "", context: message.customContext };
     this.problem = null;
     this.use(new PhoneCall(this.signalling, { ...about, call: message.call, callId: message.callId, incoming: true }));
   }
@@ -196,9 +215,10 @@ export class Phone extends EventTarget {
   lost() {
     this.call?.lost();
     this.signalling.forget();
-    if (this.busy && !this.call?.call) {
-      this.call?.end({ code: 0, subCode: 0, message: "The node could not be reached", endedBy: null });
-    }
+    const unreachable = () => this.busy && this.call?.end({ code: 0, subCode: 0, message: "The node could not be reached", endedBy: null });
+    if (!this.call?.call) unreachable();
+    clearTimeout(this.giveUp);
+    this.giveUp = setTimeout(unreachable, GIVE_UP_MS);
     this.become("lost");
   }
 
@@ -206,6 +226,7 @@ export class Phone extends EventTarget {
   use(call) {
     this.call = call;
     call.addEventListener("change", () => this.changed());
+    call.addEventListener("unplugged", () => this.changeMicrophone());
     this.changed();
   }
 
