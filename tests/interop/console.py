@@ -70,22 +70,14 @@ async def dial(page: Page, number: str = "+1 (555) 010-0002") -> None:
     await page.get_by_role("button", name="Call", exact=True).click()
 
 
-def telephone_band(samples: Frame, rate: int) -> Frame:
-    """300 to 3400 Hz of it, at 16 kHz. Opus encoders for speech take away what is lower, and turn its phase with that
-    (RFC 6716 section 2.1.9 has the application; libopus filters in it): one encoder each way."""
-    spectrum = np.fft.rfft(resample(samples, rate, RATE).astype(float))
-    hertz = np.fft.rfftfreq(2 * len(spectrum) - 2, 1 / RATE)
-    spectrum[(hertz < 300) | (hertz > 3400)] = 0
-    return np.fft.irfft(spectrum).astype(np.int16)
-
-
 def alike(heard: Frame, said: Frame) -> float:
-    """How much of what is heard was said: the correlation of each eighth of a second with where it fits best, weighted
-    by its energy. The same speech backwards has 0.54.
+    """How much of what is heard was said: the correlation of each quarter of a second with where it fits best, weighted
+    by its energy, in the whole band up to 8 kHz. The same speech backwards has 0.46.
 
     Short pieces, since browsers stretch what they play to stay near to what comes: a long one fits nowhere as a whole.
+    Where they do not, those of a whole second have 0.92, and are kept from 1 by the high-pass of the browser's encoder.
     """
-    span, size = RATE // 8, 1 << int(np.ceil(np.log2(len(said) + RATE)))
+    span, size = RATE // 4, 1 << int(np.ceil(np.log2(len(said) + RATE)))
     source = said.astype(float)
     spectrum, power = np.fft.rfft(source, size), np.cumsum(np.square(source))
     loudness = np.sqrt(power[span:] - power[:-span] + 1)
@@ -108,12 +100,12 @@ async def hears_what_was_said(
     later stretch may be needed.
     """
     speech = read_wav(SPEECH.read_bytes())
-    said = telephone_band(np.tile(speech.samples, 2), speech.rate)
+    said = resample(np.tile(speech.samples, 2), speech.rate, RATE)
     end, found = asyncio.get_running_loop().time() + deadline, 0.0
     while found < least:
         assert asyncio.get_running_loop().time() < end, f"what is heard is what was said by {found:.2f} only"
         await phone.page.wait_for_function(
             f"(least) => {HEARD_SAMPLES} >= least", arg=since + span * HEARD_RATE, timeout=deadline * 1000
         )
-        found = alike(telephone_band((await phone.heard())[-span * HEARD_RATE :], HEARD_RATE), said)
+        found = alike(resample((await phone.heard())[-span * HEARD_RATE :], HEARD_RATE, RATE), said)
         since += HEARD_RATE

@@ -161,7 +161,7 @@ class MadeConsole:
     async def resend(self, request: web.Request) -> web.Response:
         assert request.headers["X-Offhook-Console"] == "1"
         self.resent.append(int(request.match_info["seq"]))
-        return web.json_response({"status": 200, "ms": 12.3, "error": None})
+        return web.json_response({"status": 200, "ms": 12.3, "error": None, "note": "It is too late."})
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
         return await self._listened(request, self.queues)

@@ -77,21 +77,36 @@ export class PhoneCall extends EventTarget {
   async start({ silent = false, displayName = "" } = {}) {
     this.silent = silent;
     const microphone = silent ? audio().createMediaStreamDestination().stream : await openMicrophone();
-    if (!this.wanted) {
-      stop(microphone);
+    if (this.over) {
+      stop(microphone); // it was asked for, and the call ended meanwhile
       return;
     }
     this.use(microphone);
     this.connection = this.connect(microphone);
-    const sdp = await this.offer();
-    if (!this.wanted) return;
     if (this.incoming) {
-      this.signalling.send({ kind: "accept", call: this.call, sdp });
       this.become("connecting");
-    } else {
-      this.signalling.send({ kind: "dial", to: this.peer, sdp, displayName });
-      this.become("calling");
+      await this.accept();
+      return;
     }
+    const sdp = await this.offer();
+    if (this.over) return;
+    this.signalling.send({ kind: "dial", to: this.peer, sdp, displayName });
+    this.become("calling");
+  }
+
+  /**
+   * Take the call that rings; again, where the socket was lost before the node's answer came.
+   *
+   * @param {{restart?: boolean}} [how]
+   */
+  async accept({ restart = false } = {}) {
+    const sdp = await this.offer({ restart });
+    if (!this.over) this.signalling.send({ kind: "accept", call: this.call, sdp });
+  }
+
+  /** Whether nobody wants the call any more, here or there. */
+  get over() {
+    return !this.wanted || this.state === "ended";
   }
 
   /** @param {MediaStream} microphone */
@@ -251,8 +266,9 @@ export class PhoneCall extends EventTarget {
 
   /** @param {any} error what the browser cannot do with the node's description */
   fail(error) {
-    this.hangup();
-    this.note = String(error?.message ?? error);
+    if (this.over) return;
+    this.signalling.send({ kind: "hangup", call: this.call });
+    this.end({ code: 0, subCode: 0, message: `The call could not be connected: ${error?.message ?? error}`, endedBy: null });
   }
 
   /** @param {boolean} muted */
@@ -294,7 +310,7 @@ export class PhoneCall extends EventTarget {
     const old = this.microphone;
     this.silent ||= this.unplugged;
     const microphone = await openMicrophone();
-    if (this.result || old !== this.microphone) {
+    if (this.over || old !== this.microphone) {
       stop(microphone); // the call is over, or another one was chosen meanwhile
       return;
     }

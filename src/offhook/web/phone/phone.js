@@ -168,12 +168,14 @@ export class Phone extends EventTarget {
     this.iceServers = message.iceServers ?? [];
     const going = new Map((message.calls ?? []).map((/** @type {any} */ one) => [one.call, one]));
     const call = this.call;
-    if (this.busy && call?.call && !going.has(call.call)) {
-      call.end({ code: 0, subCode: 0, message: "The node ended the call while it could not be reached", endedBy: null });
-    } else if (this.busy && going.get(call?.call)?.state === "connected") call?.answered();
+    const stands = going.get(call?.call);
     this.signalling.forget(); // how things stand now is told below
+    if (this.busy && call?.call && !stands) {
+      call.end({ code: 0, subCode: 0, message: "The node ended the call while it could not be reached", endedBy: null });
+    } else if (this.busy && stands?.state === "connected") call?.answered();
+    else if (this.busy && call?.state === "connecting" && call.incoming) call.accept({ restart: true });
     for (const other of going.keys()) if (!this.busy || other !== call?.call) this.signalling.send({ kind: "hangup", call: other });
-    if (this.busy && call?.held) this.signalling.send({ kind: "hold", call: call.call, held: true });
+    if (this.busy && stands && call?.held !== stands.held) this.signalling.send({ kind: "hold", call: call?.call, held: call?.held });
     this.become("ready");
     call?.restart();
   }
@@ -183,7 +185,7 @@ export class Phone extends EventTarget {
     const { call } = this;
     if (message.kind === "invite") this.invited(message);
     else if (message.kind === "error" && message.about === "dial") this.refused(message);
-    else if (call && (message.call === call.call || (message.kind === "placed" && !call.call))) call.take(message);
+    else if (call && (message.call === call.call || (message.kind === "placed" && !call.call))) call.take(message).catch((error) => call.fail(error));
   }
 
   /** @param {any} message */
