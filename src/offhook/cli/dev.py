@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from offhook.cli.node_env import environment, export_lines
-from offhook.cli.report import json_line, note
+from offhook.cli.report import harmless, json_line, note
 
 DEFAULT_STATE = Path("~/.offhook")
 _NOT_SHOWN = frozenset(
@@ -196,6 +196,6 @@ def show_event(event: Mapping[str, Any]) -> None:
     if line is None:
         return
     try:
-        print(line, flush=True)
+        print(harmless(line), flush=True)  # apps and callers may have said some of it
     except BrokenPipeError:
         note("offhook dev: nobody reads our output any more")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,14 +11,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from offhook.cli.report import harmless
+
 MAX_DETAIL = 400
+_WIDE = 2000
+"""Columns where no terminal sets them: a line of a pipe or a file is one event."""
 _HIDDEN = ("leg", "connection", "text", "body", "requestBody", "responseBody")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-
-
-def harmless(text: object) -> str:
-    """A text without control characters: escape sequences, line ends, changes of direction."""
-    return _CONTROL.sub("\ufffd", str(text))
 
 
 def show_rows(rows: Iterable[Mapping[str, Any]]) -> None:
@@ -150,5 +148,7 @@ def _table(*heads: str) -> Table:
 
 def _print(drawn: Table) -> None:
     console = Console(highlight=False, markup=False, soft_wrap=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = _WIDE
     console.print(drawn)
     console.print()
