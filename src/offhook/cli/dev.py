@@ -177,7 +177,12 @@ def _incoming_lines(incoming: list[Any]) -> list[str]:
 
 
 def event_line(event: Mapping[str, Any]) -> str | None:
-    """One event for a person; None for what only programs care about (posts that went well)."""
+    """One event for a person; None for what only programs care about (posts that went well). Texts may be anybody's."""
+    line = _event_line(event)
+    return None if line is None else harmless(line)
+
+
+def _event_line(event: Mapping[str, Any]) -> str | None:
     kind = event.get("event")
     if kind == "subscription":
         reason = f" ({event['reason']})" if event.get("reason") else ""
@@ -196,6 +201,6 @@ def show_event(event: Mapping[str, Any]) -> None:
     if line is None:
         return
     try:
-        print(harmless(line), flush=True)  # apps and callers may have said some of it
+        print(line, flush=True)
     except BrokenPipeError:
         note("offhook dev: nobody reads our output any more")

@@ -27,17 +27,17 @@ METER_FLOOR_DB = -60.0
 METER_WIDTH = 20
 
 
+def harmless(text: object) -> str:
+    """A text without control characters: escape sequences, line ends, changes of direction."""
+    return _CONTROL.sub("\ufffd", str(text))
+
+
 def json_line(fields: Mapping[str, Any]) -> None:
     """One object on its own line of stdout, flushed so that a reader of a pipe has it at once; nothing in it moves the
     cursor of a terminal."""
     text = _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", json.dumps(fields, ensure_ascii=False))
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
-
-
-def harmless(text: object) -> str:
-    """A text without control characters: escape sequences, line ends, changes of direction."""
-    return _CONTROL.sub("\ufffd", str(text))
 
 
 def note(text: str) -> None:

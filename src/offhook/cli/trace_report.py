@@ -142,7 +142,7 @@ def _short(value: object) -> str:
 def _table(*heads: str) -> Table:
     drawn = Table(box=None, pad_edge=False, header_style="bold")
     for head in heads:
-        drawn.add_column(head, overflow="fold", no_wrap=head in ("seq", "s", "kind", "leg"))
+        drawn.add_column(head, overflow="fold", no_wrap=head in ("id", "seq", "s", "kind", "leg"))
     return drawn
 
 

@@ -29,7 +29,7 @@ _END_NAMES = frozenset(
     ("ended", "refused", "failed", "hung up", "figures", "closed", "closed by the app", "BYE", "200 BYE", "CANCEL",
      "HangupCall", "TerminateCall", "CallDisconnected", "CreateCallFailed", "AnswerFailed", "ConnectFailed")
 )  # fmt: skip
-QUIET = frozenset({"sip", "mark", "late"})
+QUIET = frozenset({"sip", "browser", "mark", "late"})
 """Kinds of which a node does not tell on its output: there are many of them."""
 
 Heard = Callable[[str, dict[str, Any] | None], None]

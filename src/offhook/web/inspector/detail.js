@@ -117,9 +117,10 @@ export class Detail {
 
   async #sent({ seq }) {
     try {
-      const { status, ms, error } = await post(`calls/${encodeURIComponent(this.state.model.page.callId)}/events/${seq}/resend`, {}, this.signal);
+      const { status, ms, error, note } = await post(`calls/${encodeURIComponent(this.state.model.page.callId)}/events/${seq}/resend`, {}, this.signal);
       const good = status >= 200 && status < 300;
-      return { good, text: status ? `The app answered ${status} after ${lengthOf(ms ?? 0)}` : `The app did not answer: ${error}` };
+      const text = status ? `The app answered ${status} after ${lengthOf(ms ?? 0)}` : `The app did not answer: ${error}`;
+      return { good, text: note ? `${text}. ${note}` : text };
     } catch (error) {
       return { good: false, text: error.message };
     }

@@ -32,8 +32,8 @@ const MOST_ROWS = 3;
 const OPENED = /^(opened|open|running|started)$/;
 const CLOSED = /^(closed|closed by the app|failed|stopped|ended)$/;
 /** What of the media goes on until something else: the end by the begin, and what tells two of them apart. */
-const MEDIA = { play: ["play stopped", "prompt"], recognize: ["recognize stopped", "recognition"], hold: ["unhold", "leg"], mute: ["unmute", "leg"] };
-const MEDIA_BEGIN = Object.fromEntries(Object.entries(MEDIA).map(([begin, [end]]) => [end, begin]));
+const MEDIA = { play: ["play stopped", "prompt"], recognize: ["recognize stopped", "recognition"], hold: ["unhold", "leg"], mute: ["unmute", "leg"], __proto__: null };
+const MEDIA_BEGIN = { ...Object.fromEntries(Object.entries(MEDIA).map(([begin, [end]]) => [end, begin])), __proto__: null };
 const ROW_GAP_MS = 1;
 
 /**
@@ -75,6 +75,7 @@ class Grouping {
       recording: this.#stream,
       transcription: this.#stream,
       media: this.#media,
+      __proto__: null,
     };
     (join[event.kind] ?? this.#point).call(this, event);
   }
