@@ -242,6 +242,43 @@ async def test_the_keys_do_all_of_it(seen: Watched) -> None:
     assert await page.evaluate(f"() => {PARTS}.state.selected") is None
 
 
+async def test_the_height_is_shared_as_one_likes(seen: Watched) -> None:
+    page = seen.page
+    await fresh(page)
+    divider = page.get_by_role("separator", name="Height of the lanes")
+    height = "() => document.querySelector('.stage').offsetHeight"
+    before = await page.evaluate(height)
+    await divider.focus()
+    await page.keyboard.press("ArrowUp")
+    by_key = await page.evaluate(height)
+    assert by_key < before and await page.evaluate(f"() => {PARTS}.state.selected") is None, "arrows are the divider's"
+    box = await divider.bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    await page.mouse.move(x, y)
+    await page.mouse.down()
+    await page.mouse.move(x, y - 50, steps=3)
+    await page.mouse.up()
+    assert abs(by_key - 50 - await page.evaluate(height)) <= 4
+    kept = await divider.get_attribute("aria-valuenow")
+    assert kept == await page.evaluate("() => localStorage.getItem('offhook.inspector.lanes')")
+    await page.keyboard.press("Enter")
+    assert await page.evaluate(height) == before
+
+
+async def test_what_was_not_measured_is_told_when_asked(seen: Watched) -> None:
+    figures = seen.page.locator(".figure:not(.rest)")
+    await expect(figures).to_have_count(9)
+    rest = seen.page.get_by_role("button", name="1 not measured")
+    await rest.click()
+    await expect(figures).to_have_count(10)
+    await expect(seen.page.locator('.figure[data-name="roundTrip"]')).to_contain_text("–")
+    await seen.page.get_by_role("button", name="Fewer").click()
+    await expect(figures).to_have_count(9)
+    tops = await seen.page.locator(".figure").evaluate_all("all => all.map((one) => one.getBoundingClientRect().top)")
+    assert len(set(tops)) == 1, "one row"
+
+
 async def test_tab_reaches_every_control(seen: Watched) -> None:
     page = seen.page
     await fresh(page)
@@ -269,7 +306,8 @@ async def test_tab_reaches_every_control(seen: Watched) -> None:
         "Later",
         "Choose lanes",
     }
-    wanted |= {"Keys", "Search events", "sip", "Events of the call, in order of time", "Send again", "Jump to time"}
+    wanted |= {"Height of the lanes", "Keys", "Search events", "sip", "Events of the call, in order of time"}
+    wanted |= {"Send again", "Jump to time"}
     assert wanted <= reached, wanted - reached
 
 

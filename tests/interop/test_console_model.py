@@ -126,6 +126,105 @@ async def test_what_goes_on_has_no_end_and_what_is_unknown_has_a_lane(page: Page
     assert lanes == [["stream", True], ["call", False], ["callback", False]]
 
 
+def media(*events: tuple[float, str, dict[str, Any]]) -> list[dict[str, Any]]:
+    common = {"kind": "media", "leg": None, "connection": CONNECTION}
+    return [
+        {"seq": seq, "atMs": at, "name": name, "detail": detail, **common}
+        for seq, (at, name, detail) in enumerate(events, 1)
+    ]
+
+
+async def test_what_plays_ends_where_it_ends(page: Page) -> None:
+    """By itself, by a stop, or by a failure before it has begun."""
+    events = media(
+        (0.0, "load", {"prompt": "a", "sources": ["x.wav"]}),
+        (10.0, "loaded", {"prompt": "a"}),
+        (11.0, "play", {"prompt": "a"}),
+        (500.0, "play ended", {"prompt": "a"}),
+        (600.0, "play", {"prompt": "b"}),
+        (700.0, "play stopped", {"prompt": "b"}),
+        (800.0, "load", {"prompt": "c"}),
+        (850.0, "play failed", {"prompt": "c"}),
+        (900.0, "recording open", {"recording": "r"}),
+        (950.0, "recording pause", {"recording": "r"}),
+        (990.0, "recording close", {"recording": "r"}),
+    )
+    lanes = await run(
+        page,
+        "spans",
+        "return it.itemsByLane(given).get('media').items.map(({ label, from, to, bad }) => [label, from, to, bad])",
+        events,
+    )
+    assert lanes == [
+        ["load", 0, 10, False],
+        ["play", 11, 500, False],
+        ["play", 600, 700, False],
+        ["play failed", 800, 850, True],
+        ["recording", 900, 990, False],
+        ["recording pause", 950, 950, False],
+    ]
+
+
+async def test_a_stop_is_seen_beside_the_mark_that_it_cut(page: Page) -> None:
+    """Where the sound ends, in a row of its own: they are noted within a frame."""
+    common = {"leg": None, "connection": CONNECTION}
+    events = [
+        {"seq": 1, "atMs": 3620.0, "kind": "mark", "name": "cut", "detail": {"mark": "question"}, **common},
+        {"seq": 2, "atMs": 3620.4, "kind": "stopAudio", "name": "StopAudio", "detail": {"atSample": 57680}, **common},
+    ]
+    leg = {"legId": "a", "number": 1, "rawId": "4:+1", "joinedMs": 0}
+    leg["audio"] = [{"side": "heard", "beginMs": 20, "rate": 16000, "samples": 160000}]
+    found = await run(
+        page,
+        "call_model",
+        "const model = new it.CallModel({ ...given, rate: 16000, ended: true });"
+        " return model.lanes.get('mark').items.map(({ kind, from, row }) => [kind, from, row])",
+        {"events": events, "legs": [leg]},
+    )
+    assert found == [["mark", 3620, 0], ["stopAudio", 3625, 1]]
+
+
+async def test_summaries_name_people(page: Page) -> None:
+    uuid = "c195e3be-9a11-8001-8c0f-0c5b8a1b2c3d"
+    events = [
+        ("leg", "placed", {"leg": "a", "caller": "4:+15550100001", "callee": "4:+15550100002"}),
+        ("leg", "answered", {"leg": "b", "participant": "4:+15550100003"}),
+        ("dtmf", "pressed", {"leg": "a", "tone": "5", "direction": "in"}),
+        ("media", "mute", {"leg": "c"}),
+        ("media", "play", {"prompt": uuid, "loop": False, "to": None}),
+        ("media", "load", {"prompt": uuid, "sources": ["http://app/menu.wav"]}),
+        ("callback", "IncomingCall", {"to": "4:+15550100002", "eventId": uuid}),
+        ("sip", "401 INVITE", {"direction": "out", "peer": "udp:10.0.0.1:5060"}),
+    ]
+    legs = [
+        {"legId": "a", "number": 1, "rawId": "4:+15550100001", "displayName": "Ada \u202eecaL"},
+        {"legId": "b", "number": 2, "rawId": "4:+15550100003"},
+        {"legId": "c", "number": 3, "rawId": "4:+15550100003"},
+    ]
+    told = await run(
+        page,
+        "call_model",
+        "const model = new it.CallModel({ legs: given[1] }); const { isBad } = await import('/console/inspector/kinds.js');"
+        " return [given[0].map(([kind, name, detail]) => model.told({ kind, name, detail, leg: detail.leg ?? null })),"
+        " isBad({ kind: 'sip', name: '401 INVITE' })]",
+        [events, legs],
+    )
+    ada = "\u2068Ada \u202eecaL\u2069"
+    assert told == [
+        [
+            f"caller {ada} · callee +15550100002",
+            "+15550100003 (2)",
+            f"from {ada}",
+            "+15550100003 (3)",
+            "",
+            "http://app/menu.wav",
+            "to +15550100002",
+            "to udp:10.0.0.1:5060",
+        ],
+        False,
+    ]
+
+
 async def test_a_call_answered_late_counts_anew_and_knows_its_cuts(page: Page) -> None:
     made = story().page
     facts = await run(

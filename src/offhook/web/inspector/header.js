@@ -10,6 +10,7 @@ const IDS = [
   ["serverCallId", "Server call"],
   ["correlationId", "Correlation"],
 ];
+const MOST_CONNECTIONS = 4;
 const STATES = { ringing: ["Ringing", "warn"], connected: ["Live", "live"], ended: ["Ended", ""], __proto__: null };
 
 export class CallHeader {
@@ -53,10 +54,11 @@ export class CallHeader {
       h("span", { class: "faint", text: numbers }),
       h("time", { class: "faint", datetime: page.startedAt, title: page.startedAt, text: moment(page.startedAt) }),
     );
+    const more = (page.callConnectionIds ?? []).slice(1, MOST_CONNECTIONS).map((id, n) => [id, `Connection ${n + 2}`]); // other apps
     fill(
       this.ids,
-      IDS.filter(([name]) => page[name]).map(([name, label]) =>
-        h("div", {}, h("dt", { text: label }), h("dd", {}, h("code", { class: "clip", title: page[name], text: page[name] }), copyButton(() => page[name], `Copy the ${label.toLowerCase()} id`, { words: "" }))),
+      [...IDS.map(([name, label]) => [page[name], label]), ...more].filter(([id]) => id).map(([id, label]) =>
+        h("div", {}, h("dt", { text: label }), h("dd", {}, h("code", { class: "clip", title: id, text: id }), copyButton(() => id, `Copy the ${label.toLowerCase()} id`, { words: "" }))),
       ),
     );
     this.#notice(page);
