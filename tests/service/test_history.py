@@ -266,6 +266,10 @@ async def test_a_disk_that_refuses_is_asked_once_for_all_and_one_bad_folder_keep
         assert [trace.call_id for trace in one.history._write(list(one.history._dirty.values()))][-1] == "call-0"
         assert tries == ["call-0"]
         await until(lambda: len(list(one.history.kept())) == 4, "all the others")
+        monkeypatch.setattr(module, "WRITE_EVERY", 60.0)
+        await until(lambda: not one.history._busy, "the last try")
+        one.call("call-9")
+    assert (tmp_path / "call-9/call.json").exists(), "what is written at the end goes past it too"
 
 
 async def test_what_was_written_in_part_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -157,9 +157,12 @@ class History:
         self._closed = True
         for timer in self._timers:
             timer.cancel()
-        batch, self._dirty = list(self._dirty.values()), {}
+        rest, self._dirty = list(self._dirty.values()), {}
+        end = time.monotonic() + CLOSE_WITHIN
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.run(lambda: self._write(batch)), CLOSE_WITHIN)
+            while rest:
+                writing = self.run(lambda batch=rest: self._write(batch))  # type: ignore[misc]
+                rest = (await asyncio.wait_for(writing, end - time.monotonic()))[:-1]
         self._thread.shutdown(wait=False, cancel_futures=True)
         if self._handle is not None:
             os.close(self._handle)
