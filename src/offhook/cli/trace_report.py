@@ -21,7 +21,7 @@ _HIDDEN = ("leg", "connection", "text", "body", "requestBody", "responseBody")
 
 def show_rows(rows: Iterable[Mapping[str, Any]]) -> None:
     """A list of calls, one a line."""
-    drawn = _table("id", "began", "from", "to", "state", "length", "events")
+    drawn = _table("id", "began (UTC)", "from", "to", "state", "length", "events")
     for row in rows:
         length = row["durationMs"]
         cells = (
