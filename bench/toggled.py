@@ -1,7 +1,8 @@
 """A node that keeps nothing of its calls' sound and figures from the first SIGUSR1 to the second, and so on.
 
 The two halves of a pair in `trace.py`: one process, one set of calls, one state of the machine. With OFFHOOK_UNTRACED
-set nothing is kept from the beginning, no event either. With OFFHOOK_CONVERSATION set callers talk as people do.
+set nothing is kept from the beginning, no event either; with OFFHOOK_SOUNDLESS no sound, as `offhook serve` by default.
+With OFFHOOK_CONVERSATION set callers talk as people do.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ class Toggle:
 
         def start(captures: Captures) -> None:
             self._all = captures
+            captures.keeps_sound = captures.keeps_sound and "OFFHOOK_SOUNDLESS" not in os.environ
             self._start(captures)
             signal.signal(signal.SIGUSR1, self._turn)
 

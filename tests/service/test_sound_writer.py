@@ -122,8 +122,8 @@ def test_while_the_queue_is_full_the_newest_is_left_out_and_counted(
 def test_blocks_end_where_pages_do(tmp_path: Path) -> None:
     for lead in (0, 640, 12800, 19840):
         file = SoundFile(tmp_path / f"{lead}.wav", 16000, lead)
-        assert (file.offset + lead) % 4096 == 0
-        assert PADDED_HEADER_SIZE <= file.offset < PADDED_HEADER_SIZE + 4096
+        assert (file.offset + lead) % 8192 == 0
+        assert PADDED_HEADER_SIZE <= file.offset < PADDED_HEADER_SIZE + 8192
         file.write(0, np.full((3, 640), 1, np.uint8), keep_open=True)
         file.finish(1920)
         assert len(read_wav(file.path.read_bytes()).samples) == 960

@@ -20,9 +20,9 @@ import numpy.typing as npt
 from offhook.audio.bridge import Member
 from offhook.audio.pcm import Frame, samples_per_frame, silence
 
-BLOCK_TICKS: Final = 32
-"""Ticks whose sound is handed on together: at 16 kHz they fill five pages of memory."""
-_SPARE: Final = 1.25
+BLOCK_TICKS: Final = 64
+"""Ticks whose sound is handed on together: at 16 kHz they fill ten pages of memory, in five pairs."""
+_SPARE: Final = 1.125
 """Room of a sheet over the frames of one block, for those that come while it is being written."""
 _MOST_SPARE: Final = 3
 """The same for a disk that is slow."""

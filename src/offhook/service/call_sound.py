@@ -38,7 +38,7 @@ _MOST_TRACKS_BYTES: Final = 1 << 20
 _MOST_SERIES_BYTES: Final = 8 << 20
 _MOST_POINTS: Final = 4000
 _PIECE: Final = 1 << 20  # samples read at once
-_MOST_HEADER: Final = 1 << 13
+_MOST_HEADER: Final = 1 << 14
 _READ: Final = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _INT16 = np.dtype("<i2")
 

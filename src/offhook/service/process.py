@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import ctypes
 import gc
 import hashlib
 import logging
@@ -63,7 +62,6 @@ from offhook.wire.signing import TokenIssuer
 log = logging.getLogger("offhook")
 
 STOP_TIMEOUT = 5.0
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
 LEGS_TIMEOUT = 1.5
 NODE_NUMBER = 1
 
@@ -458,7 +456,6 @@ def run(
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("aiohttp").setLevel(logging.WARNING)
     _raise_file_limit()
-    _keep_memory()
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_serve(config, announce, event, again))
@@ -489,18 +486,6 @@ def _raise_file_limit() -> None:
     if soft != hard:
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _keep_memory() -> None:
-    """What a tick allocates and frees is not given back to the system, only to be asked for again by the next.
-
-    A block of all calls' sound is some 100 kB: by default the C library maps and unmaps such, and each first touch of
-    each page costs more than what is written there.
-    """
-    with contextlib.suppress(OSError, AttributeError):  # another C library than glibc decides for itself
-        library = ctypes.CDLL(None)
-        library.mallopt(M_MMAP_THRESHOLD, 32 << 20)
-        library.mallopt(M_TRIM_THRESHOLD, 256 << 20)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -23,7 +23,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from offhook.audio.capture import Block, Ear
+from offhook.audio.capture import BLOCK_TICKS, Block, Ear
+from offhook.audio.pcm import samples_per_frame
 from offhook.audio.wav import PADDED_HEADER_SIZE, largest_data, padded_header
 
 log = logging.getLogger("offhook.sound")
@@ -39,7 +40,6 @@ NICER: Final = 5
 """The tick goes first."""
 MOST_DATA: Final = largest_data() - (1 << 16)
 """Bytes of sound in one file, which has room for its header as well."""
-_PAGE: Final = 4096
 
 
 @dataclass(slots=True, eq=False)
@@ -47,7 +47,7 @@ class SoundFile:
     """One WAV file of PCM16 mono. Made by the loop, everything else is the thread's.
 
     `lead`: bytes of sound up to the end of the first block. The sound begins at such a place of the file that blocks
-    end where pages do, for a page that is written whole costs the kernel half of what two pieces of it cost.
+    end where pages do, and pairs of pages where a block is made of such: what is written whole costs the kernel less.
     """
 
     path: Path
@@ -64,7 +64,8 @@ class SoundFile:
     @property
     def offset(self) -> int:
         """Where the sound begins in the file."""
-        return PADDED_HEADER_SIZE + -(PADDED_HEADER_SIZE + self.lead) % _PAGE
+        block = BLOCK_TICKS * 2 * samples_per_frame(self.rate)
+        return PADDED_HEADER_SIZE + -(PADDED_HEADER_SIZE + self.lead) % (block & -block)
 
     def write(self, place: int, frames: npt.NDArray[np.uint8], *, keep_open: bool) -> None:
         """Put frames, a row each, at their place, counted in bytes of sound. OSError."""
