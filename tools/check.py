@@ -44,20 +44,21 @@ class Beside:
 
 
 def _conformance(*, python: bool) -> tuple[str, ...]:
-    """Tests of tests/conformance: those through the Python SDK, or all others. Together they wait for eight minutes."""
+    """Tests of tests/conformance: those through the Python SDK, or all others. They wait more than they compute."""
     files = sorted((ROOT / "tests/conformance").glob("test_*.py"))
-    return tuple(
-        str(path.relative_to(ROOT)) for path in files if path.name.startswith("test_python_") is python
-    )
+    return tuple(str(path.relative_to(ROOT)) for path in files if path.name.startswith("test_python_") is python)
 
 
-_JUDGED = ("test_baresip.py", "test_console_phone.py", "test_kamailio.py", "test_linphone.py", "test_story.py")
+_JUDGED = ("test_baresip.py", "test_kamailio.py", "test_story.py")
 
 
 def _kind(name: str) -> str:
-    """With what a file of tests/interop tests: judged phones, browsers, or other programs."""
+    """With what a file of tests/interop tests: phones that are judged, linphone (slow, for it sends no faster than
+    people talk), browsers, or other programs."""
     if name in _JUDGED:
         return "judged"
+    if name == "test_linphone.py":
+        return "linphone"
     return "browser" if name.startswith(("test_browser_", "test_console_")) else "other"
 
 
@@ -70,17 +71,22 @@ def _interop(kind: str) -> tuple[str, ...]:
 _PROCESSOR = ("tests/wire", "tests/audio", "tests/sip", "tests/calls", "tests/scenarios")
 BESIDE = (
     Beside("processor", _PROCESSOR, nice=True),
-    Beside("python-sdk", _conformance(python=True), nice=False),
+    Beside("python-sdk", _conformance(python=True)[::2], nice=False),
+    Beside("python-sdk-too", _conformance(python=True)[1::2], nice=False),
     Beside("conformance", _conformance(python=False), nice=False),
     Beside("long-runs", ("tests/soak",), nice=False),
     Beside("interop", _interop("other"), nice=False),
+    Beside("service", ("tests/service",), nice=False),
 )
 FIRST = (
-    Beside("real-time", ("tests/cli/test_demo.py", *_interop("judged")), nice=False),
-    Beside("browsers", _interop("browser"), nice=False),
+    (
+        Beside("real-time", ("tests/cli/test_demo.py", *_interop("judged")), nice=False),
+        Beside("linphone", _interop("linphone"), nice=False),
+    ),
+    (Beside("browsers", _interop("browser"), nice=False),),
 )
-"""Judge a whole call by its gaps, as users hear it, and pages by their frames: one after another, before the others
-begin, beside those that give way."""
+"""Judge a whole call by its gaps, as users hear it, and pages by their frames: one stage after another, before the
+others begin, beside those that give way."""
 PYTEST_LIMIT = 20 * 60  # seconds for the whole test run: a hung run is a failed one
 
 
@@ -212,14 +218,16 @@ def pytest_step(tally: Tally, arguments: Sequence[str]) -> None:
     if arguments:
         count_run(tally, "pytest", run_pytest(report, arguments), report)
         return
-    names = [", then ".join(group.name for group in FIRST), ", ".join(group.name for group in BESIDE)]
-    print("first: " + "; beside: ".join(names), flush=True)
+    stages = [" and ".join(group.name for group in stage) for stage in FIRST]
+    print(f"first: {', then '.join(stages)}; beside: {', '.join(group.name for group in BESIDE)}", flush=True)
     groups = [(group, start_beside(group)) for group in BESIDE if group.nice]
     try:
-        for group in FIRST:
-            groups.append((group, start_beside(group)))
-            with contextlib.suppress(subprocess.TimeoutExpired):  # it is told when it is counted
-                groups[-1][1].wait(PYTEST_LIMIT)
+        for stage in FIRST:
+            begun = [(group, start_beside(group)) for group in stage]
+            groups += begun
+            for _, process in begun:
+                with contextlib.suppress(subprocess.TimeoutExpired):  # it is told when it is counted
+                    process.wait(PYTEST_LIMIT)
         groups += [(group, start_beside(group)) for group in BESIDE if not group.nice]
         elsewhere = [f"--ignore={path}" for group, _ in groups for path in group.paths]
         count_run(tally, "pytest", run_pytest(report, elsewhere), report)

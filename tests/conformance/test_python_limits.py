@@ -138,7 +138,7 @@ async def test_a_node_that_stops_ends_what_runs(tmp_path: Path) -> None:
         states = [event["data"]["state"] for event in app.named("RecordingStateChanged")]
         assert states == ["active", "inactive"]
         assert app.events[-1]["type"].endswith("CallDisconnected")
-        (file,) = tmp_path.rglob("*.wav")
+        (file,) = (tmp_path / "recordings").rglob("*.wav")
         with wave.open(io.BytesIO(file.read_bytes())) as recorded:
             assert recorded.getnframes() > 1600, "a recording that plays"
         assert recording.recording_id
