@@ -136,9 +136,12 @@ async def test_a_node_without_calls_says_what_to_do(console: Console, tmp_path: 
         await watched.page.goto(f"{node.http}/console/")
         await expect(watched.page.get_by_text("No calls yet")).to_be_visible()
         await expect(watched.page.get_by_role("button", name="Call the app")).to_be_visible()
+        command = f"offhook exec --node {node.http} -- python app.py"
+        await expect(watched.page.locator(".empty .command")).to_contain_text(command)
         assert await serious(watched.page) == []
         await watched.page.goto(f"{node.http}/console/setup")
         await expect(watched.page.get_by_text("No app is told of incoming calls yet")).to_be_visible()
+        await expect(watched.page.get_by_text(command)).to_be_visible()
         assert await serious(watched.page) == []
         assert watched.wrong == []
 
