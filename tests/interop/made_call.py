@@ -162,7 +162,7 @@ def _talk(diary: Diary) -> None:
         diary.note(at, "late", "packets", "leg-1", lost=round(worst / 8), late=round(worst / 5))
     diary.rest(39100, 12.1, "Play", f"{path}:play", 202, {"playSources": [{"kind": "text"}]}, {})
     diary.note(39130, "media", "play", prompt="p-1", loop=False, to=None)
-    diary.note(44870, "media", "play stopped", prompt="p-1")
+    diary.note(44870, "media", "play ended", prompt="p-1")
     diary.callback(44880, "PlayCompleted", GOOD)
 
 

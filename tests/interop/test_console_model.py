@@ -8,24 +8,23 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from aiohttp import web
-from playwright.async_api import Page
-from tests.interop.browser import chromium
+from playwright.async_api import Browser, Page
 from tests.interop.made_call import CONNECTION, CUT_MS, story
 from tests.interop.made_console import MadeConsole
 
-pytestmark = [pytest.mark.interop, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.interop, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(60)]
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def page() -> AsyncIterator[Page]:
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def page(browser: Browser) -> AsyncIterator[Page]:
     """A page of the console's origin, for its modules."""
     runner = web.AppRunner(MadeConsole([]).app, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    async with chromium() as browser:
-        opened = await browser.new_page()
-        await opened.goto(f"http://127.0.0.1:{runner.addresses[0][1]}/console/icon.svg")
-        yield opened
+    opened = await browser.new_page()
+    await opened.goto(f"http://127.0.0.1:{runner.addresses[0][1]}/console/icon.svg")
+    yield opened
+    await opened.close()
     await runner.cleanup()
 
 
@@ -127,6 +126,105 @@ async def test_what_goes_on_has_no_end_and_what_is_unknown_has_a_lane(page: Page
     assert lanes == [["stream", True], ["call", False], ["callback", False]]
 
 
+def media(*events: tuple[float, str, dict[str, Any]]) -> list[dict[str, Any]]:
+    common = {"kind": "media", "leg": None, "connection": CONNECTION}
+    return [
+        {"seq": seq, "atMs": at, "name": name, "detail": detail, **common}
+        for seq, (at, name, detail) in enumerate(events, 1)
+    ]
+
+
+async def test_what_plays_ends_where_it_ends(page: Page) -> None:
+    """By itself, by a stop, or by a failure before it has begun."""
+    events = media(
+        (0.0, "load", {"prompt": "a", "sources": ["x.wav"]}),
+        (10.0, "loaded", {"prompt": "a"}),
+        (11.0, "play", {"prompt": "a"}),
+        (500.0, "play ended", {"prompt": "a"}),
+        (600.0, "play", {"prompt": "b"}),
+        (700.0, "play stopped", {"prompt": "b"}),
+        (800.0, "load", {"prompt": "c"}),
+        (850.0, "play failed", {"prompt": "c"}),
+        (900.0, "recording open", {"recording": "r"}),
+        (950.0, "recording pause", {"recording": "r"}),
+        (990.0, "recording close", {"recording": "r"}),
+    )
+    lanes = await run(
+        page,
+        "spans",
+        "return it.itemsByLane(given).get('media').items.map(({ label, from, to, bad }) => [label, from, to, bad])",
+        events,
+    )
+    assert lanes == [
+        ["load", 0, 10, False],
+        ["play", 11, 500, False],
+        ["play", 600, 700, False],
+        ["play failed", 800, 850, True],
+        ["recording", 900, 990, False],
+        ["recording pause", 950, 950, False],
+    ]
+
+
+async def test_a_stop_is_seen_beside_the_mark_that_it_cut(page: Page) -> None:
+    """Where the sound ends, in a row of its own: they are noted within a frame."""
+    common = {"leg": None, "connection": CONNECTION}
+    events = [
+        {"seq": 1, "atMs": 3620.0, "kind": "mark", "name": "cut", "detail": {"mark": "question"}, **common},
+        {"seq": 2, "atMs": 3620.4, "kind": "stopAudio", "name": "StopAudio", "detail": {"atSample": 57680}, **common},
+    ]
+    leg = {"legId": "a", "number": 1, "rawId": "4:+1", "joinedMs": 0}
+    leg["audio"] = [{"side": "heard", "beginMs": 20, "rate": 16000, "samples": 160000}]
+    found = await run(
+        page,
+        "call_model",
+        "const model = new it.CallModel({ ...given, rate: 16000, ended: true });"
+        " return model.lanes.get('mark').items.map(({ kind, from, row }) => [kind, from, row])",
+        {"events": events, "legs": [leg]},
+    )
+    assert found == [["mark", 3620, 0], ["stopAudio", 3625, 1]]
+
+
+async def test_summaries_name_people(page: Page) -> None:
+    uuid = "c195e3be-9a11-8001-8c0f-0c5b8a1b2c3d"
+    events = [
+        ("leg", "placed", {"leg": "a", "caller": "4:+15550100001", "callee": "4:+15550100002"}),
+        ("leg", "answered", {"leg": "b", "participant": "4:+15550100003"}),
+        ("dtmf", "pressed", {"leg": "a", "tone": "5", "direction": "in"}),
+        ("media", "mute", {"leg": "c"}),
+        ("media", "play", {"prompt": uuid, "loop": False, "to": None}),
+        ("media", "load", {"prompt": uuid, "sources": ["http://app/menu.wav"]}),
+        ("callback", "IncomingCall", {"to": "4:+15550100002", "eventId": uuid}),
+        ("sip", "401 INVITE", {"direction": "out", "peer": "udp:10.0.0.1:5060"}),
+    ]
+    legs = [
+        {"legId": "a", "number": 1, "rawId": "4:+15550100001", "displayName": "Ada \u202eecaL"},
+        {"legId": "b", "number": 2, "rawId": "4:+15550100003"},
+        {"legId": "c", "number": 3, "rawId": "4:+15550100003"},
+    ]
+    told = await run(
+        page,
+        "call_model",
+        "const model = new it.CallModel({ legs: given[1] }); const { isBad } = await import('/console/inspector/kinds.js');"
+        " return [given[0].map(([kind, name, detail]) => model.told({ kind, name, detail, leg: detail.leg ?? null })),"
+        " isBad({ kind: 'sip', name: '401 INVITE' })]",
+        [events, legs],
+    )
+    ada = "\u2068Ada \u202eecaL\u2069"
+    assert told == [
+        [
+            f"caller {ada} · callee +15550100002",
+            "+15550100003 (2)",
+            f"from {ada}",
+            "+15550100003 (3)",
+            "",
+            "http://app/menu.wav",
+            "to +15550100002",
+            "to udp:10.0.0.1:5060",
+        ],
+        False,
+    ]
+
+
 async def test_a_call_answered_late_counts_anew_and_knows_its_cuts(page: Page) -> None:
     made = story().page
     facts = await run(
@@ -204,6 +302,60 @@ async def test_tiles_have_the_extremes_of_the_sound_and_are_bounded(page: Page) 
         return [worst, tiles.size, grown];""",
     )
     assert worst < 0.01 and most <= 402 and grown
+
+
+SOCKETS = """
+window.sockets = [];
+window.silent = false;
+window.WebSocket = class extends EventTarget {
+  static OPEN = 1;
+  readyState = 1;
+  constructor() {
+    super();
+    window.sockets.push(this);
+    queueMicrotask(() => this.dispatchEvent(new Event("open")));
+  }
+  send(text) {
+    const { kind } = JSON.parse(text);
+    const answer = { hello: { kind: "ready", calls: [], identity: "8:acs:a" }, ping: { kind: "pong" } }[kind];
+    const heard = new MessageEvent("message", { data: JSON.stringify(answer) });
+    if (answer && !window.silent) queueMicrotask(() => this.dispatchEvent(heard));
+  }
+  close() {}
+};
+"""
+
+
+async def test_the_phone_of_a_hidden_page_keeps_its_socket_and_finds_out_when_it_is_dead(page: Page) -> None:
+    """In hidden pages timers fire once a minute; a call that nobody can reach any more is over after a while."""
+    context = await page.context.browser.new_context()  # type: ignore[union-attr]
+    other = await context.new_page()
+    try:
+        await other.add_init_script(SOCKETS)
+        await other.clock.install()
+        await other.goto(page.url)
+        await other.evaluate(
+            """async () => {
+              const { Phone } = await import("/console/phone/phone.js");
+              window.phone = new Phone();
+              phone.open();
+            }"""
+        )
+        look = "[sockets.length, phone.status, phone.call?.state ?? null]"
+        for _ in range(4):
+            await other.clock.fast_forward(60_000)
+        assert await other.evaluate(look) == [1, "ready", None], "pings were answered"
+        await other.evaluate(
+            "() => { silent = true; phone.call = Object.assign(new EventTarget(), { call: 'a', state: 'connected',"
+            " lost() {}, end(result) { this.state = 'ended'; this.result = result; } }); }"
+        )
+        await other.clock.run_for(12_000)
+        known, *rest = await other.evaluate(look)
+        assert known > 1 and rest == ["lost", "connected"]
+        await other.clock.run_for(30_000)
+        assert await other.evaluate("phone.call.result?.message") == "The node could not be reached"
+    finally:
+        await context.close()
 
 
 async def test_a_file_may_call_its_events_whatever_it_likes(page: Page) -> None:

@@ -13,7 +13,9 @@ from aiohttp import web
 from offhook.legs.rtp import RtpPort
 from offhook.legs.simulated import SimulatedLeg
 from offhook.legs.sip import SipLeg
+from offhook.legs.webrtc import BrowserLeg
 from offhook.service.call_book import CallBook
+from offhook.service.call_facts import leg_kind
 from offhook.service.checks import Network
 from offhook.service.clock import LATENESS_BOUNDS
 from offhook.service.console_calls import Calls
@@ -168,10 +170,14 @@ class Console:
         found: list[dict[str, Any]] = []
         for live in self._node.calls.values():
             for leg in live.legs.values():
-                if isinstance(leg, SipLeg) and leg.port.remote is not None and len(found) < 100:
-                    host, port = leg.port.remote
-                    where = {"callId": live.call.call_id, "leg": leg.leg_id, "host": host, "port": port}
-                    found.append({**where, "held": leg.held, "frames": leg.port.sender.frames, **leg.port.describe()})
+                if not isinstance(leg, SipLeg | BrowserLeg) or len(found) >= 100:
+                    continue
+                remote = leg.path.remote if isinstance(leg, BrowserLeg) else leg.port.remote
+                if remote is not None:
+                    host, port = remote
+                    whose = {"callId": live.call.call_id, "leg": leg.leg_id, "kind": leg_kind(leg)}
+                    stands = {"host": host, "port": port, "held": leg.held, "frames": leg.port.sender.frames}
+                    found.append({**whose, **stands, **leg.port.describe()})
         return found
 
     async def _leg(self, request: web.Request) -> web.StreamResponse:

@@ -81,7 +81,7 @@ export function paintMap({ paper, scale, palette, tiles, lo, hi, gain }, model, 
     for (const item of items) {
       const stop = item.kind === "stopAudio";
       if (!item.bad && !stop && !item.dots.some((dot) => dot.bad)) continue;
-      const x = scale.x(stop ? model.moment(model.event(item.seq)) : item.from);
+      const x = scale.x(item.from);
       paper.fillStyle = palette.get(stop ? kindOf("stopAudio").colour : "bad");
       if (stop) paper.fillRect(x - 0.75, 0, 1.5, MAP_PX - 6);
       else paper.fillRect(x - 1.5, MAP_PX - 5, 3, 5);

@@ -3,6 +3,7 @@
  * (items by lane, cuts, whom a leg is). Pure: no page, no network.
  */
 
+import { now } from "../api.js";
 import { identity } from "../format.js";
 import { told } from "./kinds.js";
 import { itemsByLane } from "./spans.js";
@@ -80,7 +81,7 @@ export class CallModel {
 
   /** Items by lane, grouped anew only when events have come. */
   get lanes() {
-    this.#lanes ??= itemsByLane(this.events, this.#stays());
+    this.#lanes ??= itemsByLane(this.events, this.#stays(), (event) => this.moment(event));
     return this.#lanes;
   }
 
@@ -90,7 +91,7 @@ export class CallModel {
     return joined.flatMap((leg) => {
       const first = this.events.find((event) => event.kind === "leg" && event.leg === leg.legId);
       if (!first) return [];
-      const [from, to] = [leg.joinedMs, leg.leftMs ?? (this.live ? Infinity : leg.joinedMs)];
+      const [from, to] = [leg.joinedMs, leg.leftMs ?? Infinity]; // of an interrupted call nobody saw the end
       const item = { seq: first.seq, lane: "call", kind: "leg", label: `${this.nameOf(leg)} connected`, leg: leg.legId, from, to };
       return [{ ...item, bad: false, span: true, row: 0, dots: [], seqs: [], way: null }];
     });
@@ -125,7 +126,7 @@ export class CallModel {
 
   /** Milliseconds since the answer (or since the start before it), by this computer's clock. */
   now() {
-    return Date.now() - Date.parse(this.page.answeredAt ?? this.page.startedAt);
+    return now() - Date.parse(this.page.answeredAt ?? this.page.startedAt);
   }
 
   /**
@@ -155,9 +156,22 @@ export class CallModel {
     return (track?.beginMs ?? 0) + (sample * 1000) / (this.page.rate || 16000);
   }
 
-  /** @param {any} leg */
+  /** What a leg is called; with its number where another is called the same. @param {any} leg */
   nameOf(leg) {
-    return leg?.displayName || identity(leg?.rawId);
+    const name = calledAlone(leg);
+    const others = this.page.legs.filter((one) => one.legId !== leg?.legId && calledAlone(one) === name);
+    return others.length && leg?.number ? `${name} (${leg.number})` : name;
+  }
+
+  /** The summary of an event. @param {CallEvent} event */
+  told(event) {
+    return told(event, (id) => isolated(this.legName(id) || (id ? this.#person(id) : "")));
+  }
+
+  /** @param {string} rawId */
+  #person(rawId) {
+    const named = [...this.page.legs, this.page.from].find((one) => one?.rawId === rawId && one.displayName);
+    return named?.displayName ?? (rawId.includes(":") ? identity(rawId) : "");
   }
 
   /** @param {?string} legId */
@@ -181,9 +195,15 @@ export class CallModel {
     if (!needle) return true;
     let text = this.#texts.get(event.seq);
     if (text === undefined) {
-      text = `${event.kind} ${event.name} ${told(event)} ${JSON.stringify(event.detail ?? "")}`.toLowerCase();
+      text = `${event.kind} ${event.name} ${this.told(event)} ${JSON.stringify(event.detail ?? "")}`.toLowerCase();
       this.#texts.set(event.seq, text);
     }
     return text.includes(needle);
   }
 }
+
+/** A name in a line of other words: what it does with the direction of text ends with it. @param {string} name */
+const isolated = (name) => (/^[ -~]*$/.test(name) ? name : `\u2068${name}\u2069`);
+
+/** @param {any} leg */
+const calledAlone = (leg) => leg?.displayName || identity(leg?.rawId);

@@ -3,7 +3,7 @@
 import { post } from "../api.js";
 import { copyButton, fill, h, icon, outside } from "../dom.js";
 import { jsonView, linedTexts } from "./json_view.js";
-import { isBad, kindOf, nameOf, told } from "./kinds.js";
+import { isBad, kindOf, nameOf } from "./kinds.js";
 import { clock, lengthOf } from "./scale.js";
 import { swatch } from "./swatch.js";
 
@@ -27,7 +27,7 @@ export class Detail {
 
   #empty() {
     this.element.classList.add("nothing");
-    fill(this.element, h("p", { class: "hint" }, "Choose an event in the lanes or the table to see all of it. ", h("kbd", { text: "?" }), " shows the keys."));
+    fill(this.element);
   }
 
   #draw(again) {
@@ -60,7 +60,7 @@ export class Detail {
       ),
     );
     this.element.querySelector(".detail-body").scrollTop = 0;
-    this.spoken.textContent = `${kindOf(event.kind).title}: ${nameOf(event)}, at ${clock(model.moment(event))}. ${told(event)}`;
+    this.spoken.textContent = `${kindOf(event.kind).title}: ${nameOf(event)}, at ${clock(model.moment(event))}. ${model.told(event)}`;
   }
 
   #head(event) {

@@ -4,7 +4,7 @@
  */
 
 import { h } from "../dom.js";
-import { isBad, kindOf, nameOf, told } from "./kinds.js";
+import { isBad, kindOf, nameOf } from "./kinds.js";
 import { clock } from "./scale.js";
 import { swatch } from "./swatch.js";
 
@@ -151,6 +151,6 @@ export class EventList {
       row.swatchKey = key;
     }
     cells[2].textContent = nameOf(event);
-    cells[3].textContent = told(event);
+    cells[3].textContent = model.told(event);
   }
 }

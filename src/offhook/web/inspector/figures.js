@@ -27,6 +27,8 @@ const SHORT = {
 export class Figures {
   /** @type {?string} name of the figure that is open */
   #open = null;
+  /** Whether those that nothing was measured for are shown too. */
+  #all = false;
   #shown = "";
   #answer = null;
 
@@ -56,7 +58,8 @@ export class Figures {
     [this.#shown, this.#answer] = [text, answer];
     const figures = answer?.figures ?? [];
     const focused = document.activeElement?.closest?.(".figure")?.dataset.name;
-    fill(this.list, figures.map((figure) => this.#button(figure)));
+    const empty = figures.filter(isEmpty);
+    fill(this.list, figures.filter((figure) => this.#all || !isEmpty(figure)).map((figure) => this.#button(figure)), empty.length > 0 && this.#rest(empty));
     if (focused) this.list.querySelector(`[data-name="${CSS.escape(focused)}"]`)?.focus();
     this.#more();
   }
@@ -74,9 +77,26 @@ export class Figures {
     );
   }
 
+  /** Shows and hides those that have no value: they say only that nothing was measured. */
+  #rest(empty) {
+    const act = () => {
+      this.#all = !this.#all;
+      if (empty.some(({ name }) => name === this.#open)) this.#open = null;
+      this.#shown = "";
+      this.draw(this.#answer);
+    };
+    const words = this.#all ? "Fewer" : `${empty.length} not measured`;
+    return h(
+      "button",
+      { type: "button", class: "figure rest", data: { name: "rest" }, "aria-expanded": String(this.#all), title: empty.map(({ label }) => label).join(", "), on: { click: act } },
+      h("span", { class: "name", text: words }),
+      h("span", { class: "value none", "aria-hidden": "true", text: this.#all ? "‹" : "›" }),
+    );
+  }
+
   #toggle(name) {
     this.#open = this.#open === name ? null : name;
-    for (const button of this.list.children) button.setAttribute("aria-expanded", String(button.dataset.name === this.#open));
+    for (const button of this.list.querySelectorAll(".figure:not(.rest)")) button.setAttribute("aria-expanded", String(button.dataset.name === this.#open));
     this.#more();
   }
 
@@ -150,6 +170,7 @@ function inputs(values) {
 }
 
 /** "jitterBufferMs" as "jitter buffer ms"; short ones are symbols of the E-model and stay. */
+const isEmpty = ({ value }) => value === null || value === undefined;
 const worded = (key) => (key.length < 6 ? key : key.replace(/([a-z])([A-Z])/g, "$1 $2").toLowerCase());
 const round = (value) => String(Number(value.toFixed(2)));
 const plain = (value) => (value === null ? NONE : typeof value === "number" ? round(value) : typeof value === "object" ? JSON.stringify(value) : String(value));

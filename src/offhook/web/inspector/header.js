@@ -1,6 +1,6 @@
 /** The head of the page: who called whom, how it stands, its ids, and taking it along as a file. */
 
-import { address } from "../api.js";
+import { address, now } from "../api.js";
 import { copyButton, fill, h, icon, outside } from "../dom.js";
 import { duration, identity, moment } from "../format.js";
 
@@ -10,6 +10,7 @@ const IDS = [
   ["serverCallId", "Server call"],
   ["correlationId", "Correlation"],
 ];
+const MOST_CONNECTIONS = 4;
 const STATES = { ringing: ["Ringing", "warn"], connected: ["Live", "live"], ended: ["Ended", ""], __proto__: null };
 
 export class CallHeader {
@@ -53,10 +54,11 @@ export class CallHeader {
       h("span", { class: "faint", text: numbers }),
       h("time", { class: "faint", datetime: page.startedAt, title: page.startedAt, text: moment(page.startedAt) }),
     );
+    const more = (page.callConnectionIds ?? []).slice(1, MOST_CONNECTIONS).map((id, n) => [id, `Connection ${n + 2}`]); // other apps
     fill(
       this.ids,
-      IDS.filter(([name]) => page[name]).map(([name, label]) =>
-        h("div", {}, h("dt", { text: label }), h("dd", {}, h("code", { class: "clip", title: page[name], text: page[name] }), copyButton(() => page[name], `Copy the ${label.toLowerCase()} id`, { words: "" }))),
+      [...IDS.map(([name, label]) => [page[name], label]), ...more].filter(([id]) => id).map(([id, label]) =>
+        h("div", {}, h("dt", { text: label }), h("dd", {}, h("code", { class: "clip", title: id, text: id }), copyButton(() => id, `Copy the ${label.toLowerCase()} id`, { words: "" }))),
       ),
     );
     this.#notice(page);
@@ -86,7 +88,7 @@ export class CallHeader {
   #tick() {
     const { page, live } = this.model;
     const from = Date.parse(page.answeredAt ?? page.startedAt);
-    const to = live ? Date.now() : Date.parse(page.endedAt ?? "");
+    const to = live ? now() : Date.parse(page.endedAt ?? "");
     this.length.textContent = Number.isNaN(to) ? duration(Math.max(0, this.model.extent()[1])) : duration(to - from);
   }
 }

@@ -4,6 +4,7 @@ import { address, get } from "../api.js";
 import { fill, h } from "../dom.js";
 import { CallModel } from "./call_model.js";
 import { Detail } from "./detail.js";
+import { divided } from "./divider.js";
 import { EventList } from "./event_list.js";
 import { follow } from "./feed.js";
 import { Figures } from "./figures.js";
@@ -48,8 +49,9 @@ export default async function mount(element, callId, signal) {
   const jump = (seq) => {
     state.select(seq, { reveal: true });
     timeline.reveal(seq);
-    state.seek(model.event(seq).atMs);
-    if (state.scale.span > 20000) state.zoom(state.scale.span / 5000, model.event(seq).atMs);
+    const at = model.moment(model.event(seq));
+    state.seek(at);
+    if (state.scale.span > 20000) state.zoom(state.scale.span / 5000, at);
   };
   const detail = new Detail(state, frames, { jump, signal });
   const header = new CallHeader(model, signal);
@@ -63,8 +65,10 @@ export default async function mount(element, callId, signal) {
       header.element,
       figures.element,
       header.notices,
-      h("section", { class: "stage panel", "aria-label": "Timeline" }, toolbar.element, timeline.element),
-      h("div", { class: "lower" }, h("section", { class: "events panel", "aria-label": "Events" }, filters.element, list.element), detail.element),
+      divided(
+        h("section", { class: "stage panel", "aria-label": "Timeline" }, toolbar.element, timeline.element),
+        h("div", { class: "lower" }, h("section", { class: "events panel", "aria-label": "Events" }, filters.element, list.element), detail.element),
+      ),
       detail.spoken,
       dialog,
     ),
@@ -133,7 +137,12 @@ function keepUp({ model, state, frames, tiles, header, figures, series, path }, 
     }
     frames.touch("grow");
   };
-  const timers = [setInterval(grow, calm ? CALM_MS : LIVE_MS), setInterval(() => void series(), SERIES_MS), setInterval(() => void figures.load(path, signal), SERIES_MS)];
+  const look = () => {
+    if (document.hidden) return; // nobody sees it; the next look has all of it
+    void series();
+    void figures.load(path, signal);
+  };
+  const timers = [setInterval(grow, calm ? CALM_MS : LIVE_MS), setInterval(look, SERIES_MS)];
   const stop = () => timers.forEach((timer) => clearInterval(timer));
   signal.addEventListener("abort", stop, { once: true });
   const told = {

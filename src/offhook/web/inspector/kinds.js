@@ -19,9 +19,8 @@ export const KINDS = {
   stopAudio: { title: "StopAudio", colour: "--kind-stop", shape: "stop", lane: "mark" },
   dtmf: { title: "Keys", colour: "--kind-dtmf", shape: "key", lane: "dtmf" },
   media: { title: "Media", colour: "--kind-media", shape: "square", lane: "media" },
-  recording: { title: "Recording", colour: "--kind-media", shape: "circle", lane: "media" },
-  transcription: { title: "Transcription", colour: "--kind-media", shape: "diamond", lane: "media" },
   sip: { title: "SIP", colour: "--kind-sip", shape: "arrow", lane: "sip" },
+  browser: { title: "Browser", colour: "--kind-sip", shape: "arrow", lane: "browser" },
   late: { title: "Late", colour: "--kind-late", shape: "triangle", lane: "late" },
   __proto__: null, // a file's kinds may have the names of what every object has
 };
@@ -31,7 +30,7 @@ const OTHER = { title: "Other", colour: "--kind-call", shape: "circle", lane: "c
 /** @param {string} kind */
 export const kindOf = (kind) => KINDS[kind] ?? { ...OTHER, title: kind };
 
-const FAILED = /fail|error|refus|abandon|not recognised|reject|nobody to tell|ignored/i;
+const FAILED = /fail|error|refus|abandon|not recognised|reject|nobody to tell|ignored|\blost/i;
 
 /**
  * Whether an event tells of something that went wrong.
@@ -41,26 +40,36 @@ const FAILED = /fail|error|refus|abandon|not recognised|reject|nobody to tell|ig
 export function isBad({ kind, name, detail = {} }) {
   if (kind === "rest") return Number(detail.status) >= 400;
   if (kind === "delivery") return Boolean(detail.error) || !(detail.status >= 200 && detail.status < 300);
-  if (kind === "sip") return /^[456]\d\d /.test(name);
+  if (kind === "sip") return /^[456]\d\d /.test(name) && !/^(401|407) /.test(name); // they only ask who it is
   if (kind === "late") return Number(detail.lost) > 0;
   return FAILED.test(name);
 }
 
-/** What says which of several: it has its own places in the page. */
-const IDS = new Set(["leg", "connection", "eventId"]);
+/** What says which of several: it has its own places in the page, or tells people nothing. */
+const IDS = new Set(["leg", "connection", "eventId", "participant"]);
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+const RAW_ID = /^(4|8|28):/;
+
+/**
+ * @callback Who whom a leg's id or a raw id means, as people call them; "" for nobody known
+ * @param {?string} id
+ * @returns {string}
+ */
 
 const compact = (value) => (value === null || value === undefined || value === "" ? null : String(value));
 const some = (...parts) => parts.map(compact).filter(Boolean).join(" · ");
 
-/** One line by kind; what is not here gets its detail's first plain values. */
+/** One line by kind, from detail, `Who` and event; what is not here gets its detail's first plain values. */
 const TOLD = {
   rest: (d) => some(some(d.status), d.ms === undefined ? null : lengthOf(d.ms), d.error, d.path && `${d.method ?? ""} ${d.path}`.trim()),
-  callback: (d) => some(d.code && `${d.code}/${d.subCode ?? 0}`, d.message, d.uri ?? d.to),
+  callback: (d, who) => some(d.code === undefined ? null : `${d.code}/${d.subCode ?? 0}`, d.message, d.uri ?? (d.to && `to ${who(d.to)}`)),
   delivery: (d) => some(`try ${d.attempt}`, d.status, d.error, d.ms === undefined ? null : lengthOf(d.ms), d.final ? null : "tried again"),
   stopAudio: (d) => some(d.cutMs === undefined ? null : `cut ${lengthOf(d.cutMs)}`, d.playedMs === undefined ? null : `played ${lengthOf(d.playedMs)}`, d.atSample === undefined ? null : `at sample ${d.atSample}`),
   sip: (d) => some(d.direction === "in" ? `from ${d.peer ?? "outside"}` : `to ${d.peer ?? "outside"}`),
+  browser: (d) => some(d.about, d.address, d.before && `before ${d.before}`, d.suite, d.reason),
+  media: (d) => (d.sources ?? []).join(", "),
   mark: (d) => some(d.playedMs === undefined ? null : `played ${lengthOf(d.playedMs)}`),
-  dtmf: (d) => some(d.direction === "out" ? "to the leg" : "from the leg", d.source),
+  dtmf: (d, who, { leg }) => some(`${d.direction === "out" ? "to" : "from"} ${who(leg) || "the leg"}`, d.source),
   late: (d) => some(d.lost ? `${d.lost} lost` : null, d.late ? `${d.late} late` : null, d.ticks ? `${d.ticks} over ${d.overMs} ms` : null),
   __proto__: null,
 };
@@ -80,14 +89,15 @@ export function nameOf({ kind, name, detail }) {
  * The summary of an event, one line of plain text.
  *
  * @param {CallEvent} event
+ * @param {Who} who
  */
-export function told(event) {
+export function told(event, who) {
   const detail = event.detail ?? {};
-  const text = TOLD[event.kind]?.(detail);
+  const text = TOLD[event.kind]?.(detail, who, event);
   if (text) return text;
-  const plain = Object.entries(detail).filter(([key, value]) => !IDS.has(key) && value !== null && value !== "" && typeof value !== "object");
-  return plain
-    .slice(0, 5)
-    .map(([key, value]) => `${key} ${value}`)
-    .join(" · ");
+  const worth = ([key, value]) => !IDS.has(key) && !["", null, false].includes(value) && typeof value !== "object" && !UUID.test(value);
+  const plain = Object.entries(detail).filter(worth).slice(0, 6);
+  const name = who(event.leg);
+  const parts = plain.map(([key, value]) => `${key} ${RAW_ID.test(value) ? who(value) : value}`);
+  return some(parts.some((part) => part.endsWith(` ${name}`)) ? null : name, ...parts);
 }

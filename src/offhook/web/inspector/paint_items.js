@@ -84,7 +84,7 @@ export function paintItems(scene, items, view) {
   for (const [n, { item, place }] of (shown[0]?.item.kind === "dtmf" ? runs(paper, shown) : shown).entries()) {
     const picked = item.seqs.includes(view.selected) || item.seqs.includes(view.other);
     const crowded = place.right - (drawnTo[item.row] ?? -Infinity) < CROWDED_PX;
-    if (crowded && !item.bad && !picked) continue;
+    if (crowded && !item.bad && !picked && item.kind !== "stopAudio") continue;
     drawnTo[item.row] = Math.max(drawnTo[item.row] ?? -Infinity, place.right);
     if (picked) chosen.push({ item, place, room: next[n] });
     paper.globalAlpha = view.passes && !view.passes(item) ? DIMMED : 1;

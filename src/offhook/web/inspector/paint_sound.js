@@ -5,6 +5,7 @@ import { lengthOf } from "./scale.js";
 const SILENT_PEAK = 1.01 / 127;
 const SILENT_SAMPLE = 16 / 32768;
 const HEADROOM = 0.9;
+const CUT_PX = 14;
 
 /**
  * @typedef {object} Scene what a painter draws with
@@ -33,7 +34,7 @@ export function paintWave(scene, lane, cuts, selected) {
   const perPx = (scale.msPerPx * lane.track.rate) / 1000;
   if (perPx < 0.5) paintSamples(scene, lane, colour);
   else paintColumns(scene, lane, colour);
-  for (const cut of cuts) nameCut(scene, cut);
+  for (const cut of cuts) markCut(scene, cut, cut.seq === selected);
   if (lane.leftX !== undefined) paper.clearRect(lane.leftX, 0, scale.width, height);
 }
 
@@ -109,29 +110,30 @@ function paintSamples({ paper, scale, height, tiles, gain }, lane, colour) {
   paper.lineWidth = 1;
 }
 
-/** What StopAudio cut: hatched from the sample at which the sound ends, as long as what was still to come. */
+/** How long what StopAudio cut would have gone on: a hatched band, for there may be other sound in the meantime. */
 function paintCut({ paper, scale, height, palette }, { atMs, cutMs }, selected) {
   const [from, to] = [scale.x(atMs), scale.x(atMs + cutMs)];
   if (to < 0 || from > scale.width) return;
   paper.globalAlpha = selected ? 0.8 : 0.5;
   paper.fillStyle = palette.hatch(paper, "--kind-stop");
-  paper.fillRect(from, 1, Math.max(2, to - from), height - 2);
+  paper.fillRect(from, height - CUT_PX, Math.max(2, to - from), CUT_PX);
   paper.globalAlpha = 1;
-  paper.fillStyle = palette.get("--kind-stop");
-  paper.fillRect(from - 0.75, 0, selected ? 2.5 : 1.5, height);
 }
 
-function nameCut({ paper, scale, palette, height }, { atMs, cutMs }) {
+/** A line over the wave at the sample at which it ends, and how much was cut. */
+function markCut({ paper, scale, palette, height }, { atMs, cutMs }, selected) {
   const [from, to] = [scale.x(atMs), scale.x(atMs + cutMs)];
-  if (to < 0 || from > scale.width || to - from < 8) return;
+  if (to < 0 || from > scale.width) return;
+  paper.fillStyle = palette.get("--kind-stop");
+  paper.fillRect(from - 0.75, 0, selected ? 2.5 : 1.5, height);
   const text = `cut ${lengthOf(cutMs)}`;
   const width = paper.measureText(text).width + 8;
   const x = Math.max(from + 4, 4);
   if (x + width > Math.max(to, from + 140) || to - from < 24) return;
   paper.fillStyle = palette.get("surface");
-  paper.fillRect(x, height - 18, width, 15);
+  paper.fillRect(x, height - CUT_PX, width, CUT_PX);
   paper.fillStyle = palette.get("--kind-stop");
-  paper.fillText(text, x + 4, height - 10);
+  paper.fillText(text, x + 4, height - CUT_PX / 2);
 }
 
 /**

@@ -29,7 +29,7 @@ export class Player extends EventTarget {
     this.#audio.addEventListener("ended", () => this.#next());
     this.#audio.addEventListener("error", () => this.#failed());
     for (const name of ["play", "pause"]) this.#audio.addEventListener(name, () => this.#changed());
-    signal.addEventListener("abort", () => this.#audio.pause(), { once: true });
+    signal.addEventListener("abort", () => this.#let(), { once: true });
     frames.on(["playing"], () => this.#along());
   }
 
@@ -116,8 +116,20 @@ export class Player extends EventTarget {
     }
   }
 
+  /** Nothing is loaded any more, nor is a connection held. */
+  #let() {
+    this.#loaded = "";
+    this.#audio.pause();
+    this.#audio.removeAttribute("src");
+    this.#audio.load();
+  }
+
+  /** A piece is over; of a live call there may have been less than was asked for. */
   #next() {
-    const reached = this.#clip?.[1] ?? 0;
+    const [begin, end] = this.#clip ?? [0, 0];
+    const there = begin + this.#audio.duration * 1000;
+    if (there < end - 1) this.#goal = Math.min(this.#goal, there);
+    const reached = Math.min(end, there);
     this.state.seek(reached);
     if (reached < this.#goal - 1) void this.#start(reached);
     else this.#changed();

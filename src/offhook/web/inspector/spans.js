@@ -31,20 +31,29 @@ import { isBad, kindOf } from "./kinds.js";
 const MOST_ROWS = 3;
 const OPENED = /^(opened|open|running|started)$/;
 const CLOSED = /^(closed|closed by the app|failed|stopped|ended)$/;
-/** What of the media goes on until something else: the end by the begin, and what tells two of them apart. */
-const MEDIA = { play: ["play stopped", "prompt"], recognize: ["recognize stopped", "recognition"], hold: ["unhold", "leg"], mute: ["unmute", "leg"], __proto__: null };
-const MEDIA_BEGIN = { ...Object.fromEntries(Object.entries(MEDIA).map(([begin, [end]]) => [end, begin])), __proto__: null };
-const ROW_GAP_MS = 1;
+/** What of the media goes on until something else: what begins it, what ends it, what tells two of them apart. */
+const MEDIA = [
+  { begin: "load", ends: ["loaded", "play failed", "play stopped"], by: "prompt" },
+  { begin: "play", ends: ["play ended", "play stopped", "play failed"], by: "prompt" },
+  { begin: "recognize", ends: ["recognize stopped"], by: "recognition" },
+  { begin: "hold", ends: ["unhold"], by: "leg" },
+  { begin: "mute", ends: ["unmute"], by: "leg" },
+  { begin: "recording open", ends: ["recording close"], by: "recording" },
+  { begin: "transcription opened", ends: ["transcription closed", "transcription closed by the app", "transcription failed"], by: "connection" },
+];
+const SPAN_GAP_MS = 1;
+const POINT_GAP_MS = 40;
 
 /**
  * @param {CallEvent[]} events in order of time
  * @param {Item[]} [more] items that no event tells of by itself
+ * @param {(event: CallEvent) => number} [moment] when an event happened, where that is not when it was noted
  * @returns {Map<string, {items: Item[], rows: number}>} by lane
  */
-export function itemsByLane(events, more = []) {
+export function itemsByLane(events, more = [], moment = ({ atMs }) => atMs) {
   /** @type {Map<string, {items: Item[], rows: number}>} */
   const lanes = new Map();
-  const groups = new Grouping();
+  const groups = new Grouping(moment);
   for (const event of events) groups.take(event);
   for (const item of [...groups.items, ...more]) {
     const lane = lanes.get(item.lane) ?? { items: [], rows: 1 };
@@ -65,6 +74,11 @@ class Grouping {
   /** @type {Map<string, Item>} what is open, by what it is */
   #open = new Map();
 
+  /** @param {(event: CallEvent) => number} moment */
+  constructor(moment) {
+    this.moment = moment;
+  }
+
   /** @param {CallEvent} event */
   take(event) {
     const join = {
@@ -72,8 +86,6 @@ class Grouping {
       callback: this.#callback,
       delivery: this.#delivery,
       stream: this.#stream,
-      recording: this.#stream,
-      transcription: this.#stream,
       media: this.#media,
       __proto__: null,
     };
@@ -83,7 +95,8 @@ class Grouping {
   /** @param {CallEvent} event */
   #point(event, more = {}) {
     const { lane } = kindOf(event.kind);
-    const { seq, kind, atMs, detail } = event;
+    const { seq, kind, detail } = event;
+    const at = this.moment(event);
     const item = {
       seq,
       lane,
@@ -91,8 +104,8 @@ class Grouping {
       label: (kind === "dtmf" && detail?.tone) || (kind === "mark" && detail?.mark) || event.name,
       hollow: kind === "mark" && event.name === "cut",
       leg: event.leg,
-      from: atMs,
-      to: atMs,
+      from: at,
+      to: at,
       bad: isBad(event),
       span: false,
       row: 0,
@@ -130,29 +143,30 @@ class Grouping {
   }
 
   #stream(event) {
-    this.#spanned(event, OPENED, CLOSED, `${event.kind} ${event.connection ?? ""} ${event.detail?.recording ?? event.detail?.url ?? ""}`, event.detail?.url ?? event.name);
+    const key = `stream ${event.connection ?? ""} ${event.detail?.url ?? ""}`;
+    this.#spanned(event, { begins: OPENED.test(event.name), ends: CLOSED.test(event.name), key, label: event.detail?.url ?? event.name });
   }
 
   #media(event) {
-    const begin = MEDIA[event.name] ? event.name : MEDIA_BEGIN[event.name];
-    if (!begin) {
+    const keyOf = ({ begin, by }) => `media ${begin} ${event.detail?.[by] ?? event[by] ?? ""}`;
+    const rule = MEDIA.find((one) => one.begin === event.name || (one.ends.includes(event.name) && this.#open.has(keyOf(one))));
+    if (!rule) {
       this.#point(event);
       return;
     }
-    const [end, which] = MEDIA[begin];
-    const is = (name) => ({ test: (other) => other === name });
-    this.#spanned(event, is(begin), is(end), `media ${begin} ${event.detail?.[which] ?? event[which] ?? ""}`, begin);
+    const begins = rule.begin === event.name;
+    this.#spanned(event, { begins, ends: !begins, key: keyOf(rule), label: rule.begin.replace(/ open(ed)?$/, "") });
   }
 
   /** A begin opens a span, an end closes it, all else is a point beside it. */
-  #spanned(event, begins, ends, key, label) {
+  #spanned(event, { begins, ends, key, label }) {
     const open = this.#open.get(key);
-    if (begins.test(event.name)) {
+    if (begins) {
       this.#open.set(key, this.#point(event, { span: true, to: Infinity, label }));
-    } else if (open && open.to === Infinity && ends.test(event.name)) {
+    } else if (open && open.to === Infinity && ends) {
       open.to = event.atMs;
       open.seqs.push(event.seq);
-      open.bad ||= isBad(event);
+      if (isBad(event)) [open.bad, open.label] = [true, event.kind === "media" ? event.name : open.label];
       this.#open.delete(key);
     } else {
       this.#point(event);
@@ -164,7 +178,8 @@ class Grouping {
 function stack(items) {
   const ends = [];
   for (const item of items) {
-    let row = ends.findIndex((end) => end + (item.span ? ROW_GAP_MS : 0) <= item.from);
+    const gap = item.span ? SPAN_GAP_MS : POINT_GAP_MS;
+    let row = ends.findIndex((end) => end + gap <= item.from);
     if (row < 0) row = Math.min(ends.length, MOST_ROWS - 1);
     item.row = row;
     ends[row] = Math.max(ends[row] ?? -Infinity, item.to);

@@ -69,7 +69,7 @@ export class ViewState {
   /** Where zooming by keys happens: at the selection, else the playhead, when seen; else the middle. */
   get focus() {
     const event = this.selected === null ? null : this.model.event(this.selected);
-    const seen = [event?.atMs, this.playhead].find((ms) => ms !== undefined && ms >= this.scale.from && ms <= this.scale.to);
+    const seen = [event && this.model.moment(event), this.playhead].find((ms) => typeof ms === "number" && ms >= this.scale.from && ms <= this.scale.to);
     return seen ?? (this.scale.from + this.scale.to) / 2;
   }
 
@@ -83,7 +83,7 @@ export class ViewState {
     const event = seq === null ? null : this.model.event(seq);
     if (event && reveal) {
       this.follow(false);
-      this.show(this.scale.showing(event.atMs, this.limits));
+      this.show(this.scale.showing(this.model.moment(event), this.limits));
     }
     this.frames.touch("selection");
   }
