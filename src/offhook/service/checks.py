@@ -56,7 +56,7 @@ class Network:
         return aiohttp.ClientSession(timeout=_WAIT, connector=connector, cookie_jar=jar, trace_configs=[straight])
 
 
-async def _refuse(session: aiohttp.ClientSession, context: object, redirect: aiohttp.TraceRequestRedirectParams) -> None:
+async def _refuse(_: aiohttp.ClientSession, context: object, redirect: aiohttp.TraceRequestRedirectParams) -> None:
     """Streams follow no redirect, so their check must not; aiohttp's sockets always do."""
     answer = redirect.response
     raise aiohttp.WSServerHandshakeError(answer.request_info, (), status=answer.status, headers=answer.headers)
