@@ -1,4 +1,4 @@
-"""A node as a program: its log, its limits and its memory, its signals, its exit status."""
+"""A node as a program: its log, its limits, its signals, its exit status."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from offhook.service.config import NodePlan, Settings
 from offhook.service.process import LiveNode, Tell
 
 log = logging.getLogger("offhook")
-
 
 
 def run(
