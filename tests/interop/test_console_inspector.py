@@ -206,6 +206,8 @@ async def test_a_callback_shows_its_attempts_and_is_sent_again(seen: Watched, pl
     await page.get_by_role("button", name="Send again").click()
     await expect(page.locator(".outcome")).to_have_text("The app answered 200 after 12.3 ms")
     assert place.console.resent == [seq]
+    await expect(tries.nth(4)).to_contain_text("sent again: 200")
+    assert await page.evaluate(f"() => {PARTS}.state.limits[1]") < 100000, "an hour later is not of the call"
 
 
 async def test_kinds_and_words_filter_the_table(seen: Watched) -> None:

@@ -1,6 +1,6 @@
 /** One event whole: what it is, when, what belongs to it, its JSON; sending a callback again. */
 
-import { post } from "../api.js";
+import { get, post } from "../api.js";
 import { copyButton, fill, h, icon, outside } from "../dom.js";
 import { jsonView, linedTexts } from "./json_view.js";
 import { isBad, kindOf, nameOf } from "./kinds.js";
@@ -116,10 +116,15 @@ export class Detail {
   }
 
   async #sent({ seq }) {
+    const { model } = this.state;
+    const path = `calls/${encodeURIComponent(model.page.callId)}/events`;
     try {
-      const { status, ms, error } = await post(`calls/${encodeURIComponent(this.state.model.page.callId)}/events/${seq}/resend`, {}, this.signal);
+      const { status, ms, error, note } = await post(`${path}/${seq}/resend`, {}, this.signal);
+      const { events } = await get(`${path}?after=${model.lastSeq}`, this.signal); // nothing tells of a call that is over
+      if (model.add(events)) this.frames.touch("events", "lanes");
       const good = status >= 200 && status < 300;
-      return { good, text: status ? `The app answered ${status} after ${lengthOf(ms ?? 0)}` : `The app did not answer: ${error}` };
+      const text = status ? `The app answered ${status} after ${lengthOf(ms ?? 0)}` : `The app did not answer: ${error}`;
+      return { good, text: note ? `${text}. ${note}` : text };
     } catch (error) {
       return { good: false, text: error.message };
     }
@@ -131,7 +136,7 @@ export class Detail {
     const buttons = seqs.map((seq) => {
       const one = model.event(seq);
       const bad = isBad(one);
-      const name = one.kind === "delivery" ? `try ${one.detail.attempt}: ${one.detail.status ?? "no answer"}` : one.kind === "callback" ? "made" : one.name;
+      const name = one.kind === "delivery" ? `${one.detail.resent ? "sent again" : `try ${one.detail.attempt}`}: ${one.detail.status ?? "no answer"}` : one.kind === "callback" ? "made" : one.name;
       const current = seq === event.seq;
       return h(
         "button",
