@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,9 +14,12 @@ from hypothesis import strategies as st
 
 from offhook.audio import codecs
 from offhook.audio.codecs import codec
+from offhook.audio.resample import resample
 from offhook.audio.tones import sine
+from offhook.audio.wav import read_wav
 from offhook.errors import AudioError
 
+SPEECH = Path(__file__).parents[2] / "src/offhook/assets/speech.wav"
 EVERY = np.arange(65536, dtype=np.uint16).view(np.int16)
 
 
@@ -79,6 +83,17 @@ def test_wideband_codecs_carry_what_a_telephone_does_not(name: str, clock: int, 
     rest = (heard[8000:].astype(float) ** 2).mean() - abs(wave) ** 2 / 2
     assert 20 * np.log10(abs(wave) / 10000) == pytest.approx(0, abs=1)
     assert 10 * np.log10(abs(wave) ** 2 / 2 / max(rest, 1e-9)) > snr
+
+
+def test_opus_keeps_the_wave_of_speech() -> None:
+    """Not only how it sounds: what is compared with what was said is compared by its wave."""
+    speech = read_wav(SPEECH.read_bytes())
+    said = resample(speech.samples, speech.rate, 16000)
+    one, other = codec("OPUS", 48000), codec("OPUS", 48000)
+    heard = np.concatenate([other.decode(one.encode(said[at : at + 320])) for at in range(0, 4 * 16000, 320)])
+    a, b = said[: 4 * 16000 - 320].astype(float), heard.astype(float)
+    best = max(float(a @ b[lag : lag + len(a)] / np.sqrt((a @ a) * (b @ b))) for lag in range(60, 320))
+    assert best > 0.98
 
 
 @pytest.mark.parametrize("ms", [10, 40, 60])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import signal
 from pathlib import Path
@@ -17,6 +18,7 @@ from tests.live import OFFHOOK, until
 from offhook.audio.wav import read_wav, write_wav
 from offhook.cli.demo import measure, passed, stop_audio_ms
 from offhook.cli.measure import likeness, longest_gap_ms
+from offhook.service.call_archive import ArchiveBook
 
 RATE = 16000
 NOISE = np.random.default_rng(3).normal(0, 5000, RATE).astype(np.int16)
@@ -97,6 +99,10 @@ async def test_the_whole_demo(tmp_path: Path, voice: Path) -> None:
     picture = "".join(ElementTree.parse(out / "timeline.svg").getroot().itertext())
     for event in ("IncomingCall", "AnswerCall 200", "CallConnected", "key #", "CallDisconnected"):
         assert event in picture
+    with contextlib.closing(ArchiveBook(out / "call.zip")) as book:
+        (leg,) = book.call["legs"]
+        names = [event["name"] for event in book.call["events"]]
+    assert {track["side"] for track in leg["audio"]} == {"said", "heard"} and "CallDisconnected" in names
 
 
 @pytest.mark.timeout(90)

@@ -125,6 +125,10 @@ def test_export_lines_survive_a_shell() -> None:
             {"event": "stopAudio", "callConnectionId": "abcdefgh-i", "playedMs": 5, "cutMs": 0, "atSample": 9},
             "abcdefgh  stopAudio  playedMs=5  cutMs=0  atSample=9",
         ),
+        (
+            {"event": "stream", "name": "failed", "reason": "\x1b]0;x\x07\r\nwebhook good", "participant": "4:\u202e1"},
+            "          stream failed  reason=\ufffd]0;x\ufffd\ufffd\ufffdwebhook good  participant=4:\ufffd1",
+        ),
     ],
 )
 def test_events_for_people(event: dict[str, Any], line: str | None) -> None:

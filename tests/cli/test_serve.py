@@ -81,6 +81,7 @@ def test_the_banner_says_how_apps_come_in_and_no_key(capsys: pytest.CaptureFixtu
         "caBundle": "/state/ca-bundle.pem",
         "tlsCertificate": None,
         "accessKey": KEY,
+        "webrtc": {"port": 8481, "candidates": ["198.51.100.7", "10.0.0.5"]},
     }
     show_banner(announced)
     show_banner({**announced, "tlsCertificate": "/etc/chain.pem"})
@@ -88,6 +89,7 @@ def test_the_banner_says_how_apps_come_in_and_no_key(capsys: pytest.CaptureFixtu
     assert "endpoint=https://calls.example.com/;accesskey=KEY" in shown and KEY not in shown
     assert "SSL_CERT_FILE=/state/ca-bundle.pem" in shown
     assert "of our own CA" in shown and "/etc/chain.pem" in shown
+    assert "UDP 8481 of 198.51.100.7, 10.0.0.5" in shown
 
 
 # signals ------------------------------------------------------------------------------------------------------------

@@ -15,7 +15,8 @@ from aiohttp import ClientSession
 from tests.live import OFFHOOK
 
 from offhook.cli.app import run
-from offhook.cli.trace_report import harmless
+from offhook.cli.report import harmless
+from offhook.cli.trace_report import show_rows
 from offhook.service.call_archive import pack
 from offhook.service.clock import ManualClock
 from offhook.service.masking import Body
@@ -143,6 +144,8 @@ async def test_the_page_of_a_file_is_served_on_this_machine_until_it_is_ended(ex
             async with session.get(url) as page:
                 assert page.status == 200 and "text/html" in page.headers["Content-Type"]
                 assert "script-src 'self'" in page.headers["Content-Security-Policy"]
+            async with session.get(url.partition("console/")[0]) as front:
+                assert front.status == 200 and front.url.path == "/console/"
             async with session.post(f"{api}/call-1/events/1/resend", headers={"X-Offhook-Console": "1"}) as refused:
                 assert refused.status in (400, 403, 409), "nothing can be sent"
         status, page = await asked("/call-1")
@@ -157,3 +160,14 @@ async def test_the_page_of_a_file_is_served_on_this_machine_until_it_is_ended(ex
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+def test_ids_in_a_list_can_be_copied(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """However narrow the terminal."""
+    monkeypatch.setenv("COLUMNS", "80")
+    call = "ca9deb31-ae31-8001-b1a6-b0396f9711dc"
+    party = {"rawId": "4:+15550100001", "displayName": "Somebody with a name"}
+    row = {"callId": call, "startedAt": "2026-11-26T03:00:28.261Z", "from": party, "to": party, "state": "ended"}
+    show_rows([{**row, "durationMs": 2000.0, "events": 19}])
+    shown = capsys.readouterr().out
+    assert call in shown and max(map(len, shown.splitlines())) <= 80

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import io
 import re
+import time
 from collections.abc import AsyncIterator
 from http.cookies import SimpleCookie
 from importlib.resources import files
@@ -20,6 +22,7 @@ from tests.live import LiveNode, TestApp, dev_node, serve_node, until
 from tests.service.config_text import HEAD, KEY, TOKEN, written
 
 from offhook.cli.console_client import NodeAddress, fetch, node_address
+from offhook.wire.signing import http_date, sign_hmac
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -179,6 +182,25 @@ async def test_the_published_key_opens_nothing_under_another_name(node: LiveNode
     address = NodeAddress("http://evil.example", node_address(node.http).key)
     status, _ = await page.get("setup", Host="evil.example", **address.headers(f"{API}/setup"))
     assert status == 421
+
+
+async def test_nor_does_it_open_the_rest_api_to_pages_of_another_name(node: LiveNode) -> None:
+    """Browsers put Origin on each write of a page (Fetch 3.2); programs that know the node by any name do not."""
+    target, body, date = "/calling/callConnections:redirect?api-version=2026-03-12", b"{}", http_date(time.time())
+    for marks, status in (
+        ({"Origin": "http://evil.example"}, 421),
+        ({"Origin": "null"}, 421),
+        ({"Sec-Fetch-Site": "same-origin"}, 421),
+        ({}, 400),
+    ):
+        signed = sign_hmac("POST", target, "evil.example", date, body, base64.b64decode(node.key))
+        head = {"Host": "evil.example", "Content-Type": "application/json", **signed, **marks}
+        async with ClientSession() as session, session.post(node.http + target, data=body, headers=head) as response:
+            assert response.status == status, (marks, await response.text())
+    signed = sign_hmac("POST", target, f"localhost:{node.port}", date, body, base64.b64decode(node.key))
+    head = {"Host": f"localhost:{node.port}", "Content-Type": "application/json", **signed, "Origin": "null"}
+    async with ClientSession() as session, session.post(node.http + target, data=body, headers=head) as response:
+        assert response.status == 400, "a program of this machine that has an origin"
 
 
 async def test_the_name_counts_that_the_browser_sends(node: LiveNode) -> None:
@@ -418,6 +440,25 @@ async def test_no_path_leads_out_or_past_the_guard(node: LiveNode, path: str) ->
     told = await raw(node, head.replace("evil.example", "localhost").encode())
     assert told[9:12] in (b"400", b"404", b"200") and b"root:" not in told and b"\r\nSet-Cookie" not in told
     assert told[9:12] != b"200" or b"<!doctype html>" in told
+
+
+async def test_requests_that_cannot_be_read_leave_no_traceback(node: LiveNode, page: Page) -> None:
+    """The fixture's node must have none in its log."""
+    known, write = len(node.log), "Host: localhost\r\nOrigin: http://localhost\r\nX-Offhook-Console: 1\r\n"
+    post = f"POST {API}/setup/check HTTP/1.1\r\n{write}Content-Type: application/json\r\n"
+    for text in (
+        f"GET {API}/calls?q={'a' * 70_000} HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        f"{post}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET {API}/status HTTP/1.1\r\n\r\n",
+        f"{post}Transfer-Encoding: chunked\r\n\r\nZZ\r\n",
+        f"{post}Content-Encoding: gzip\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc",
+        f"GET {API}/calls HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n",
+        "\x00\x01 nothing\r\n\r\n",
+    ):
+        told = await raw(node, text.encode())
+        assert told[9:12] == b"400" and told.count(b"HTTP/1.") == 1, (text[:80], told[:300])
+    status, body = await page.get("leg", Origin=page.origin, **{"Sec-Fetch-Site": "same-origin"})
+    assert status == 400 and "WebSocket" in body["error"]["message"]
+    assert node.log[known:] == []
 
 
 async def test_bodies_are_bounded(page: Page) -> None:

@@ -23,6 +23,12 @@ POLICY = (
     "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 )
 
+Queue = asyncio.Queue[tuple[str, Any]]
+_ROW = (
+    "callId", "callConnectionId", "direction", "from", "to", "state", "ended", "startedAt", "answeredAt", "endedAt",
+    "endedBy", "result",
+)  # fmt: skip
+
 
 class MadeConsole:
     """Routes over some calls; `resent` has the events that were sent again, `queues` the listeners of each call."""
@@ -30,13 +36,17 @@ class MadeConsole:
     def __init__(self, calls: list[MadeCall]) -> None:
         self.calls = {call.page["callId"]: call for call in calls}
         self.resent: list[int] = []
-        self.queues: list[asyncio.Queue[tuple[str, Any]]] = []
+        self.queues: list[Queue] = []
+        self.lists: list[Queue] = []
+        """Listeners of the list."""
+        self.more_rows: list[dict[str, Any]] = []
+        """Rows of calls without a page."""
         self.app = web.Application()
         call = "/console/api/calls/{id}"
         self.app.add_routes(
             [
                 web.get("/console/api/calls", self.rows),
-                web.get("/console/api/stream", self.nothing),
+                web.get("/console/api/stream", self.changes),
                 web.get(call, self.page),
                 web.get(call + "/events", self.events),
                 web.get(call + "/figures", self.figures),
@@ -62,30 +72,35 @@ class MadeConsole:
         return call
 
     async def rows(self, request: web.Request) -> web.Response:
-        keys = (
-            "callId",
-            "callConnectionId",
-            "direction",
-            "from",
-            "to",
-            "state",
-            "startedAt",
-            "answeredAt",
-            "endedAt",
-            "result",
-        )
+        """As the node has them: newest first, by state, some of them."""
+        asked = request.query
+        rows = [row for row in self.all_rows if asked.get("state") in (None, "ended" if row["ended"] else "live")]
+        if before := asked.get("before"):
+            rows = rows[1 + [row["callId"] for row in rows].index(before) :]
+        return web.json_response({"calls": rows[: int(asked.get("limit", 100))]})
+
+    @property
+    def all_rows(self) -> list[dict[str, Any]]:
+        """A row of each call, newest first."""
         rows = [
             {
-                **{key: call.page[key] for key in keys},
+                **{key: value for key, value in call.page.items() if key in _ROW},
+                "durationMs": None,
                 "events": len(call.page["events"]),
                 "legs": len(call.page["legs"]),
             }
             for call in self.calls.values()
         ]
-        return web.json_response({"calls": rows})
+        return sorted(self.more_rows + rows, key=lambda row: str(row["startedAt"]), reverse=True)
 
-    async def nothing(self, request: web.Request) -> web.StreamResponse:
-        return await self._events(request, asyncio.Queue())
+    def tell_row(self, row: dict[str, Any]) -> None:
+        """A call has begun or changed."""
+        self.more_rows = [row, *(one for one in self.more_rows if one["callId"] != row["callId"])]
+        for queue in self.lists:
+            queue.put_nowait(("row", row))
+
+    async def changes(self, request: web.Request) -> web.StreamResponse:
+        return await self._listened(request, self.lists)
 
     async def page(self, request: web.Request) -> web.Response:
         return web.json_response(self._call(request).page)
@@ -151,18 +166,21 @@ class MadeConsole:
         detail = {"eventId": made["detail"]["eventId"], "attempt": 1, "status": 200, "error": None, "resent": True}
         again = {"kind": "delivery", "seq": len(events) + 1, "atMs": 3600000.0, "detail": detail}
         events.append({**made, **again})
-        return web.json_response({"status": 200, "ms": 12.3, "error": None})
+        return web.json_response({"status": 200, "ms": 12.3, "error": None, "note": "It is too late."})
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
-        queue: asyncio.Queue[tuple[str, Any]] = asyncio.Queue()
-        self.queues.append(queue)
+        return await self._listened(request, self.queues)
+
+    async def _listened(self, request: web.Request, all_queues: list[Queue]) -> web.StreamResponse:
+        queue: Queue = asyncio.Queue()
+        all_queues.append(queue)
         try:
             return await self._events(request, queue)
         finally:
-            self.queues.remove(queue)
+            all_queues.remove(queue)
 
     @staticmethod
-    async def _events(request: web.Request, queue: asyncio.Queue[tuple[str, Any]]) -> web.StreamResponse:
+    async def _events(request: web.Request, queue: Queue) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
         await response.prepare(request)
         while True:

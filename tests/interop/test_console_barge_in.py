@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.async_api import Page, expect
-from tests.interop.browser import chromium, watched_page
+from playwright.async_api import Browser, Page, expect
+from tests.interop.browser import watched_page
 from tests.interop.test_console_inspector import COLOURS, PARTS, SHOW, settled
 from tests.live import CONNECTIONS, TestApp, answer, call, dev_node, rest, streaming_options, until
 
 from offhook.audio.wav import read_wav, write_wav
 
-pytestmark = [pytest.mark.interop, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.interop, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(60)]
 RATE = 16000
 FRAME_MS = 20
 
@@ -36,12 +36,12 @@ async def cut_on_the_page(page: Page) -> tuple[float, float]:
     return at - 100 + drawn, at - 100 + ends
 
 
-async def test_the_cut_is_where_the_callers_wav_ends(tmp_path: Path) -> None:
+async def test_the_cut_is_where_the_callers_wav_ends(browser: Browser, tmp_path: Path) -> None:
     tone = (12000 * np.sin(np.arange(10 * RATE) * 2 * np.pi * 440 / RATE)).astype(np.int16)  # it has no pauses
     pause = np.zeros(RATE, np.int16)
     (tmp_path / "question.wav").write_bytes(write_wav(pause, RATE))
     app = TestApp()
-    async with app.running(), dev_node(tmp_path / "state", "--incoming", app.webhook) as node, chromium() as browser:
+    async with app.running(), dev_node(tmp_path / "state", "--incoming", app.webhook) as node:
         await until(lambda: app.validations, "the webhook is validated")
         heard = tmp_path / "heard.wav"
         words = ("--wav", str(tmp_path / "question.wav"), "--duration", "30", "--out", str(heard))

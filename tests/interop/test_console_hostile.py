@@ -14,11 +14,11 @@ import pytest_asyncio
 from aiohttp import web
 from playwright.async_api import Browser, Page, expect
 from tests.console_leg import caller, phone
-from tests.interop.browser import NARROW, Watched, chromium, watched_page
+from tests.interop.browser import NARROW, Watched, watched_page
 from tests.live import CONNECTIONS, LiveNode, TestApp, answer, dev_node, rest, serve_node, until
 from tests.service.config_text import HEAD, TOKEN, written
 
-pytestmark = [pytest.mark.interop, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.interop, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(60)]
 
 IMAGE = "<img src=x onerror=\"owned('image')\">"
 SCRIPT = "\"><script>owned('script')</script>"
@@ -64,8 +64,8 @@ async def refuse(request: web.Request) -> web.Response:
     return web.Response(status=418, reason="<b>teapot</b>", text=ALL, content_type="text/html")
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]:
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def scene(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]:
     app, other = TestApp(), web.Application()
     other.router.add_route("*", "/{tail:.*}", refuse)
     runner = web.AppRunner(other, shutdown_timeout=0.1)
@@ -77,14 +77,13 @@ async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene
         dev_node(
             tmp_path_factory.mktemp("state"), "--incoming", app.webhook, "--incoming", refusing, "--sip-port", "0"
         ) as node,
-        chromium() as browser,
     ):
         await until(lambda: len(node.named("subscription")) >= 1, "the first answer of a webhook")
         yield Scene(node, app, browser, refusing)
     await runner.cleanup()
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def seen(scene: Scene) -> AsyncIterator[Watched]:
     """A page at which nothing may happen, whatever it shows."""
     await scene.app.clear()
@@ -224,6 +223,7 @@ async def test_an_app_that_is_hostile_to_phones(scene: Scene, seen: Watched) -> 
     assert status == 201, properties
     ring = page.get_by_role("alert", name="Incoming call")
     await expect(ring).to_contain_text(IMAGE)
+    await expect(ring.locator("dd").filter(has_text=IMAGE)).to_be_visible()
     assert "Incoming call" in await page.title()
     await inert(page)
     await page.set_viewport_size(NARROW)

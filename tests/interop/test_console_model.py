@@ -8,24 +8,23 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from aiohttp import web
-from playwright.async_api import Page
-from tests.interop.browser import chromium
+from playwright.async_api import Browser, Page
 from tests.interop.made_call import CONNECTION, CUT_MS, story
 from tests.interop.made_console import MadeConsole
 
-pytestmark = [pytest.mark.interop, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.interop, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(60)]
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def page() -> AsyncIterator[Page]:
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def page(browser: Browser) -> AsyncIterator[Page]:
     """A page of the console's origin, for its modules."""
     runner = web.AppRunner(MadeConsole([]).app, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    async with chromium() as browser:
-        opened = await browser.new_page()
-        await opened.goto(f"http://127.0.0.1:{runner.addresses[0][1]}/console/icon.svg")
-        yield opened
+    opened = await browser.new_page()
+    await opened.goto(f"http://127.0.0.1:{runner.addresses[0][1]}/console/icon.svg")
+    yield opened
+    await opened.close()
     await runner.cleanup()
 
 
@@ -303,3 +302,74 @@ async def test_tiles_have_the_extremes_of_the_sound_and_are_bounded(page: Page) 
         return [worst, tiles.size, grown];""",
     )
     assert worst < 0.01 and most <= 402 and grown
+
+
+SOCKETS = """
+window.sockets = [];
+window.silent = false;
+window.WebSocket = class extends EventTarget {
+  static OPEN = 1;
+  readyState = 1;
+  constructor() {
+    super();
+    window.sockets.push(this);
+    queueMicrotask(() => this.dispatchEvent(new Event("open")));
+  }
+  send(text) {
+    const { kind } = JSON.parse(text);
+    const answer = { hello: { kind: "ready", calls: [], identity: "8:acs:a" }, ping: { kind: "pong" } }[kind];
+    const heard = new MessageEvent("message", { data: JSON.stringify(answer) });
+    if (answer && !window.silent) queueMicrotask(() => this.dispatchEvent(heard));
+  }
+  close() {}
+};
+"""
+
+
+async def test_the_phone_of_a_hidden_page_keeps_its_socket_and_finds_out_when_it_is_dead(page: Page) -> None:
+    """In hidden pages timers fire once a minute; a call that nobody can reach any more is over after a while."""
+    context = await page.context.browser.new_context()  # type: ignore[union-attr]
+    other = await context.new_page()
+    try:
+        await other.add_init_script(SOCKETS)
+        await other.clock.install()
+        await other.goto(page.url)
+        await other.evaluate(
+            """async () => {
+              const { Phone } = await import("/console/phone/phone.js");
+              window.phone = new Phone();
+              phone.open();
+            }"""
+        )
+        look = "[sockets.length, phone.status, phone.call?.state ?? null]"
+        for _ in range(4):
+            await other.clock.fast_forward(60_000)
+        assert await other.evaluate(look) == [1, "ready", None], "pings were answered"
+        await other.evaluate(
+            "() => { silent = true; phone.call = Object.assign(new EventTarget(), { call: 'a', state: 'connected',"
+            " lost() {}, end(result) { this.state = 'ended'; this.result = result; } }); }"
+        )
+        await other.clock.run_for(12_000)
+        known, *rest = await other.evaluate(look)
+        assert known > 1 and rest == ["lost", "connected"]
+        await other.clock.run_for(30_000)
+        assert await other.evaluate("phone.call.result?.message") == "The node could not be reached"
+    finally:
+        await context.close()
+
+
+async def test_a_file_may_call_its_events_whatever_it_likes(page: Page) -> None:
+    """Names that every object has are names like others."""
+    lanes, titles = await run(
+        page,
+        "spans",
+        """
+        const { kindOf, told } = await import("/console/inspector/kinds.js");
+        const event = (kind, name, seq) => ({ seq, atMs: seq, kind, name, leg: null, connection: null, detail: { a: 1 } });
+        const events = given.flatMap((one, n) => [event(one, "x", 2 * n), event("media", one, 2 * n + 1)]);
+        const lanes = [...it.itemsByLane(events)].map(([lane, { items }]) => [lane, items.length]);
+        return [lanes, given.map((one) => [kindOf(one).title, told(event(one, "x", 1), () => "")])];""",
+        names := ["constructor", "__proto__", "toString", "__defineGetter__", "hasOwnProperty"],
+    )
+    assert lanes == [["call", len(names)], ["media", len(names)]]
+    assert titles == [[name, "a 1"] for name in names]

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from playwright.async_api import Page, expect
-from tests.interop.browser import NARROW, WIDE, watched_page
-from tests.interop.console import Console, dial, open_console, ready_phone
+from tests.interop.browser import NARROW, WIDE, Watched, watched_page
+from tests.interop.console import Console, dial, ready_phone
 from tests.live import call, dev_node
 
 from tools import js_sdk
@@ -18,7 +18,7 @@ from tools import js_sdk
 pytestmark = [
     pytest.mark.interop,
     pytest.mark.js,
-    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.asyncio(loop_scope="session"),
     pytest.mark.timeout(120),
 ]
 AXE = js_sdk.PROJECT / "node_modules" / "axe-core" / "axe.min.js"
@@ -43,12 +43,20 @@ _FOCUSED = """
 """
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def console(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]) -> AsyncIterator[Console]:
-    """One call is over."""
-    async with open_console(tmp_path_factory.mktemp("console"), free_port()) as console:
-        await call(console.node, "--tone", "440", "--duration", "1", "--dtmf", "0.5:1")
-        yield console
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def seen(console: Console) -> AsyncIterator[Watched]:
+    """A page that is taken from one address to the next; it must not complain of anything."""
+    async with watched_page(console.browser) as watched:
+        yield watched
+        assert watched.wrong == []
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def over(console: Console, seen: Watched) -> str:
+    """The id of a call that is over."""
+    await call(console.node, "--tone", "440", "--duration", "0.5", "--dtmf", "0.2:1")
+    await seen.page.goto(console.url())
+    return str(await seen.page.locator("tr[data-call]").first.get_attribute("data-call"))
 
 
 async def serious(page: Page) -> list[dict[str, Any]]:
@@ -91,26 +99,24 @@ async def walked(page: Page) -> None:
     assert not missed, (page.url, missed)
 
 
-@pytest.mark.parametrize("path", ["", "phone", "setup", "login", "calls/{call}", "nowhere"])
-async def test_a_page_is_for_everybody(console: Console, path: str) -> None:
+@pytest.mark.parametrize("path", ["", "phone", "setup", "login", "calls/{call}"])
+async def test_a_page_is_for_everybody(console: Console, over: str, seen: Watched, path: str) -> None:
+    page = seen.page
+    answer = await page.goto(console.url(path.format(call=over)))
+    assert answer is not None and answer.status == 200
+    await expect(page.locator("h1")).to_be_visible()
+    if path != "login":
+        await expect(page.locator(".phone-head .tag")).to_have_text("Ready")
+    paint = await page.evaluate("() => performance.getEntriesByName('first-contentful-paint')[0]?.startTime")
+    assert paint is not None and paint < FIRST_PAINT_MS
+    await walked(page)
+    await everywhere(page)
+
+
+async def test_a_page_that_is_not_there_is_told(console: Console) -> None:
     async with watched_page(console.browser) as watched:
-        page = watched.page
-        await page.goto(console.url())
-        newest = await page.locator("tr[data-call]").first.get_attribute("data-call")
-        answer = await page.goto(console.url(path.format(call=newest)))
-        assert answer is not None and (answer.status == 200 or path == "nowhere")
-        if path == "nowhere":
-            watched.allowed = ["404"]
-            assert answer.status == 404
-            return
-        await expect(page.locator("h1")).to_be_visible()
-        if path != "login":
-            await expect(page.locator(".phone-head .tag")).to_have_text("Ready")
-        paint = await page.evaluate("() => performance.getEntriesByName('first-contentful-paint')[0]?.startTime")
-        assert paint is not None and paint < FIRST_PAINT_MS
-        await walked(page)
-        await everywhere(page)
-        assert watched.wrong == []
+        answer = await watched.page.goto(console.url("nowhere"))
+        assert answer is not None and answer.status == 404
 
 
 async def test_the_phone_in_a_call_is_for_everybody(console: Console) -> None:
@@ -129,18 +135,6 @@ async def test_the_phone_in_a_call_is_for_everybody(console: Console) -> None:
         await page.locator(".call-controls").get_by_role("button", name="Hang up").click()
         await expect(page.get_by_role("button", name="Call again")).to_be_visible()
         assert await serious(page) == []
-
-
-async def test_a_node_without_calls_says_what_to_do(console: Console, tmp_path: Any) -> None:
-    async with dev_node(tmp_path) as node, watched_page(console.browser) as watched:
-        await watched.page.goto(f"{node.http}/console/")
-        await expect(watched.page.get_by_text("No calls yet")).to_be_visible()
-        await expect(watched.page.get_by_role("button", name="Call the app")).to_be_visible()
-        assert await serious(watched.page) == []
-        await watched.page.goto(f"{node.http}/console/setup")
-        await expect(watched.page.get_by_text("No app is told of incoming calls yet")).to_be_visible()
-        assert await serious(watched.page) == []
-        assert watched.wrong == []
 
 
 async def test_a_theme_that_is_chosen_stays(console: Console) -> None:
@@ -181,19 +175,27 @@ async def test_the_list_is_searched_and_filtered(console: Console) -> None:
         assert watched.wrong == []
 
 
-async def test_a_node_that_goes_away_and_comes_back(
+async def test_a_new_node_says_what_to_do_and_its_page_outlives_it(
     console: Console, tmp_path: Any, free_port: Callable[[], int]
 ) -> None:
     port = str(free_port())
     async with watched_page(console.browser) as watched:
-        watched.allowed = ["ERR_", "WebSocket"]
+        watched.allowed = ["ERR_", "WebSocket", "503", "ApiError: The node does not answer"]
         page = watched.page
-        lost = page.get_by_text("The node does not answer")
+        lost = page.locator("#banner")
         async with dev_node(tmp_path, "--port", port) as node:
-            await page.goto(f"{node.http}/console/")
+            await page.goto(f"{node.http}/console/setup")
+            await expect(page.get_by_text("No app is told of incoming calls yet")).to_be_visible()
+            assert await serious(page) == []
+            await page.get_by_role("link", name="Calls", exact=True).click()
             await expect(page.get_by_text("No calls yet")).to_be_visible()
+            await expect(page.get_by_role("button", name="Call the app")).to_be_visible()
+            assert await serious(page) == [] and watched.complaints == []
         await expect(lost).to_be_visible(timeout=15_000)
+        await page.get_by_role("link", name="Setup").click()
+        await expect(page.get_by_text("This page could not be shown")).to_be_visible()
         async with dev_node(tmp_path, "--port", port):
             await expect(lost).to_be_hidden(timeout=15_000)
+            await expect(page.get_by_text("No app is told of incoming calls yet")).to_be_visible()
             await expect(page.locator(".phone-head .tag")).to_have_text("Ready", timeout=15_000)
         assert watched.wrong == []

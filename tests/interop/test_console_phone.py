@@ -2,40 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import Page, expect
 from tests.interop.browser import Watched, watched_page
-from tests.interop.console import Console, dial, hears_what_was_said, open_console, ready_phone
+from tests.interop.console import Console, dial, hears_what_was_said, ready_phone
 from tests.live import CALLEE, CONNECTIONS, TestApp, rest, until
 
-pytestmark = [pytest.mark.interop, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.interop, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(90)]
 CHOSEN = "document.querySelector('.event-rows [aria-selected=\"true\"]')"
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def console(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]) -> AsyncIterator[Console]:
-    async with open_console(tmp_path_factory.mktemp("console"), free_port()) as console:
-        yield console
-
-
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def phone(console: Console) -> AsyncIterator[Watched]:
     async with ready_phone(console) as phone:
         yield phone
 
 
 async def test_the_phone_calls_the_echo_app_and_hears_itself(console: Console, phone: Watched) -> None:
-    page = phone.page
+    page, before = phone.page, len(console.echo.named("dtmf"))
     await dial(page)
     await expect(page.locator(".call-state")).to_have_text("Connected")
     await hears_what_was_said(phone)
     await page.get_by_role("button", name="Keypad").click()
     await page.get_by_role("group", name="Keys").get_by_role("button", name="5").click()
     await page.keyboard.press("7")
-    await until(lambda: [line["tone"] for line in console.echo.named("dtmf")] == ["5", "7"], "the app hears both keys")
+    await until(
+        lambda: [line["tone"] for line in console.echo.named("dtmf")][before:] == ["5", "7"], "the app hears both keys"
+    )
 
     await page.get_by_role("link", name="Calls", exact=True).click()
     row = page.get_by_role("table", name="Live calls").get_by_role("row").nth(1)
@@ -74,6 +70,7 @@ async def create_call(console: Console, callback: str, target: str) -> str:
         "targets": [{"kind": "communicationUser", "communicationUser": {"id": target}}],
         "sourceCallerIdNumber": number["phoneNumber"],
         "sourceDisplayName": "<b>Ada</b> \u202eecapsolevoL",
+        "customCallingContext": {"voipHeaders": {"order": "4711"}},
         "callbackUri": callback,
     }
     status, properties = await rest(console.node, "POST", CONNECTIONS, body)
@@ -88,6 +85,7 @@ async def test_an_app_calls_the_browser(console: Console, phone: Watched) -> Non
         connection = await create_call(console, app.callback, mine)
         ring = page.get_by_role("alert", name="Incoming call")
         await expect(ring).to_contain_text("<b>Ada</b>")
+        await expect(ring.get_by_role("group", name="Sent along with the call")).to_have_text("order4711")
         assert "Incoming call" in await page.title()
         await ring.get_by_role("button", name="Answer").click()
         await expect(page.locator(".call-state")).to_have_text("Connected")
@@ -117,6 +115,47 @@ async def test_a_second_page_of_the_browser_leaves_the_phone_to_the_first(consol
     await second.get_by_role("button", name="Use the phone here").click()
     await expect(second.locator(".phone-head .tag")).to_have_text("Ready")
     await expect(phone.page.locator(".phone-head .tag")).to_have_text("In another page")
+    await second.close()
+    await expect(phone.page.locator(".phone-head .tag")).to_have_text("Ready")
+
+
+MICROPHONES = """
+const real = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+window.plugged = true;
+navigator.mediaDevices.getUserMedia = async (how) => {
+  if (!window.plugged) throw new DOMException("", "NotFoundError");
+  return (window.given = await real(how));
+};
+window.unplug = () => {
+  window.plugged = false;
+  for (const track of window.given.getTracks()) {
+    track.stop();
+    track.dispatchEvent(new Event("ended"));
+  }
+};
+window.plug = () => {
+  window.plugged = true;
+  navigator.mediaDevices.dispatchEvent(new Event("devicechange"));
+};
+"""
+
+
+async def test_a_microphone_that_is_unplugged_is_missed_and_taken_again(console: Console) -> None:
+    async with ready_phone(console, script=MICROPHONES) as phone:
+        page = phone.page
+        await dial(page)
+        state = page.locator(".call-state")
+        await expect(state).to_have_text("Connected")
+        await page.evaluate("unplug()")
+        await expect(page.get_by_role("alert").filter(has_text="No microphone was found")).to_be_visible()
+        await expect(state).to_have_text("Connected, without a microphone")
+        assert await page.get_by_role("button", name="without a microphone").count() == 0, "the call is up already"
+        await page.evaluate("plug()")
+        await expect(state).to_have_text("Connected")
+        await expect(page.get_by_role("alert").filter(has_text="No microphone was found")).to_be_hidden()
+        assert await page.evaluate("() => !dispatchEvent(new Event('beforeunload', { cancelable: true }))")
+        await page.get_by_role("button", name="Hang up").first.click()
+        assert await page.evaluate("() => dispatchEvent(new Event('beforeunload', { cancelable: true }))")
 
 
 @pytest.mark.parametrize(

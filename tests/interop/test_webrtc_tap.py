@@ -87,6 +87,7 @@ class OurSide:
             ready=self.keys.append,
             packet=lambda data, now: self.encrypted.append(data),
             failed=lambda outcome, reason: self.failures.append((outcome, reason)),
+            note=lambda name, detail: None,
         )
 
     def answer(self, text: str, identity: str | None = None) -> str:

@@ -91,6 +91,18 @@ def test_a_client_that_wants_no_srtp_fails_by_name() -> None:
     assert pair.server.keys is None and "use_srtp" in pair.server.failed
 
 
+def test_what_comes_after_the_end_is_read_to_its_last_record() -> None:
+    """Nothing of it waits inside for ever: a browser could fill our memory."""
+    pair = Pair()
+    pair.pass_on()
+    client = pair.client._connection
+    for _ in range(20):
+        client.send(b"nobody reads this")
+    pair.server.take(client.bio_read(dtls.LARGEST))
+    with pytest.raises(SSL.WantReadError):
+        pair.server._connection.recv(1)
+
+
 @pytest.mark.parametrize(
     ("value", "said"),
     [

@@ -13,6 +13,7 @@ from tests.legs.test_webrtc_sdp import CHROMIUM, FINGERPRINT
 from offhook.audio import rtp
 from offhook.audio.codecs import codec
 from offhook.errors import SipError
+from offhook.legs import webrtc_sdp
 from offhook.legs.leg import Answered, Dtmf, Ended, KeySent, LegEnd, LegEvent, RateChanged, Refused
 from offhook.legs.srtp import Srtp
 from offhook.legs.webrtc import BrowserLeg, Told
@@ -30,11 +31,15 @@ class Browser(World):
         self.port = Port()
         self.events: list[LegEvent] = []
         self.said: list[tuple[str, object]] = []
+        self.notes: list[tuple[str, dict[str, object]]] = []
 
         def say(name: str) -> Callable[[object], None]:
             return lambda what: self.said.append((name, what))
 
-        told = Told(say("taken"), say("key"), say("problem"), say("ended"))
+        def note(name: str, detail: dict[str, object]) -> None:
+            self.notes.append((name, detail))
+
+        told = Told(say("taken"), say("key"), say("problem"), say("ended"), note)
         self.leg = BrowserLeg(
             "leg", lambda _, event: self.events.append(event), self.port, lambda: self.port.now, secrets.randbits, told,
             inbound=inbound,
@@ -43,9 +48,9 @@ class Browser(World):
         self.path = self.leg.path
 
     def agree(self, text: str = OFFER) -> str:
-        answer = self.leg.agree(text)
+        self.leg.agree(webrtc_sdp.read(text))
         self.names = self.path._ices[-1].ours
-        return answer
+        return self.leg.description
 
     def talk(self, text: str = PCMU) -> Srtp:
         """Up to a call that is up, and what the browser encrypts with."""
@@ -111,8 +116,10 @@ def test_nothing_is_sent_before_there_are_keys_nor_while_it_holds() -> None:
     browser.leg.port.write(frame, ())
     assert len(browser.port.sent) == 1
     browser.leg.hold(False)
+    browser.leg.hold(False)
     browser.leg.port.write(frame, ())
     assert len(browser.port.sent) == 2
+    assert browser.notes[-2:] == [("hold", {}), ("unhold", {})]
 
 
 def test_who_holds_is_not_heard_but_its_keys_are() -> None:
@@ -150,7 +157,7 @@ def test_a_description_that_cannot_be_taken_changes_nothing() -> None:
     browser = Browser(inbound=True)
     theirs = browser.talk()
     with pytest.raises(SipError):
-        browser.leg.agree(OFFER.replace("a=rtcp-mux\r\n", ""))
+        browser.agree(OFFER.replace("a=rtcp-mux\r\n", ""))
     browser.send(theirs, 1)
     assert browser.leg.port.counters.received == 1 and browser.leg.rate == 8000
 
@@ -189,6 +196,7 @@ def test_media_that_does_not_come_up_ends_the_call_and_says_what_to_do() -> None
     (refused,) = browser.events
     assert isinstance(refused, Refused) and refused.outcome == "set_up_timeout"
     assert "--webrtc-host" in str(browser.said[0][1]) and browser.said[0][0] == "problem"
+    assert browser.notes == [("media failed", {"reason": browser.said[0][1]})]
 
 
 def test_a_browser_that_is_gone_ends_the_call_as_lost() -> None:

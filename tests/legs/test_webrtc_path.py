@@ -40,20 +40,26 @@ class Port(WebRtcSockets):
 class World:
     """One path, and the browser's side of it."""
 
-    def __init__(self) -> None:
-        self.port = Port()
+    def __init__(self, port: Port | None = None) -> None:
+        self.port = port or Port()
         self.keys: list[Srtp] = []
         self.media: list[bytes] = []
         self.failures: list[tuple[str, str]] = []
+        self.notes: list[tuple[str, dict[str, object]]] = []
+        self.begin()
+        self.path.expect()
+
+    def begin(self) -> None:
+        """A path for which nothing is waited yet."""
         self.path = MediaPath(
             self.port,
             lambda: self.port.now,
             ready=self.keys.append,
             packet=lambda data, now: self.media.append(data),
             failed=lambda outcome, reason: self.failures.append((outcome, reason)),
+            note=lambda name, detail: self.notes.append((name, detail)),
         )
         self.names = self.path.agree("them", BROWSER.fingerprint)
-        self.path.expect()
 
     def check(self, source: Address, names: Credentials | None = None, *, nominate: bool = True) -> bool:
         """Whether a check from there is answered."""
@@ -146,6 +152,35 @@ def test_a_restart_serves_the_old_names_until_the_new_ones_are_used() -> None:
     assert len(world.media) == 1 and len(world.keys) == 1
 
 
+def test_each_step_is_noted_and_moves_not_more_often_than_they_are_looked_at() -> None:
+    world = World()
+    world.up()
+    for number in range(20):
+        assert world.check(("192.0.2.3", 5000 + number))
+    world.path.look(world.port.now)
+    world.path.look(world.port.now)
+    assert [(name, detail.get("address")) for name, detail in world.notes] == [
+        ("ICE connected", "192.0.2.1:4000"), ("DTLS connected", None), ("ICE path changed", "192.0.2.3:5019"),
+    ]  # fmt: skip
+    assert world.notes[2][1]["before"] == "192.0.2.1:4000"
+    assert world.check(("2001:db8::1", 1))
+    world.path.look(world.port.now)
+    assert world.notes[3][1]["address"] == "[2001:db8::1]:1"
+
+
+def test_a_source_is_of_whose_check_from_there_was_good_last() -> None:
+    """So nobody can take somebody's place for longer than until that one's next check."""
+    one = World()
+    other = World(one.port)
+    theirs = one.up()
+    assert other.check(HERE)
+    one.port.came(theirs.protect(packet(1)), HERE)
+    assert not one.media
+    assert one.check(HERE)
+    one.port.came(theirs.protect(packet(2)), HERE)
+    assert len(one.media) == 1
+
+
 def test_many_restarts_leave_nothing_behind() -> None:
     world = World()
     for _ in range(50):
@@ -207,14 +242,7 @@ def test_a_path_that_does_not_come_up_says_what_was_missing(checked: bool, said:
 def test_a_path_that_nobody_waits_for_yet_may_take_its_time() -> None:
     """While a call of the browser's rings, its page may not know our description yet."""
     world = World()
-    world.path = MediaPath(
-        world.port,
-        lambda: world.port.now,
-        ready=world.keys.append,
-        packet=lambda data, now: None,
-        failed=lambda outcome, reason: world.failures.append((outcome, reason)),
-    )
-    world.names = world.path.agree("them", BROWSER.fingerprint)
+    world.begin()
     world.port.now += 10 * SET_UP_SECONDS
     world.path.look(world.port.now)
     world.path.expect()
@@ -232,16 +260,7 @@ def test_sources_of_one_browser_are_bounded_and_the_one_in_use_stays() -> None:
 
 def test_two_browsers_on_one_port_are_told_apart() -> None:
     one = World()
-    other = World.__new__(World)
-    other.__dict__.update(port=one.port, keys=[], media=[], failures=[])
-    other.path = MediaPath(
-        one.port,
-        lambda: one.port.now,
-        ready=other.keys.append,
-        packet=lambda data, now: other.media.append(data),
-        failed=lambda outcome, reason: None,
-    )
-    other.names = other.path.agree("them", BROWSER.fingerprint)
+    other = World(one.port)
     one.check(HERE)
     other.check(THERE)
     first, second = one.shake(HERE), other.shake(THERE)

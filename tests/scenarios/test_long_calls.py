@@ -6,7 +6,7 @@ import numpy as np
 from tests.scenarios.stage import Stage
 
 from offhook.service.clock import PTIME
-from offhook.service.trace import MAX_CALLS, MAX_EVENTS
+from offhook.service.trace import MAX_CALLS, MAX_EVENTS, share
 
 HOUR_FRAMES = 3600 * 50
 
@@ -74,5 +74,5 @@ def test_a_trace_has_a_bound_and_counts_what_it_leaves_out() -> None:
         live.note("leg", "noise", number=number)
     trace = stage.node.traces.find(connection)
     assert trace is not None
-    assert len(trace.events) == MAX_EVENTS and sum(trace.dropped.values()) > 10
+    assert len(trace.events) == MAX_EVENTS * share("leg", "noise") and sum(trace.dropped.values()) > 10
     assert trace.page()["droppedEvents"] == sum(trace.dropped.values())

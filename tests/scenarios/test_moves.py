@@ -31,6 +31,10 @@ def test_the_one_person_of_a_call_is_moved_and_that_call_ends() -> None:
     assert told(stage, meeting)[-2:] == ["MoveParticipantSucceeded", "ParticipantsUpdated"]
     moved = stage.event("MoveParticipantSucceeded")
     assert (moved["participant"]["rawId"], moved["fromCall"], moved["operationContext"]) == (CALLER.raw_id, app, "move")
+    trace = stage.node.traces.find(meeting)
+    assert trace is not None
+    shown = {leg.raw_id: leg.display_name for leg in trace.legs.values()}
+    assert shown == {OTHER.raw_id: "", CALLER.raw_id: "Ann"}, "a moved leg keeps its name"
     assert caller.end is None
     caller.leg.press("7")
     caller.leg.leave()

@@ -126,12 +126,16 @@ async def _echo(request: web.Request) -> web.StreamResponse:
 
 
 @contextlib.asynccontextmanager
-async def desk(book: Book, rule: ConsoleRule | None = None, public: str = "") -> AsyncIterator[Desk]:
-    """Serve a book on loopback. `public`: scheme and host of a proxy before it."""
+async def desk(
+    book: Book, rule: ConsoleRule | None = None, public: str = "", *, known_key: bool = False
+) -> AsyncIterator[Desk]:
+    """Serve a book on loopback. `public`: scheme and host of a proxy before it; `known_key`: everybody has the key."""
     now = [1000.0]
     rule = rule or ConsoleRule(open=True)
     sessions = Sessions(rule.session_hours * 3600, os.urandom)
-    guard = Guard(rule, sessions, keys=tuple, wall=lambda: now[0], hosts=tuple, public_origin=public)
+    guard = Guard(
+        rule, sessions, keys=tuple, wall=lambda: now[0], hosts=tuple, public_origin=public, known_key=known_key
+    )
     held = cast(CallBook, book)
     feeds = Feeds(held, guard)
     app = web.Application()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,10 +16,13 @@ from tests import live
 from tests.live import CALLEE, CONNECTIONS, LiveNode, TestApp, until
 from tests.service.config_text import HEAD, TOKEN, written
 from tests.webrtc_page import WebRtcPage, webrtc_page
+from tests.webrtc_peer import WebRtcPeer
 
 from offhook.audio.codecs import codec
 from offhook.audio.tones import dtmf_tone
+from offhook.cli.console_client import fetch, node_address
 from offhook.service import browsers
+from offhook.service.browser_session import BrowserSession
 from offhook.service.config import DevConfig
 from offhook.service.process import LiveNode as Process
 from offhook.service.serve_config import read
@@ -67,6 +71,11 @@ def creating(app: TestApp, page: WebRtcPage, **more: Any) -> dict[str, Any]:
     }
 
 
+def of_browser(trace: dict[str, Any]) -> list[dict[str, Any]]:
+    """What a trace says of its browser."""
+    return [event for event in trace["events"] if event["kind"] == "browser"]
+
+
 async def created(node: LiveNode, app: TestApp, page: WebRtcPage, **more: Any) -> str:
     """The app calls the page; its connection id."""
     status, properties = await live.rest(node, "POST", CONNECTIONS, creating(app, page, **more))
@@ -97,12 +106,24 @@ async def test_a_page_dials_an_app_talks_presses_and_hangs_up(scene: Scene) -> N
         await stream.play((np.sin(np.arange(16000) / 4) * 9000).astype(np.int16).tobytes())
         heard = page.peer.heard
         await until(lambda: any(np.abs(law.decode(p.payload).astype(int)).max() > 4000 for p in heard), "the app")
+        (media,) = (await fetch(node_address(node.http), "/console/api/status"))["media"]
+        assert (media["kind"], media["host"], media["codec"]) == ("browser", "127.0.0.1", "PCMU")
+        assert media["received"] >= 30 and media["frames"] > 0
         await page.say("hangup", call=page.call)
         ended = await page.heard("ended")
         assert (ended["endedBy"], ended["call"]) == ("caller", page.call)
         await app.event("CallDisconnected")
         trace = await live.trace(node, connection)
         assert any(e["name"] == "figures" and e["detail"].get("codec") == "PCMU" for e in trace["events"])
+        offer, answer, checked, keys = of_browser(trace)
+        assert [e["name"] for e in (offer, answer, checked, keys)] == [
+            "offer", "answer", "ICE connected", "DTLS connected",
+        ]  # fmt: skip
+        assert (offer["detail"]["about"], offer["detail"]["direction"]) == ("dial", "in")
+        for described in (offer, answer):
+            assert "a=ice-pwd:***" in described["detail"]["text"] and "a=fingerprint" in described["detail"]["text"]
+            assert described["leg"] == page.call
+        assert checked["detail"]["address"].startswith("127.0.0.1:") and keys["detail"]["suite"].startswith("AEAD")
 
 
 async def test_an_app_rings_a_page_sends_keys_and_hangs_up(scene: Scene) -> None:
@@ -204,7 +225,8 @@ async def test_hold_silences_both_ways_and_keys_still_count(scene: Scene) -> Non
         await page.say("hold", call=page.call, held=False)
         await until(lambda: len(page.peer.heard if page.peer else []) > sent + 5, "sound again")
         await page.say("bye")
-        await app.event("CallDisconnected")
+        connection = (await app.event("CallDisconnected"))["callConnectionId"]
+        assert [e["name"] for e in of_browser(await live.trace(node, connection))][-2:] == ["hold", "unhold"]
 
 
 async def test_a_page_that_comes_back_goes_on_with_its_call_on_new_media(scene: Scene) -> None:
@@ -224,8 +246,62 @@ async def test_a_page_that_comes_back_goes_on_with_its_call_on_new_media(scene: 
         assert peer.heard[-1].payload_type == 8 and peer.forged == 0
         await page.heard("figures", 1)
         assert page.named("figures")[-1]["codec"] == "PCMA"
+        await page.say("restart", call=call, sdp="v=0")
+        await page.heard("error")
         await page.say("hangup", call=call)
         await page.heard("ended")
+        connection = (await app.event("CallDisconnected"))["callConnectionId"]
+        assert [e["name"] for e in of_browser(await live.trace(node, connection))][4:] == [
+            "socket lost", "socket back", "offer", "answer", "ICE path changed", "DTLS connected", "offer refused",
+        ]  # fmt: skip
+
+
+async def test_a_page_that_has_not_heard_the_answer_accepts_again(scene: Scene) -> None:
+    node, app = scene
+    async with webrtc_page(node) as page:
+        connection = await created(node, app, page)
+        page.call = (await page.heard("invite"))["call"]
+        lost = WebRtcPeer("pcmu")
+        page.peers.append(lost)
+        offer = await lost.offer()
+        await page.say("accept", call=page.call, sdp=offer)
+        await page.heard("answer")
+        page.drop()
+        ready = await page.again()
+        assert [c["state"] for c in ready["calls"]] == ["ringing"]
+        page.messages.append({"kind": "invite", **ready["calls"][0]})
+        await page.accept("pcmu")
+        assert (await app.event("CallConnected"))["callConnectionId"] == connection
+        await page.say("accept", call=page.call, sdp=offer)
+        assert "already" in (await page.heard("error"))["message"]
+        await page.say("bye")
+        await app.event("CallDisconnected")
+
+
+async def test_a_storm_of_messages_does_not_hold_up_the_media_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two of them everything else has its turn, though all came at once."""
+    process = Process(DevConfig(port=0, state_dir=tmp_path, incoming=[]), lambda event: None)
+    await process.start()
+    node, loop = LiveNode(cast(Any, None), process.describe()), asyncio.get_running_loop()
+    turns, taken = [0], list[int]()
+    monkeypatch.setattr(BrowserSession, "take", lambda self, message: taken.append(turns[0]))
+
+    def turn() -> None:
+        turns[0] += 1
+        if len(taken) < 500:
+            loop.call_soon(turn)
+
+    try:
+        async with webrtc_page(node) as page:
+            assert page.socket is not None
+            turn()
+            await asyncio.gather(*(page.say("ping") for _ in range(500)))
+            await until(lambda: len(taken) == 500, "all are taken")
+            assert len(set(taken)) == 500
+    finally:
+        await process.stop()
 
 
 async def test_a_socket_that_stays_away_ends_the_call_as_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -133,6 +133,15 @@ HOSTILE: dict[str, tuple[dict[str, bytes], str]] = {
     "deep JSON": ({"call.json": b"[" * 200_000}, "call.json"),
     "events that are none": ({"call.json": HEADER, "events.jsonl": EVENT + b"[1]\n"}, "events.jsonl, line 2"),
     "a time that is none": ({"call.json": HEADER, "events.jsonl": EVENT.replace(b":0,", b':"now",')}, "sinceMs"),
+    "empty lines": ({"call.json": HEADER, "events.jsonl": b"\n" * (20 << 20)}, "more than 8000"),
+    "a time at the end of the world": (
+        {"call.json": HEADER, "events.jsonl": EVENT.replace(b":0,", b":1e300,")},
+        "line 1",
+    ),
+    "legs that are endless": (
+        {"call.json": HEADER[:-1] + b', "legs": [{"legId": "l", "number": 1, "joinedMs": 1e99}]}'},
+        "joinedMs",
+    ),
     "too many events": ({"call.json": HEADER, "events.jsonl": EVENT * 8001}, "more than 8000"),
     "a report that is none": ({"call.json": HEADER, "report.json": b"[]"}, "report.json"),
     "a report that is deep": ({"call.json": HEADER, "report.json": b"[" * 200_000}, "report.json"),
@@ -187,6 +196,16 @@ def test_symlinks_in_a_folder_are_not_followed(tmp_path: Path) -> None:
     (tmp_path / "call/call.json").symlink_to(tmp_path / "secret")
     with pytest.raises(DamagedCall, match=r"call\.json cannot be read"):
         ArchiveBook(tmp_path / "call")
+
+
+def test_a_report_that_is_elsewhere_or_endless_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "call").mkdir()
+    (tmp_path / "call/call.json").write_bytes(HEADER)
+    for target in ("/dev/zero", str(tmp_path / "call/call.json")):
+        (tmp_path / "call/report.json").symlink_to(target)
+        with pytest.raises(DamagedCall, match=r"report\.json"):
+            ArchiveBook(tmp_path / "call")
+        (tmp_path / "call/report.json").unlink()
 
 
 def test_what_is_no_zip_is_refused(tmp_path: Path) -> None:

@@ -95,6 +95,24 @@ async def test_lists_hold_live_and_kept_calls_newest_first(bench: Bench) -> None
     assert book.row("connection-call-3") == book.rows()[2], "a row alone is that of the list"
 
 
+async def test_pages_of_a_list_fit_together_though_the_clock_on_the_wall_went_back(bench: Bench) -> None:
+    for number in range(9):
+        trace = bench.call(f"call-{number}")
+        if number % 2:
+            bench.traces.end(trace)
+        if number % 3 == 0:
+            await bench.keep(trace)
+        if number == 4:
+            bench.clock._offset -= 3600
+    every, pages, last = ids(bench.book.rows()), list[str](), ""
+    while rows := bench.book.rows(limit=2, before=last):
+        pages += ids(rows)
+        last = pages[-1]
+    assert pages == every and sorted(every) == [f"call-{number}" for number in range(9)]
+    began = [row["startedAt"] for row in bench.book.rows()]
+    assert began == sorted(began, reverse=True)
+
+
 async def test_a_kept_call_is_the_page_that_it_was(bench: Bench) -> None:
     trace = bench.call("call-1")
     bench.traces.end(trace)

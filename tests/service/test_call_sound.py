@@ -230,11 +230,11 @@ def test_a_folder_without_sound_is_none(tmp_path: Path) -> None:
     [
         3, None, "x", [], row(legId=3), row(legId="x" * 300), row(number="../../etc/passwd"), row(number=0),
         row(number=True), row(number=1.0), row(part=10**6), row(beginMs="0"), row(beginMs=1e300), row(beginMs=None),
-        row(rate=44100), row(rate=None), row(rate=[16000]),
+        row(rate=44100), row(rate=None), row(rate=[16000]), row(legId="whose file is another's"),
     ],
 )  # fmt: skip
 def test_rows_that_do_not_fit_are_left_out(tmp_path: Path, bad: Any) -> None:
-    sound = read_folder(folder(tmp_path, [bad, row()]))
+    sound = read_folder(folder(tmp_path, [row(), bad]))
     assert sound is not None and len(sound.segments) == 2
 
 
@@ -293,3 +293,9 @@ def test_a_series_that_does_not_fit_is_cut_to_what_does(tmp_path: Path) -> None:
 def test_names_of_stretches() -> None:
     assert [part_name(1, part) for part in (1, 2, 26, 27)] == ["01", "01b", "01z", "01-27"]
     assert part_name(112, 3) == "112c"
+
+
+def test_a_leg_that_was_there_for_no_frame_has_no_wave(tmp_path: Path) -> None:
+    sound = CallSound([segment(tmp_path / "01-heard.wav", np.zeros(0, np.int16), begin=500.0)], None)
+    found = sound.peaks("leg", "heard", 0.0, 60_000.0, 100)
+    assert found is not None and not any(found["peaks"]) and found["from"] == found["to"]

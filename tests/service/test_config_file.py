@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.service.config_text import HEAD, SIP, TRUNK, one
 
+from offhook.assets import example_config
 from offhook.service.config_file import File, Problem, parse, sections
 
 GUIDE = (Path(__file__).resolve().parents[2] / "docs" / "serve.md").read_text("utf-8")
@@ -97,3 +98,4 @@ def test_every_key_is_explained(name: str) -> None:
     explained = GUIDE[GUIDE.index(f"setting in `{title}`") :].partition("\n\n")[0]
     for key in kind.__struct_encode_fields__:
         assert f"`{key}`" in explained, f"docs/serve.md explains no {key} of {title}"
+    assert f"\n{title}\n" in example_config().replace("\n#[", "\n["), f"config init shows no {title}"

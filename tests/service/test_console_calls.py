@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.live import until
 from tests.service.console_book import Book, desk
 
 from offhook.service import console_calls
@@ -59,6 +60,26 @@ async def test_what_the_book_refuses_is_told(book: Book) -> None:
         assert (await d.page.post("calls/c/events/1/resend", {"url": "http://elsewhere/"}))[0] == 400
         assert (await d.page.get("calls/c/figures")) == (200, {"turns": []})
         assert (await d.page.get("calls/c/series")) == (200, None), "nothing is known"
+
+
+async def test_only_so_many_events_are_sent_again_at_once(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console_calls, "MOST_RESENT", 2)
+    answered, sent = asyncio.Event(), list[int]()
+
+    async def slow(any_id: str, seq: int) -> dict[str, Any]:
+        sent.append(seq)
+        await answered.wait()
+        return {"status": 200, "ms": 1.0, "error": None}
+
+    monkeypatch.setattr(book, "resend", slow)
+    async with desk(book) as d:
+        waiting = [asyncio.create_task(d.page.post("calls/c/events/1/resend")) for _ in range(2)]
+        await until(lambda: len(sent) == 2, "two that are under way")
+        status, body = await d.page.post("calls/c/events/1/resend")
+        assert status == 429 and "2 events are being sent already" in body["error"]["message"]
+        answered.set()
+        assert [(await one)[0] for one in waiting] == [200, 200]
+        assert (await d.page.post("calls/c/events/1/resend"))[0] == 200
 
 
 async def test_an_export_is_sent_whole_and_leaves_nothing(book: Book) -> None:

@@ -56,3 +56,14 @@ async def test_what_the_browser_tells_of_the_site_goes_before_the_origin(
         place = f"{d.page.origin}/console/api/login"
         async with d.page.session.post(place, json={"token": TOKEN}, headers=headers) as response:
             assert response.status == (200 if taken else 403)
+
+
+@pytest.mark.parametrize(
+    ("known_key", "host", "status"),
+    [(True, "evil.example", 421), (True, "localhost:8480", 401), (False, "calls.example.com", 401)],
+)
+async def test_a_published_key_is_for_names_of_this_machine_without_pages_too(
+    tmp_path: Path, known_key: bool, host: str, status: int
+) -> None:
+    async with desk(Book(tmp_path), ConsoleRule(), known_key=known_key) as d:
+        assert (await d.page.get("calls", Host=host, Authorization="HMAC-SHA256 x"))[0] == status

@@ -1,4 +1,5 @@
-"""What a node leaves on the disk of a call, as its settings want it: everything, no sound, nothing."""
+"""What a node leaves on the disk of a call, as its settings want it: everything, no sound, nothing; and of a call that
+it could not take."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ import pytest
 from tests.live import TestApp, until
 from tests.sip_phone import BYE, TestPhone
 
+from offhook.legs.leg import Refused
 from offhook.service.config import DevConfig, NodePlan
 from offhook.service.history import HistoryRule
 from offhook.service.process import LiveNode
@@ -55,3 +57,24 @@ async def test_a_node_keeps_of_a_call_what_it_may(tmp_path: Path, days: float, s
     if days and sound:
         expected |= {"tracks.json", "01-said.wav", "01-heard.wav"}
     assert names == expected
+
+
+async def test_a_call_that_cannot_be_taken_says_why_and_leaves_nothing_else(tmp_path: Path) -> None:
+    phone = TestPhone()
+    node = LiveNode(DevConfig(port=0, sip_port=0, state_dir=tmp_path), lambda event: None)
+    await node.start()
+    try:
+        async with phone.running():
+            assert node._phones is not None
+            line = phone.call(node._phones.trunk.ports["udp"], change=lambda offer: b"v=0\r\nnonsense\r\n")
+            await until(lambda: any(isinstance(event, Refused) for event in line.events), "its refusal")
+            (row,) = node.book.rows()
+            page = node.book.page(row["callId"])
+            assert page is not None and (page["state"], page["endedBy"]) == ("ended", "service")
+            names = [(event["kind"], event["name"]) for event in page["events"]]
+            assert {("sip", "INVITE"), ("sip", "488 INVITE"), ("leg", "failed")} <= set(names)
+            (failed,) = [event for event in page["events"] if event["name"] == "failed"]
+            assert failed["detail"]["reason"] and failed["leg"] == page["legs"][0]["legId"]
+            assert not node.node.calls and not node.captures._live
+    finally:
+        await node.stop()

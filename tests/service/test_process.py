@@ -16,7 +16,7 @@ import pytest
 from aiohttp import web
 from cryptography import x509
 from tests.live import TestApp, until
-from tests.service.config_text import HEAD, KEY, OTHER_KEY, written
+from tests.service.config_text import HEAD, KEY, OTHER_KEY, TOKEN, written
 from tests.service.test_trunks import ANNA, KEY1, NUMBER, USER, world
 from tests.sip_phone import BYE, TestPhone
 
@@ -106,7 +106,7 @@ async def test_what_is_signed_for_the_public_host_passes_a_proxy_that_changes_it
 async def test_the_certificate_names_what_clients_and_phones_call_the_node(tmp_path: Path) -> None:
     text = (
         HEAD + '[node]\nhost = "127.0.0.1"\nport = 0\nstate_dir = "state"\npublic_url = "https://calls.example.com"\n'
-        '[sip]\nhost = "127.0.0.1"\nport = 0\nadvertise = "192.0.2.7"\n'
+        f'[sip]\nhost = "127.0.0.1"\nport = 0\nadvertise = "192.0.2.7"\n[console]\ntoken = "{TOKEN}"\n'
     )
     node = LiveNode(read(written(tmp_path, text), {}), lambda event: None)
     cert = x509.load_pem_x509_certificate(node.state.server_file.read_bytes())
@@ -114,6 +114,7 @@ async def test_the_certificate_names_what_clients_and_phones_call_the_node(tmp_p
     assert "calls.example.com" in held.get_values_for_type(x509.DNSName)
     assert "192.0.2.7" in map(str, held.get_values_for_type(x509.IPAddress))
     assert node.describe()["tlsCertificate"] is None
+    assert node.describe()["consoleUrl"] == "https://calls.example.com/console/", "as browsers reach it"
 
 
 # limits -------------------------------------------------------------------------------------------------------------

@@ -40,8 +40,9 @@ def test_the_example_is_good_as_it_is(tmp_path: Path) -> None:
 def test_a_console_that_is_off_needs_no_token(tmp_path: Path) -> None:
     for text in ("", "[console]\nenabled = false\n"):
         assert not read(written(tmp_path, HEAD + text), {}).plan().console.pages
-    told = read(written(tmp_path, HEAD + '[console]\ntoken_env = "T"\n'), {"T": TOKEN}).plan()
-    assert told.console.token == TOKEN
+    for value in (TOKEN, f" {TOKEN}\n"):
+        told = read(written(tmp_path, HEAD + '[console]\ntoken_env = "T"\n'), {"T": value}).plan()
+        assert told.console.token == TOKEN, "what is typed in has no blanks around it"
 
 
 def test_the_example_is_good_with_every_setting_on(tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -87,6 +89,21 @@ def test_a_leg_that_moves_takes_its_messages_to_its_new_call() -> None:
     bench.traces.leg(new, "leg", "4:+1")
     bench.notes.saw("in", message("BYE sip:x SIP/2.0", cseq="2 BYE"), PEER)
     assert said(new) == [("BYE", "in")] and not old.events
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"Call-ID:" + b" " * 1500 + b"\rX",
+        b"Call-ID: a" + b" " * 15000 + b"b",
+        b"CSeq:" + b" " * 15000,
+        b"i" + b" " * 15000,
+    ],
+)
+def test_no_message_takes_longer_than_it_is_long(head: bytes) -> None:
+    bench, began = Bench(), time.process_time()
+    bench.notes.saw("in", b"INVITE sip:x SIP/2.0\r\n" + head + b"\r\n\r\n", PEER)
+    assert time.process_time() - began < 0.5, "one packet must not stop the clock of all calls"
 
 
 @given(st.binary(max_size=200))

@@ -6,7 +6,16 @@ from typing import Any
 
 from offhook.service.clock import ManualClock
 from offhook.service.masking import MAX_BODY, Body
-from offhook.service.trace import MAX_CALLS, MAX_DETAIL, MAX_ENDED_DETAIL, MAX_EVENTS, CallTrace, Traces
+from offhook.service.trace import (
+    MAX_CALLS,
+    MAX_DETAIL,
+    MAX_ENDED_DETAIL,
+    MAX_EVENTS,
+    MAX_LEGS,
+    CallTrace,
+    Traces,
+    share,
+)
 
 
 class Bench:
@@ -90,13 +99,32 @@ def test_a_call_is_found_by_every_id() -> None:
 def test_events_are_bounded_and_the_rest_is_counted() -> None:
     bench = Bench()
     trace = bench.traces.begin("call")
-    for index in range(MAX_EVENTS + 7):
+    most = round(MAX_EVENTS * share("dtmf", "pressed"))
+    for index in range(most + 7):
         bench.traces.note(trace, "dtmf", str(index))
     page = trace.page()
-    assert len(page["events"]) == MAX_EVENTS
-    assert page["events"][-1]["name"] == str(MAX_EVENTS - 1)
+    assert len(page["events"]) == most
+    assert page["events"][-1]["name"] == str(most - 1)
     assert page["droppedEvents"] == 7
     assert page["droppedByKind"] == {"dtmf": 7}
+
+
+def test_what_comes_in_masses_leaves_room_for_what_is_rare_and_for_the_end() -> None:
+    bench = Bench()
+    trace = bench.traces.begin("call")
+    body = Body.of(b"x" * 8000)
+    for _ in range(MAX_EVENTS):
+        bench.traces.note(trace, "dtmf", "pressed")
+        bench.traces.note(trace, "sip", "INFO", more={"text": body})
+    for _ in range(MAX_EVENTS):
+        bench.traces.note(trace, "stopAudio", "StopAudio", playedMs=1.0)
+        bench.traces.note(trace, "callback", "PlayCompleted", more={"body": body})
+    ends = [("leg", "ended"), ("callback", "CallDisconnected"), ("delivery", "CallDisconnected"), ("call", "ended")]
+    for kind, name in ends:
+        bench.traces.note(trace, kind, name, more={"body": body})
+    kept = [(event.kind, event.name) for event in trace.events]
+    assert kept[-4:] == ends and kept.count(("stopAudio", "StopAudio")) > 50
+    assert len(trace.events) <= MAX_EVENTS and trace.size <= MAX_DETAIL
 
 
 def test_the_detail_of_a_call_is_bounded_by_its_size() -> None:
@@ -105,7 +133,7 @@ def test_the_detail_of_a_call_is_bounded_by_its_size() -> None:
     body = Body.of(b"x" * MAX_BODY)
     for _ in range(MAX_EVENTS):
         bench.traces.note(trace, "rest", "Play", more={"requestBody": body})
-    assert len(trace.events) == MAX_DETAIL // (MAX_BODY + 200)
+    assert len(trace.events) == int(MAX_DETAIL * share("rest", "Play")) // (MAX_BODY + 200)
     assert trace.size <= MAX_DETAIL and trace.dropped["rest"] == MAX_EVENTS - len(trace.events)
     bench.traces.end(trace)
     assert bench.traces.find("call") is trace
@@ -163,7 +191,7 @@ def test_the_oldest_ended_call_makes_room() -> None:
         trace = bench.traces.begin(str(index))
         bench.traces.connect(trace, f"conn-{index}")
         bench.traces.end(trace)
-    assert len(bench.traces.pages()) == MAX_CALLS
+    assert len(bench.traces.pages()) == MAX_CALLS + 1
     assert bench.traces.find("live") is first, "a live call stays"
     assert bench.traces.find("live-conn") is first
     assert bench.traces.find("0") is None
@@ -171,14 +199,37 @@ def test_the_oldest_ended_call_makes_room() -> None:
     assert bench.traces.find(f"conn-{MAX_CALLS + 19}") is not None
 
 
-def test_live_calls_beyond_the_bound_are_kept() -> None:
+def test_live_calls_take_no_room_from_those_that_are_over() -> None:
     bench = Bench()
+    over = bench.traces.begin("over")
+    bench.traces.end(over)
     traces = [bench.traces.begin(str(index)) for index in range(MAX_CALLS + 5)]
-    assert len(bench.traces.pages()) == MAX_CALLS + 5
+    assert len(bench.traces.pages()) == MAX_CALLS + 6 and bench.traces.find("over") is over
     for trace in traces:
         bench.traces.end(trace)
-    bench.traces.begin("next")
-    assert len(bench.traces.pages()) == MAX_CALLS, "ended ones make room again"
+    assert len(bench.traces.pages()) == MAX_CALLS and bench.traces.find("over") is None
+
+
+def test_what_is_noted_of_a_forgotten_call_changes_no_bound() -> None:
+    bench = Bench()
+    for index in range(MAX_CALLS + 1):
+        trace = bench.traces.begin(str(index))
+        bench.traces.end(trace)
+        if not index:
+            first = trace
+    bench.traces.note(first, "delivery", "late", more={"body": Body.of(b"x" * MAX_BODY)})
+    assert bench.traces._ended_size == sum(trace.size for trace in bench.traces.all)
+
+
+def test_legs_beyond_the_bound_leave_nothing_behind() -> None:
+    bench = Bench()
+    trace = bench.traces.begin("busy")
+    for number in range(MAX_LEGS + 5):
+        bench.traces.leg(trace, f"leg-{number}", "4:+1555")
+    bench.traces.end(trace)
+    for index in range(MAX_CALLS):
+        bench.traces.end(bench.traces.begin(str(index)))
+    assert bench.traces.find("busy") is None and not bench.traces._legs
 
 
 def test_rows_are_newest_first() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import signal
 import socket
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -17,7 +19,7 @@ import typer
 
 from offhook.cli.call import USAGE
 from offhook.cli.children import Child, ChildFailed, Children, program
-from offhook.cli.console_client import NodeAddress, NodeUnreachable, fetch, node_address
+from offhook.cli.console_client import NodeAddress, NodeUnreachable, download, fetch, node_address
 from offhook.cli.echo import INCOMING
 from offhook.cli.measure import likeness, longest_gap_ms
 from offhook.cli.recording import save
@@ -27,7 +29,7 @@ from offhook.cli.voice import Samples, Voice, wav_voice
 from offhook.errors import ConfigError, OffhookError
 
 OUT = Path("demo-out")
-FILES = ("spoken.wav", "heard.wav", "report.json", "timeline.svg")
+FILES = ("spoken.wav", "heard.wav", "report.json", "timeline.svg", "call.zip")
 CALLED = "+15550100002"
 LEAD_SECONDS = 1.0  # the stream to the app is open within a second of the answer
 STAYS_SECONDS = 1.5  # for the last word to come back, before the key that ends the call
@@ -48,8 +50,9 @@ def demo(
     """Node, sample app and caller in one go, with figures and a picture.
 
     Starts `offhook dev`, `offhook echo` and `offhook call` as processes of their own, and writes demo-out/spoken.wav,
-    demo-out/heard.wav, demo-out/report.json and demo-out/timeline.svg. Exit status: 0 when what was heard is what was
-    spoken (correlation at least 0.98, no gap of a frame or more), 1 when not.
+    demo-out/heard.wav, demo-out/report.json, demo-out/timeline.svg and demo-out/call.zip, the call as
+    `offhook trace show` opens it. Exit status: 0 when what was heard is what was spoken (correlation at least 0.98, no
+    gap of a frame or more), 1 when not.
 
     \b
     Example:
@@ -135,6 +138,7 @@ async def _run(voice: Voice, scratch: Path, began: float) -> _Call:
         result = await _call_result(caller, length)
         call_id = next((line["callId"] for line in caller.lines if line.get("event") == "placed"), "")
         trace = await _trace(node_address(node), call_id)
+        await download(node_address(node), f"/console/api/calls/{call_id}/export", OUT / "call.zip")
         step("the call is over")
     spoke = next((line["atSample"] for line in caller.lines if line.get("event") == "spoke"), None)
     return _Call(result, round(LEAD_SECONDS * trace["rate"]) if spoke is None else spoke, trace)
@@ -207,10 +211,18 @@ def _conclude(voice: Voice, made: _Call, as_json: bool) -> int:
         json_line(report)
     else:
         rows = [*_figures(report), ("ended by", f"{report['endedBy']}, {report['code']}/{report['subCode']}")]
-        rows += [(name, str((OUT / name).resolve())) for name in ("spoken.wav", "heard.wav", "timeline.svg")]
+        rows += [
+            (name, str((OUT / name).resolve())) for name in ("spoken.wav", "heard.wav", "timeline.svg", "call.zip")
+        ]
         table("The call", rows)
         print("The caller heard what was said." if good else "The caller did not hear what was said.")
+        print(f"See it in the call inspector:  {_typed()} trace show {OUT / 'call.zip'} --open")
     return 0 if good else FAILED
+
+
+def _typed() -> str:
+    """This program as a person types it here."""
+    return sys.argv[0] if Path(sys.argv[0]).name == "offhook" and shutil.which("offhook") is None else "offhook"
 
 
 def measure(spoken: Samples, heard: Samples, rate: int, trace: dict[str, Any]) -> dict[str, float | None]:

@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from offhook.cli.node_env import environment, export_lines
-from offhook.cli.report import json_line, note
+from offhook.cli.report import harmless, json_line, note
 
 DEFAULT_STATE = Path("~/.offhook")
 _NOT_SHOWN = frozenset(
@@ -177,7 +177,12 @@ def _incoming_lines(incoming: list[Any]) -> list[str]:
 
 
 def event_line(event: Mapping[str, Any]) -> str | None:
-    """One event for a person; None for what only programs care about (posts that went well)."""
+    """One event for a person; None for what only programs care about (posts that went well). Texts may be anybody's."""
+    line = _event_line(event)
+    return None if line is None else harmless(line)
+
+
+def _event_line(event: Mapping[str, Any]) -> str | None:
     kind = event.get("event")
     if kind == "subscription":
         reason = f" ({event['reason']})" if event.get("reason") else ""

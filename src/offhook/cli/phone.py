@@ -13,7 +13,7 @@ from offhook.cli.call import FAILED, raw_id
 from offhook.cli.console_client import NodeAddress, NodeUnreachable, node_address, open_leg
 from offhook.cli.leg_session import LegSession, hanging_up_on_signals
 from offhook.cli.recording import check_out, forget_old, save
-from offhook.cli.report import json_line, note
+from offhook.cli.report import harmless, json_line, note
 from offhook.cli.voice import Voice, wav_voice
 from offhook.errors import ConfigError, OffhookError
 
@@ -84,7 +84,7 @@ async def _wait_for_calls(
         if as_json:
             json_line(event)
         elif event["event"] != "spoke":
-            print(_told(event), flush=True)
+            print(harmless(_told(event)), flush=True)
 
     async with open_leg(address) as socket:
         await socket.send_json(request)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 import time
 from collections.abc import Iterable, Mapping
@@ -23,6 +24,12 @@ from offhook.cli.voice import Samples
 
 METER_FLOOR_DB = -60.0
 METER_WIDTH = 20
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def harmless(text: object) -> str:
+    """A text without control characters: escape sequences, line ends, changes of direction."""
+    return _CONTROL.sub("\ufffd", str(text))
 
 
 def json_line(fields: Mapping[str, Any]) -> None:

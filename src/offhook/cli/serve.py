@@ -50,6 +50,8 @@ def show_banner(announced: Mapping[str, Any]) -> None:
     ]
     if sip:
         lines.append(f"  SIP           {sip['host']}: UDP {sip['udp']}, TCP {sip['tcp']}, TLS {sip['tls']}")
+    if webrtc := announced.get("webrtc"):
+        lines.append(f"  browsers      audio to UDP {webrtc['port']} of {', '.join(webrtc['candidates'])}")
     webhooks = announced.get("incoming") or []
     lines += [f"  webhook       {webhook['url']}  ({webhook['state']})" for webhook in webhooks]
     print("\n".join(lines), flush=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,14 +10,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from offhook.cli.report import harmless
+
 MAX_DETAIL = 400
 _HIDDEN = ("leg", "connection", "text", "body", "requestBody", "responseBody")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-
-
-def harmless(text: object) -> str:
-    """A text without control characters: escape sequences, line ends, changes of direction."""
-    return _CONTROL.sub("\ufffd", str(text))
 
 
 def show_rows(rows: Iterable[Mapping[str, Any]]) -> None:
@@ -144,7 +139,7 @@ def _short(value: object) -> str:
 def _table(*heads: str) -> Table:
     drawn = Table(box=None, pad_edge=False, header_style="bold")
     for head in heads:
-        drawn.add_column(head, overflow="fold", no_wrap=head in ("seq", "s", "kind", "leg"))
+        drawn.add_column(head, overflow="fold", no_wrap=head in ("id", "seq", "s", "kind", "leg"))
     return drawn
 
 

@@ -6,6 +6,7 @@ Only datagrams of a path that has proved itself by checks come here, so nothing 
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import logging
@@ -137,10 +138,9 @@ class Handshake:
         if self.keys is None:
             self._go_on()
             return
-        try:
-            self._connection.recv(LARGEST)  # there is no data: its alerts and repeats are read
-        except SSL.Error:
-            pass
+        with contextlib.suppress(SSL.Error):
+            while True:  # to the end of the datagram: nothing is for us in it but alerts and repeats
+                self._connection.recv(LARGEST)
         self._flush()
 
     def look(self) -> None:

@@ -209,6 +209,9 @@ class SipTrunk:
 
     def _bind(self, session: Session, leg: SipLeg) -> None:
         self._legs[session] = leg
+        self._know(session, leg)
+
+    def _know(self, session: Session, leg: SipLeg) -> None:
         if self.tap is not None:
             self.tap.known(call_id(session.invite), leg.leg_id)
 
@@ -281,6 +284,7 @@ class SipTrunk:
         def make_leg(leg_id: str, on_event: Listener, srtp: str = "optional") -> SipLeg:
             leg = self._leg(leg_id, on_event, srtp)
             made.append(leg)
+            self._know(current, leg)
             leg.invited(current, event.offer)
             self._bind(current, leg)
             current.ring(now)

@@ -31,12 +31,13 @@ ELSEWHERE: Final = (
 @dataclass(frozen=True, slots=True)
 class Told:
     """What a leg tells the signalling of its browser: that its call was taken, with our description; a key that the app
-    has sent; what is wrong with its media; the end."""
+    has sent; what is wrong with its media; the end. `note`: a step of its media, for the trace of its call."""
 
     taken: Callable[[str], None]
     key: Callable[[str], None]
     problem: Callable[[str], None]
     ended: Callable[[LegEnd], None]
+    note: Callable[[str, dict[str, object]], None]
 
 
 class BrowserLeg:
@@ -61,7 +62,9 @@ class BrowserLeg:
         """Whether the call is: both sides took it."""
         self.description = ""
         """Our answer to what the browser described last."""
-        self.path = MediaPath(sockets, clock, ready=self._ready, packet=self._packet, failed=self._failed)
+        self.path = MediaPath(
+            sockets, clock, ready=self._ready, packet=self._packet, failed=self._failed, note=told.note
+        )
         self._event = event
         self._sockets = sockets
         self._told = told
@@ -87,12 +90,8 @@ class BrowserLeg:
 
     # signalling -------------------------------------------------------------------------------------------------
 
-    def agree(self, text: str) -> str:
-        """Our answer to a description, the first or a later one (an ICE restart, or a page that was loaded anew).
-
-        SipError, AudioError when it cannot be agreed to; then all stays as it was.
-        """
-        offer = webrtc_sdp.read(text)
+    def agree(self, offer: webrtc_sdp.Offer) -> None:
+        """Answer a description, the first or a later one (an ICE restart, or a page that was loaded anew)."""
         chosen = codec(offer.format.name, offer.format.clock)
         credentials = self.path.agree(offer.ufrag, offer.fingerprint)
         self._version += 1
@@ -117,11 +116,12 @@ class BrowserLeg:
         self.description = webrtc_sdp.answer(offer, side)
         if changed and self.up:
             self._event(self.leg_id, RateChanged())
-        return self.description
 
     def hold(self, held: bool) -> None:
         """The browser's user holds the call: nothing is sent there, and nothing is heard of it but its keys."""
-        self.held = held
+        if held != self.held:
+            self.held = held
+            self._told.note("hold" if held else "unhold", {})
         self._use()
 
     def press(self, key: str) -> None:
@@ -194,6 +194,7 @@ class BrowserLeg:
         if NO_CHECK in reason and all(ipaddress.ip_address(host).is_loopback for host, _ in self._sockets.candidates):
             reason += f". {ELSEWHERE}"
         log.info("media of leg %s: %s", self.leg_id, reason)
+        self._told.note("media failed", {"reason": reason})
         self._told.problem(reason)
         self._event(self.leg_id, Ended(outcome) if self.up or self.inbound else Refused(outcome, reason))
 

@@ -50,7 +50,8 @@ class Exchange(Protocol):
 
 class MediaPath:
     """`ready` gets what encrypts, `packet` each datagram of media (RTP and RTCP, RFC 5761). `failed` gets the row of
-    the results table and the reason: it is told once, and then the path says nothing more."""
+    the results table and the reason: it is told once, and then the path says nothing more. `note` gets each step, with
+    what is to be known of it."""
 
     def __init__(
         self,
@@ -60,17 +61,19 @@ class MediaPath:
         ready: Callable[[Srtp], None],
         packet: Callable[[bytes, float], None],
         failed: Callable[[str, str], None],
+        note: Callable[[str, dict[str, object]], None],
     ) -> None:
         self.up = False
         self.remote: Address | None = None
         """Where media goes: the pair that was nominated last."""
         self._exchange = exchange
         self._clock = clock
-        self._ready, self._packet, self._failed = ready, packet, failed
+        self._ready, self._packet, self._failed, self._note = ready, packet, failed, note
         self._fingerprint = ""
         self._handshake: Handshake | None = None
         self._ices: list[IceLite] = []  # the last is the newest; one before it serves until that is used
         self._sources: dict[Address, None] = {}
+        self._noted: Address | None = None  # where media went when that was noted last
         self._since: float | None = None  # when media was expected first, or anew
         self._was_up = self._closed = False
 
@@ -121,6 +124,8 @@ class MediaPath:
         newest = self._ices[-1]
         if ice is newest or newest.selected is None:
             self.remote = ice.selected
+            if self._noted is None:
+                self._note_remote()
         while len(self._ices) > 1 and newest.nominated:
             self._exchange.forget(self._ices.pop(0).ours.ufrag)
 
@@ -143,7 +148,10 @@ class MediaPath:
         if handshake is not None and not handshake.over:
             handshake.look()
             self._settle(handshake)
-        if self._closed or self._since is None:
+        if self._closed:
+            return
+        self._note_remote()
+        if self._since is None:
             return
         checked = max((ice.checked_at or 0.0 for ice in self._ices), default=0.0)
         if not self.up and now - self._since >= SET_UP_SECONDS:
@@ -157,11 +165,18 @@ class MediaPath:
     def _transmit(self, data: bytes) -> None:
         self.send(data)
 
+    def _note_remote(self) -> None:
+        """Say where media goes, if that is new. Not for each check that moves it: who moves on and on is not to fill a
+        trace with that."""
+        before, now = self._noted, self.remote
+        if now != before and now is not None:
+            self._noted = now
+            more = {} if before is None else {"before": _shown(before)}
+            self._note("ICE connected" if before is None else "ICE path changed", {"address": _shown(now), **more})
+
     def _know(self, source: Address) -> None:
-        if source in self._sources:
-            return
-        self._sources[source] = None
         self._exchange.know(source, self)
+        self._sources[source] = None
         while len(self._sources) > MOST_SOURCES:
             oldest = next(each for each in self._sources if each != self.remote)
             del self._sources[oldest]
@@ -176,9 +191,16 @@ class MediaPath:
             self.up = self._was_up = True
             if self._since is not None:
                 self.expect()
+            self._note_remote()
+            self._note("DTLS connected", {"suite": keys.suite})
             self._ready(Srtp(keys.suite, keys.ours, keys.theirs))
 
     def _fail(self, outcome: str, reason: str) -> None:
         if not self._closed:
             self.close()
             self._failed("media_lost" if self._was_up else outcome, reason)
+
+
+def _shown(address: Address) -> str:
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -20,7 +20,7 @@ from offhook.legs.ice import Credentials
 from offhook.legs.latch import Address
 from offhook.sip.sdp import MAX_FORMATS, TELEPHONE_EVENT, Format
 
-MAX_BODY: Final = 256 * 1024
+MAX_BODY: Final = 32 * 1024
 MAX_MEDIA: Final = 64
 PROFILES: Final = ("UDP/TLS/RTP/SAVPF", "UDP/TLS/RTP/SAVP", "RTP/SAVPF")
 SPOKEN: Final = (("OPUS", 48000, 2), ("G722", 8000, 1), ("PCMU", 8000, 1), ("PCMA", 8000, 1))

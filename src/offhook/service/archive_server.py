@@ -43,6 +43,7 @@ class ArchiveServer:
                 *self._calls.routes(),
                 *self._feeds.routes(),
                 web.get("/console/{name:.*}", page(self._page)),
+                web.get("/", page(self._front)),
             ]
         )
         app.on_response_prepare.append(self._dress)
@@ -71,6 +72,9 @@ class ArchiveServer:
     async def _setup(self, request: web.Request) -> web.StreamResponse:
         nothing = {"connectionString": "", "endpoint": "", "httpEndpoint": "", "environment": {}, "incoming": []}
         return web.json_response({**nothing, "archive": True, "sip": None, "webrtc": None, "login": False})
+
+    async def _front(self, request: web.Request) -> web.StreamResponse:
+        return web.Response(status=302, headers={"Location": "/console/"})
 
     async def _page(self, request: web.Request) -> web.StreamResponse:
         found = self._files.answer(request.match_info["name"], request.headers.get("If-None-Match", ""))

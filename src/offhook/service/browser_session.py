@@ -16,9 +16,11 @@ from aiohttp import web
 
 from offhook.calls.actions import DialLeg
 from offhook.errors import AudioError, CallError, LegError, SipError, WireError
+from offhook.legs import webrtc_sdp
 from offhook.legs.leg import LegEnd, LegEvent, Ringing
 from offhook.legs.webrtc import BrowserLeg, Told
 from offhook.service.identities import display_of
+from offhook.service.masking import SipText
 from offhook.service.node import Node
 from offhook.wire.identifiers import COMMUNICATION_USER, PHONE_NUMBER, Identifier, resolve_target
 from offhook.wire.results import RESULTS
@@ -124,6 +126,11 @@ class BrowserSession:
             {**self._call, "state": state, "held": leg.held, "direction": "outgoing" if leg.inbound else "incoming"}
         ]
 
+    def note(self, name: str, **detail: Any) -> None:
+        """Add to the trace of the call that goes on, if one does."""
+        if self.leg is not None:
+            self._note(self.leg.leg_id, name, detail)
+
     def lost(self) -> None:
         """The page is gone for good, without a word: so is what it took part in."""
         if self.leg is not None:
@@ -188,12 +195,12 @@ class BrowserSession:
         if self.leg is not None:
             raise ValueError("there is a call already: hang it up first")
         callee = _callee(message)
-        description, made = _text(message, "sdp"), []
-        name = display_of(str(message.get("displayName") or self.name))
+        offer, made = _offer(message), []
+        name = display_of(_text(message, "displayName") if message.get("displayName") else self.name)
 
         def make(leg_id: str, event: Callable[[str, LegEvent], None]) -> BrowserLeg:
             leg = self._legs.leg(leg_id, event, self._told(leg_id), inbound=True)
-            leg.agree(description)
+            leg.agree(offer)
             made.append(leg)
             self.leg = leg
             return leg
@@ -205,21 +212,31 @@ class BrowserSession:
             raise
         leg = made[0]
         self._call = {"call": leg.leg_id, "callId": live.call.call_id, "to": callee.raw_id}
+        self._note_descriptions(message, leg)
         # With our description already: the page that uses it has its media up before the call is.
         self.say("placed", call=leg.leg_id, callId=live.call.call_id, sdp=leg.description)
         self.say("ringing", call=leg.leg_id)
 
     def _accept(self, message: Mapping[str, Any]) -> None:
         leg = self._mine(message)
-        if leg.inbound or leg.description:
+        if leg.inbound or leg.up:
             raise ValueError("this call was accepted already, or is none that rings here")
-        self.say("answer", call=leg.leg_id, sdp=leg.agree(_text(message, "sdp")))
+        self._agree(message, leg)
 
     def _restart(self, message: Mapping[str, Any]) -> None:
         leg = self._mine(message)
         if not leg.description:
             raise ValueError("this call was not accepted yet: send accept")
-        self.say("answer", call=leg.leg_id, sdp=leg.agree(_text(message, "sdp")))
+        self._agree(message, leg)
+
+    def _agree(self, message: Mapping[str, Any], leg: BrowserLeg) -> None:
+        try:
+            leg.agree(_offer(message))
+        except SipError as error:
+            self._note(leg.leg_id, "offer refused", {"about": message["kind"], "reason": str(error)})
+            raise
+        self._note_descriptions(message, leg)
+        self.say("answer", call=leg.leg_id, sdp=leg.description)
 
     def _hold(self, message: Mapping[str, Any]) -> None:
         held = message.get("held")
@@ -231,6 +248,18 @@ class BrowserSession:
         if self.leg is None or message.get("call") != self.leg.leg_id:
             raise ValueError("there is no such call here, or it is over")
         return self.leg
+
+    # its trace --------------------------------------------------------------------------------------------------
+
+    def _note_descriptions(self, message: Mapping[str, Any], leg: BrowserLeg) -> None:
+        for name, direction, text in (("offer", "in", message["sdp"]), ("answer", "out", leg.description)):
+            detail = {"direction": direction, "about": message["kind"]}
+            self._note(leg.leg_id, name, {**detail, "text": SipText.of(text.encode("utf-8", "replace"))})
+
+    def _note(self, leg_id: str, name: str, detail: Mapping[str, Any]) -> None:
+        traces = self._node.traces
+        if (trace := traces.of_leg(leg_id)) is not None:
+            traces.note(trace, "browser", name, leg=leg_id, **detail)
 
     # what the leg says ------------------------------------------------------------------------------------------
 
@@ -252,6 +281,7 @@ class BrowserSession:
             key=lambda key: self.say("key", call=leg_id, tone=key),
             problem=lambda reason: self.say("error", about="media", call=leg_id, message=reason),
             ended=ended,
+            note=lambda name, detail: self._note(leg_id, name, detail),
         )
 
 
@@ -262,6 +292,10 @@ def _text(message: Mapping[str, Any], field: str, longest: int = 0) -> str:
     if longest and len(value) > longest:
         raise ValueError(f"{field} has {len(value)} characters; at most {longest} are taken")
     return value
+
+
+def _offer(message: Mapping[str, Any]) -> webrtc_sdp.Offer:
+    return webrtc_sdp.read(_text(message, "sdp"))
 
 
 def _callee(message: Mapping[str, Any]) -> Identifier:

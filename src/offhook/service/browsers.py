@@ -33,7 +33,7 @@ from offhook.wire.identifiers import communication_user
 log = logging.getLogger("offhook.webrtc")
 
 MOST_SESSIONS = 1000
-LARGEST_MESSAGE = 256 * 1024
+LARGEST_MESSAGE = 64 * 1024
 HELLO_SECONDS = 10.0
 RESUME_SECONDS = 12.0
 """How long a call goes on without the socket of its browser."""
@@ -155,6 +155,7 @@ class Browsers:
             session.link.close(REPLACED)
         if timer := self._ends.pop(session_id, None):
             timer.cancel()
+        session.note("socket back" if session.link is None else "socket of another page")
         session.link, session.name, session.used_at = link, display_of(name), self._node.clock.monotonic()
         self._node.phones[session.identity.raw_id] = session
         link.say(
@@ -189,6 +190,7 @@ class Browsers:
                 self._forget(session)
                 return
             session.take(message)
+            await asyncio.sleep(0)  # a flood of messages is not to hold up the media of others
 
     # sessions ---------------------------------------------------------------------------------------------------
 
@@ -200,6 +202,7 @@ class Browsers:
         if session.leg is None:
             self._forget(session)
             return
+        session.note("socket lost", resumeSeconds=RESUME_SECONDS)
         end = self._node.clock.monotonic() + RESUME_SECONDS
         self._ends[session.session] = self._node.clock.call_at(end, lambda: self._over(session))
 

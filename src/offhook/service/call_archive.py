@@ -29,6 +29,7 @@ from offhook.service.call_folder import (
     lines_of,
     page_of,
     read_events,
+    read_file,
     read_header,
 )
 from offhook.service.call_sound import read_folder
@@ -118,14 +119,11 @@ def unpack(path: Path, into: Path) -> None:
             chosen = _chosen(archive.infolist())
             if CALL not in chosen:
                 raise DamagedCall(f"there is no {CALL} in it: is it a call that was exported?")
-            packed = 0
+            room = {True: path.stat().st_size, False: MOST_PACKED}  # what is stored is no longer than the zip itself
             for name, entry in chosen.items():
-                most = _LIMITS.get(name, path.stat().st_size)
-                if entry.compress_type != zipfile.ZIP_STORED:
-                    most = min(_LIMITS.get(name, MOST_PACKED), MOST_PACKED - packed)
+                stored = entry.compress_type == zipfile.ZIP_STORED
                 with archive.open(entry) as source, (into / name).open("xb") as target:
-                    size = _copy(source, target, most, name)
-                packed += size if entry.compress_type != zipfile.ZIP_STORED else 0
+                    room[stored] -= _copy(source, target, min(_LIMITS.get(name, room[stored]), room[stored]), name)
     except (zipfile.BadZipFile, zlib.error, EOFError, struct.error, NotImplementedError, RuntimeError) as error:
         raise DamagedCall(f"it is no zip that can be read: {error}") from None
     except (UnicodeError, ValueError, OverflowError) as error:
@@ -284,10 +282,10 @@ class ArchiveBook:
 
     def _report(self, folder: Path) -> dict[str, Any]:
         try:
-            found = msgspec.json.decode((folder / REPORT).read_bytes())
+            found = msgspec.json.decode(read_file(folder / REPORT, MOST_JSON))
         except FileNotFoundError:
             return figures_of(self.call, self._sound)
-        except (OSError, ValueError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise DamagedCall(f"{REPORT} cannot be used: {error}") from None
         if not isinstance(found, dict):
             raise DamagedCall(f"{REPORT} is no JSON object")

@@ -81,7 +81,7 @@ class CallBook:
         words, most = query.casefold().split(), max(0, min(limit, MOST_ROWS))
         wanted = (
             one.row()
-            for one in self._after(before)
+            for one in self._after(before, live_only=state == "live")
             if (state is None or one.ended == (state == "ended")) and all(word in one.words for word in words)
         )
         return list(itertools.islice(wanted, most))
@@ -210,10 +210,11 @@ class CallBook:
             return
         assert self._history is not None
         began = datetime.fromisoformat(page["startedAt"]).timestamp()
+        await self.open(page["callId"])  # another may have sent something of it since
         known = self._pages.get(page["callId"], page)
         kept = {
             "seq": max((event["seq"] for event in known["events"]), default=0) + 1,
-            "sinceMs": round((self._traces.wall() - began) * 1000, 3),
+            "sinceMs": max(round((self._traces.wall() - began) * 1000, 3), 0.0),
             "kind": "delivery",
             "name": again.name,
             "leg": None,
@@ -269,23 +270,29 @@ class CallBook:
             events = self._events.setdefault(trace.call_id, [])
             events += made[len(events) - known :] if len(events) >= known else []
 
-    def _all(self) -> Iterator[CallTrace | Kept]:
-        """Every call, newest first; one that is in memory and on disk is that in memory."""
-        here = self._traces.all
+    def _all(self, live_only: bool) -> Iterator[CallTrace | Kept]:
+        """Every call, newest first by the clock on the wall; one that is in memory and on disk is that in memory."""
+        here = sorted(self._traces.all, key=_began, reverse=True)
+        if self._history is None or live_only:
+            return iter(here)
         known = {trace.call_id for trace in here}
-        kept = () if self._history is None else self._history.kept()
-        others = (one for one in kept if one.call_id not in known)
-        return heapq.merge(here, others, key=lambda one: one.began_wall, reverse=True)
+        others = (one for one in self._history.kept() if one.call_id not in known)
+        return heapq.merge(here, others, key=_began, reverse=True)
 
-    def _after(self, before: str) -> Iterator[CallTrace | Kept]:
+    def _after(self, before: str, *, live_only: bool) -> Iterator[CallTrace | Kept]:
         """The calls that follow one, or that began before a time."""
+        every = self._all(live_only)
         if not before:
-            return self._all()
+            return every
         moment = _moment(before)
         if moment is not None:
-            return (one for one in self._all() if one.began_wall < moment)
-        rest = itertools.dropwhile(lambda one: one.call_id != before, self._all())
+            return (one for one in every if one.began_wall < moment)
+        rest = itertools.dropwhile(lambda one: one.call_id != before, every)
         return itertools.islice(rest, 1, None)
+
+
+def _began(call: CallTrace | Kept) -> float:
+    return call.began_wall
 
 
 def _moment(text: str) -> float | None:

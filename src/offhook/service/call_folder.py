@@ -6,12 +6,14 @@ and sizes. All of it blocks. DamagedCall names the file and what is wrong with i
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import stat
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -23,7 +25,11 @@ EVENTS: Final = "events.jsonl"
 MOST_CALL_BYTES: Final = 1 << 20
 MOST_EVENTS_BYTES: Final = 32 << 20
 MOST_EVENTS: Final = 4 * MAX_EVENTS
-"""Of a file: more than a trace holds, since what is sent again later is added."""
+"""Lines of a file: more than a trace holds, since what is sent again later is added."""
+_FARTHEST: Final = 1e11
+"""Milliseconds, three years: no time of a call is farther from its start."""
+_Ms = Annotated[float, msgspec.Meta(ge=-_FARTHEST, le=_FARTHEST)]
+_Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
 
 
 class _Row(msgspec.Struct, rename="camel", kw_only=True):
@@ -47,9 +53,9 @@ class _Result(_Row):
 
 class _Audio(_Row):
     side: str
-    begin_ms: float
-    rate: int
-    samples: int
+    begin_ms: _Ms
+    rate: _Count
+    samples: _Count
 
 
 class _Leg(_Row):
@@ -58,8 +64,8 @@ class _Leg(_Row):
     raw_id: str = ""
     display_name: str = ""
     kind: str = ""
-    joined_ms: float | None = None
-    left_ms: float | None = None
+    joined_ms: _Ms | None = None
+    left_ms: _Ms | None = None
     audio: list[_Audio] = []
 
 
@@ -82,7 +88,7 @@ class _Header(_Row):
     rate: int | None = None
     interrupted: bool = False
     imported: bool = False
-    answered_ms: float | None = None
+    answered_ms: _Ms | None = None
     legs: list[_Leg] = []
     event_count: int = 0
     dropped_events: int = 0
@@ -90,8 +96,8 @@ class _Header(_Row):
 
 
 class _Kept(_Row):
-    seq: int
-    since_ms: float
+    seq: _Count
+    since_ms: _Ms
     kind: str
     name: str
     leg: str | None = None
@@ -105,7 +111,7 @@ _kept = msgspec.json.Decoder(_Kept)
 
 def read_header(folder: Path) -> dict[str, Any]:
     """The page of a call without its events. DamagedCall; FileNotFoundError without one."""
-    data = _read(folder / CALL, MOST_CALL_BYTES)
+    data = read_file(folder / CALL, MOST_CALL_BYTES)
     try:
         header = _header.decode(data)
         for moment in (header.started_at, header.answered_at, header.ended_at):
@@ -123,11 +129,13 @@ def read_events(folder: Path, *, strict: bool = False) -> list[dict[str, Any]]:
     DamagedCall.
     """
     try:
-        data = _read(folder / EVENTS, MOST_EVENTS_BYTES)
+        data = read_file(folder / EVENTS, MOST_EVENTS_BYTES)
     except FileNotFoundError:
         return []
     made: list[dict[str, Any]] = []
-    for number, line in enumerate(data.splitlines(), 1):
+    for number, line in enumerate(io.BytesIO(data), 1):
+        if number > MOST_EVENTS:
+            raise DamagedCall(f"{EVENTS} has more than {MOST_EVENTS} events")
         if not line.strip():
             continue
         try:
@@ -136,9 +144,15 @@ def read_events(folder: Path, *, strict: bool = False) -> list[dict[str, Any]]:
             if strict:
                 raise DamagedCall(f"{EVENTS}, line {number}: {error}") from None
             continue
-        if len(made) >= MOST_EVENTS:
-            raise DamagedCall(f"{EVENTS} has more than {MOST_EVENTS} events")
         made.append(msgspec.to_builtins(kept))
+    return made
+
+
+def mend_events(folder: Path) -> list[dict[str, Any]]:
+    """The same of a call whose node was killed: nothing that cannot be read stays in its file. OSError as well."""
+    made = read_events(folder)
+    if made:
+        write_file(folder / EVENTS, lines_of(made))
     return made
 
 
@@ -179,11 +193,13 @@ def write_file(path: Path, data: bytes) -> None:
 
 
 def append_events(folder: Path, events: Sequence[dict[str, Any]]) -> None:
-    """Add events, all or none of them. OSError."""
+    """Add events, all or none of them, each on a line of its own whatever was left there. OSError."""
     path, data = folder / EVENTS, lines_of(events)
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0), 0o600)
     try:
         size = os.fstat(fd).st_size
+        if size and os.pread(fd, 1, size - 1) != b"\n":
+            data = b"\n" + data
         try:
             view = memoryview(data)
             while view:
@@ -204,7 +220,7 @@ def size_of(folder: Path) -> int:
         return 0
 
 
-def _read(path: Path, most: int) -> bytes:
+def read_file(path: Path, most: int) -> bytes:
     """A regular file, whole. DamagedCall for one that is none or too long; FileNotFoundError."""
     try:
         fd = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
@@ -213,6 +229,8 @@ def _read(path: Path, most: int) -> bytes:
     except OSError as error:
         raise DamagedCall(f"{path.name} cannot be read: {error.strerror or error}") from None
     with os.fdopen(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise DamagedCall(f"{path.name} is no ordinary file")
         try:
             data = file.read(most + 1)
         except OSError as error:

@@ -287,7 +287,7 @@ class CallSound:
         count = segment.samples // unit
         edges = (from_ms + bin_ms * np.arange(len(low) + 1) - segment.begin_ms) * (segment.rate / 1000 / unit)
         covered = np.flatnonzero((edges[1:] > 0) & (edges[:-1] < count))
-        if not len(covered):
+        if not count or not len(covered):
             return None
         first, last = int(covered[0]), int(covered[-1]) + 1
         places = np.clip(np.floor(edges[first:last]).astype(np.int64), 0, count - 1)
@@ -314,9 +314,13 @@ def read_folder(folder: Path) -> CallSound | None:
     """The sound of a call that is over; None when the folder has none."""
     page = _read_json(folder / TRACKS, _MOST_TRACKS_BYTES)
     rows = page.get("tracks") if isinstance(page, dict) else None
-    segments = [
-        each for row in (rows if isinstance(rows, list) else [])[:_MOST_ROWS] for each in _read_row(folder, row)
-    ]
+    segments: list[Segment] = []
+    files = set[Path]()
+    for row in (rows if isinstance(rows, list) else [])[:_MOST_ROWS]:
+        pair = _read_row(folder, row)
+        if not files.intersection(one.path for one in pair):  # each file is of one row, and is read once
+            segments += pair
+            files.update(one.path for one in pair)
     series = _read_series(_read_json(folder / SERIES, _MOST_SERIES_BYTES))
     return CallSound(segments, series) if segments or series is not None else None
 

@@ -78,7 +78,7 @@ class Values:
     def token(self, where: str, value: str, variable: str) -> str:
         """A secret that opens something to whoever has it, and must be there."""
         known = len(self.problems)
-        token = self.secret(where, value, variable)
+        token = self.secret(where, value, variable).strip()  # as it is typed in: a variable may end in a line's end
         if len(self.problems) > known:
             return token
         if not token:

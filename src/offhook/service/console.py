@@ -13,7 +13,9 @@ from aiohttp import web
 from offhook.legs.rtp import RtpPort
 from offhook.legs.simulated import SimulatedLeg
 from offhook.legs.sip import SipLeg
+from offhook.legs.webrtc import BrowserLeg
 from offhook.service.call_book import CallBook
+from offhook.service.call_facts import leg_kind
 from offhook.service.checks import Network
 from offhook.service.clock import LATENESS_BOUNDS
 from offhook.service.console_calls import Calls
@@ -43,15 +45,25 @@ class Console:
         *,
         network: Network,
         public_url: str = "",
+        known_key: bool = False,
     ) -> None:
         """`hosts`: further names that requests may be signed for, as clients know the node behind a proxy.
 
         `public_url`: scheme and host of that proxy, if there is one. `network`: how the node reaches apps.
+        `known_key`: the access key is the published one.
         """
         self._node = node
         self._status = status
         sessions = Sessions(rule.session_hours * 3600, os.urandom)
-        self.guard = Guard(rule, sessions, keys=keys, wall=node.clock.wall, hosts=hosts, public_origin=public_url)
+        self.guard = Guard(
+            rule,
+            sessions,
+            keys=keys,
+            wall=node.clock.wall,
+            hosts=hosts,
+            public_origin=public_url,
+            known_key=known_key,
+        )
         self._login = Login(rule, sessions, self.guard, node.clock.wall, node.clock.monotonic)
         self._setup = Setup(self.guard, self._status_now, network)
         self._calls = Calls(book, self.guard)
@@ -158,10 +170,14 @@ class Console:
         found: list[dict[str, Any]] = []
         for live in self._node.calls.values():
             for leg in live.legs.values():
-                if isinstance(leg, SipLeg) and leg.port.remote is not None and len(found) < 100:
-                    host, port = leg.port.remote
-                    where = {"callId": live.call.call_id, "leg": leg.leg_id, "host": host, "port": port}
-                    found.append({**where, "held": leg.held, "frames": leg.port.sender.frames, **leg.port.describe()})
+                if not isinstance(leg, SipLeg | BrowserLeg) or len(found) >= 100:
+                    continue
+                remote = leg.path.remote if isinstance(leg, BrowserLeg) else leg.port.remote
+                if remote is not None:
+                    host, port = remote
+                    whose = {"callId": live.call.call_id, "leg": leg.leg_id, "kind": leg_kind(leg)}
+                    stands = {"host": host, "port": port, "held": leg.held, "frames": leg.port.sender.frames}
+                    found.append({**whose, **stands, **leg.port.describe()})
         return found
 
     async def _leg(self, request: web.Request) -> web.StreamResponse:

@@ -30,6 +30,8 @@ MOST_EXPORTS: Final = 2
 """Archives that are made and sent at once."""
 MOST_SENT: Final = 8
 """Stretches of sound that are sent at once."""
+MOST_RESENT: Final = 8
+"""Events that are sent again at once: they share what an app takes at once with those of live calls."""
 STALLED_S: Final = 30.0
 """A reader of a file that takes nothing for so long is given up."""
 _DAYS_MS: Final = 30 * 86_400_000.0
@@ -141,13 +143,15 @@ class Calls:
         if fields:
             raise invalid("This takes no fields: the event is named by the path.")
         seq = checked_whole("The number of an event", request.match_info["seq"], 1, 10**9)
-        return web.json_response(await _asked(self._book.resend(await self._found(request), seq)))
+        call = await self._found(request)
+        with self._one_of(MOST_RESENT, "events"):
+            return web.json_response(await _asked(self._book.resend(call, seq)))
 
     # inside -----------------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
     def _one_of(self, most: int, what: str) -> Iterator[None]:
-        """Something large that only so many may have at once."""
+        """Something dear that only so many may have at once."""
         if self._sending[what] >= most:
             message = f"{most} {what} are being sent already; try again in a moment."
             raise Problem(429, "8516", message, {"Retry-After": "2"})

@@ -42,6 +42,8 @@ HEADERS: Final = {
     "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
 }
 _THIS_MACHINE: Final = re.compile(r"(localhost|127(\.[0-9]{1,3}){3}|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
+_BROWSER: Final = ("Origin", "Sec-Fetch-Site")
+"""What browsers put on each write of a page, and no page can leave out."""
 _PASSED_ON: Final = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -87,10 +89,12 @@ class Guard:
         wall: Callable[[], float],
         hosts: Callable[[], Sequence[str]],
         public_origin: str = "",
+        known_key: bool = False,
     ) -> None:
         """`hosts`: further names that requests may be signed for, as clients know the node behind a proxy.
 
-        `public_origin`: scheme and host of pages that such a proxy passes on. `wall`: Unix seconds.
+        `public_origin`: scheme and host of pages that such a proxy passes on. `wall`: Unix seconds. `known_key`: the
+        access key is the published one, so that a page which gets through by another name can sign.
         """
         self.rule = rule
         self._sessions = sessions
@@ -98,6 +102,7 @@ class Guard:
         self._wall = wall
         self._hosts = hosts
         self._public_origin = public_origin.lower()
+        self._this_machine = rule.open or known_key
 
     # what stands before handlers --------------------------------------------------------------------------------
 
@@ -123,6 +128,8 @@ class Guard:
         """A WebSocket: like a write, but without a header of ours, since pages cannot give one."""
 
         async def answer(request: web.Request) -> web.StreamResponse:
+            if request.headers.get("Upgrade", "").lower() != "websocket":
+                raise invalid("This is a WebSocket: ask with Upgrade: websocket (RFC 6455).")
             watch = asyncio.get_running_loop().create_task(self._watch(request))
             try:
                 return await handler(request)
@@ -146,6 +153,19 @@ class Guard:
             return await handler(request, _fields(request, body))
 
         return _answering(answer)
+
+    def rebound(self, request: web.Request) -> web.Response | None:
+        """The answer to a page of another name that signs for REST with the published key; None: it is none.
+
+        Programs may know the node by any name; what only browsers send tells pages from them (Fetch §3.2, §2.2.5).
+        """
+        if not any(mark in request.headers for mark in _BROWSER):
+            return None
+        try:
+            self._check_name(request)
+        except Problem as problem:
+            return problem.answer()
+        return None
 
     def dress(self, response: web.StreamResponse) -> None:
         """Give an answer the headers that every answer of the console has."""
@@ -200,7 +220,7 @@ class Guard:
             request.transport.close()
 
     def _check_signature(self, request: web.Request, body: bytes) -> None:
-        self._check_name(request)  # everybody has the key of a node that is open
+        self._check_name(request)
         headers = {name.lower(): value for name, value in request.headers.items()}
         reason = "no access key is set"
         for key in self._keys():
@@ -238,12 +258,10 @@ class Guard:
             raise Problem(403, "7504", f"This console has no login, so it is for this machine only, and {what}: {fix}.")
 
     def _check_name(self, request: web.Request) -> None:
-        """Without a login only names of this machine are taken."""
+        """Where anybody gets in, be it by the key that everybody has, only names of this machine are taken."""
         hosts = request.headers.getall("Host", [])
-        if self.rule.open and (len(hosts) != 1 or not _THIS_MACHINE.fullmatch(hosts[0])):
-            raise Problem(
-                421, "7504", "This console is open as localhost, 127.0.0.1 and [::1] only: use one of these names."
-            )
+        if self._this_machine and (len(hosts) != 1 or not _THIS_MACHINE.fullmatch(hosts[0])):
+            raise Problem(421, "7504", "This is open as localhost, 127.0.0.1 and [::1] only: use one of these names.")
 
     def _origins(self, request: web.Request) -> tuple[str, ...]:
         """Scheme and host of our pages: the public one, and those under which the node itself was asked."""

@@ -2,7 +2,7 @@
 
 What is new in traces is written about once a second by a thread, so a node that is killed leaves calls that can be
 looked at. A disk that is full or read-only never hurts a call: it is told once, and what was not written is tried
-again with the next news of its call.
+again with the next batch, for as long as its call is in memory.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from offhook.service.call_folder import (
     CALL,
     append_events,
     encode,
+    mend_events,
     page_of,
     read_events,
     read_header,
@@ -205,15 +206,21 @@ class History:
         """
         folder = self.folder(page["callId"])
 
+        shown = event_page(event, page["answeredMs"])
+        page["events"].append(shown)
+        page["eventCount"] = count = page["eventCount"] + 1
+
         def append() -> None:
             try:
                 append_events(folder, [event])
-            except OSError as error:
+                header = {**read_header(folder), "eventCount": count}
+                write_header(folder, header)
+                self._keep(header)
+            except FileNotFoundError:
+                pass  # it was deleted meanwhile
+            except (OSError, DamagedCall) as error:
                 self._complain(error)
 
-        shown = event_page(event, page["answeredMs"])
-        page["events"].append(shown)
-        page["eventCount"] += 1
         await self.run(append)
         return shown
 
@@ -231,10 +238,18 @@ class History:
         self._busy = True
         self.run(lambda: self._write(batch)).add_done_callback(self._wrote)
 
-    def _wrote(self, done: asyncio.Future[None]) -> None:
+    def _wrote(self, done: asyncio.Future[list[CallTrace]]) -> None:
         self._busy = False
-        if not done.cancelled() and done.exception() is not None:
+        if done.cancelled():
+            return
+        if done.exception() is not None:
             log.error("the history could not be written", exc_info=done.exception())
+            return
+        for trace in done.result():
+            if self._traces.find(trace.call_id) is trace:
+                self._dirty.setdefault(trace.call_id, trace)
+            else:
+                self._progress.pop(trace.call_id, None)
 
     def _sweep_due(self) -> None:
         self._timers[1] = asyncio.get_running_loop().call_later(SWEEP_EVERY, self._sweep_due)
@@ -242,18 +257,17 @@ class History:
 
     # in the thread ----------------------------------------------------------------------------------------------
 
-    def _write(self, batch: list[CallTrace]) -> None:
-        ended = False
-        for trace in batch:
-            self._write_one(trace)
-            ended = ended or trace.ended
-        now = self._wall()
+    def _write(self, batch: list[CallTrace]) -> list[CallTrace]:
+        """Gives back those that could not be written."""
+        failed, ended = [trace for trace in batch if not self._write_one(trace)], any(trace.ended for trace in batch)
+        now = time.monotonic()
         for call_id in [call_id for call_id, at in self._fresh.items() if now - at > _SETTLES]:
             del self._fresh[call_id]
             self._progress.pop(call_id, None)
             self._measure(call_id)
         if ended:
             self._sweep()
+        return failed
 
     def _write_one(self, trace: CallTrace) -> bool:
         folder = self.folder(trace.call_id)
@@ -281,7 +295,7 @@ class History:
         self._troubled = False
         if trace.ended:
             self._keep(header)
-            self._fresh.setdefault(trace.call_id, self._wall())
+            self._fresh.setdefault(trace.call_id, time.monotonic())
         return True
 
     def _keep(self, header: dict[str, Any]) -> None:
@@ -333,10 +347,10 @@ class History:
                 self._found(folder)
             except FileNotFoundError:
                 self._orphan(folder, f"it has no {CALL}")
-            except DamagedCall as error:
-                self._orphan(folder, str(error))
             except OSError as error:
                 self._complain(error)
+            except (DamagedCall, ValueError, OverflowError) as error:
+                self._orphan(folder, str(error))
         self._sweep()
 
     def _found(self, folder: Path) -> None:
@@ -352,7 +366,7 @@ class History:
 
     def _interrupted(self, folder: Path, header: dict[str, Any]) -> None:
         """A call that its node did not see the end of: it ended with the last that is known of it."""
-        events = read_events(folder)
+        events = mend_events(folder)
         last = max((event["sinceMs"] for event in events), default=0.0)
         began = datetime.fromisoformat(header["startedAt"]).timestamp()
         header |= {
@@ -388,6 +402,7 @@ class History:
                 continue
             self._index.drop(kept.call_id)
             self._fresh.pop(kept.call_id, None)
+            self._progress.pop(kept.call_id, None)
             try:
                 shutil.rmtree(self.folder(kept.call_id))
             except FileNotFoundError:
@@ -413,10 +428,10 @@ class History:
         fcntl.flock(handle, fcntl.LOCK_SH)
         return alone
 
-    def _complain(self, error: OSError) -> None:
+    def _complain(self, error: OSError | DamagedCall) -> None:
         if not self._troubled:
             self._troubled = True
-            log.warning("calls are not kept in %s: %s", self.root, error.strerror or error)
+            log.warning("calls are not kept in %s: %s", self.root, getattr(error, "strerror", None) or error)
 
 
 def _add_audio(header: dict[str, Any], audio: dict[str, list[dict[str, Any]]]) -> None:

@@ -160,11 +160,10 @@ class LiveCall:
 
     # inputs -----------------------------------------------------------------------------------------------------
 
-    def add_leg(self, leg: Leg, identifier: Identifier, inbound: bool = True) -> None:
-        """Know a leg that was not dialled from here before the machine asks for it."""
+    def add_leg(self, leg: Leg, identifier: Identifier, inbound: bool = True, name: str = "") -> None:
+        """Know a leg that was not dialled from here before the machine asks for it. `name`: as it shows itself."""
         self.legs[leg.leg_id] = leg
         self._names[leg.leg_id] = identifier
-        name = self.call.display_name if inbound else ""
         self._host.traces.leg(self.trace, leg.leg_id, identifier.raw_id, leg_kind(leg), name)
         if inbound:
             self._inbound.add(leg.leg_id)
@@ -399,7 +398,7 @@ class LiveCall:
             case StopHearing(hearing_id):
                 self._listening.stop(hearing_id)
             case CallEnded(outcome):
-                self._end(outcome)
+                self.end(outcome)
             case _:
                 raise AssertionError(f"no such action: {action!r}")
 
@@ -521,7 +520,8 @@ class LiveCall:
             refusedMs=round(stream.port.playout.refused * 1000 / stream.port.rate),
         )
 
-    def _end(self, outcome: str) -> None:
+    def end(self, outcome: str) -> None:
+        """The call is over: nothing of it is left."""
         if self._over:
             return
         self._over = True

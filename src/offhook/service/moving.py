@@ -59,8 +59,8 @@ def move(node: Node, connection_id: str, request: MoveParticipantsRequest) -> Mo
 def move_leg(node: Node, live: LiveCall, leg_id: str, call_id: str) -> None:
     """A leg leaves one live call for another."""
     leg, identifier, inbound = live.give(leg_id)
-    other = node.calls[call_id]
-    other.add_leg(leg, identifier, inbound)
+    other, row = node.calls[call_id], live.trace.legs.get(leg_id)
+    other.add_leg(leg, identifier, inbound, "" if row is None else row.display_name)
     node.moved[leg_id] = other
     live.note("leg", "moved", leg=leg_id, to=call_id)
     other.note("leg", "moved here", leg=leg_id, participant=identifier.raw_id, of=live.call.call_id)

@@ -230,12 +230,13 @@ class Node:
             live.custom_context = {"sipHeaders": dict(sip_headers or {}), "voipHeaders": dict(voip_headers or {})}
         try:
             leg = make_leg(leg_id, lambda leg, event: self.leg_event(live, leg, event))
-        except Exception:
-            # An endpoint that cannot be talked to never was a call.
-            self.traces.end(live.trace)
-            self.call_over(live)
+        except Exception as error:
+            # An endpoint that cannot be talked to: the trace says why, and nothing else is left.
+            self.traces.leg(live.trace, leg_id, caller.raw_id, name=display_name)
+            live.note("leg", "failed", leg=leg_id, reason=str(error))
+            live.end("leg_failed")
             raise
-        live.add_leg(leg, caller)
+        live.add_leg(leg, caller, name=display_name)
         live.note("leg", "placed", leg=leg_id, caller=caller.raw_id, callee=callee.raw_id)
         live.settle()
         return live

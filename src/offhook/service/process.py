@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from weakref import WeakSet
 
 from aiohttp import ClientConnectionResetError, web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 
 from offhook import __version__
@@ -34,7 +35,7 @@ from offhook.service.capturing import Captures
 from offhook.service.certificates import State, client_context, server_context
 from offhook.service.checks import Network
 from offhook.service.clock import SystemClock
-from offhook.service.config import NodePlan, Planned, Settings
+from offhook.service.config import LOCAL_ACCESS_KEY, NodePlan, Planned, Settings
 from offhook.service.console import Console
 from offhook.service.delivery import Delivery
 from offhook.service.eventgrid import IncomingPost, Subscriptions, SubscriptionState, Watcher
@@ -129,6 +130,7 @@ class LiveNode:
             lambda: (urlsplit(self.endpoint).netloc,),
             network=Network(self._tls, self._origins, plan.targets),
             public_url=plan.public_url,
+            known_key=LOCAL_ACCESS_KEY in plan.keys,
         )
         self.recording = RecordingRoom(
             self.node,
@@ -253,7 +255,8 @@ class LiveNode:
         """Where a browser sees the console: over http on this machine, for our own CA is none that it trusts."""
         if not self.console.guard.rule.pages:
             return None
-        return f"http://{self._host}:{self.port}/console/" if self.plan.loopback else f"{self.endpoint}console/"
+        here = self.plan.loopback and not self.plan.public_url
+        return f"http://{self._host}:{self.port}/console/" if here else f"{self.endpoint}console/"
 
     def describe(self) -> dict[str, Any]:
         """The node's status object: the first line of `dev --json`."""
@@ -405,6 +408,8 @@ class LiveNode:
             self._listener.asked(request.protocol)
         if self.node.stopping and request.path.startswith("/console/"):
             return web.Response(status=503, text="The node is stopping.")
+        if (refused := self.console.guard.rebound(request)) is not None:
+            return refused
         try:
             return await handler(request)
         except ClientConnectionResetError:
@@ -457,6 +462,7 @@ def run(
     """
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("aiohttp").setLevel(logging.WARNING)
+    logging.getLogger("aiohttp.server").addFilter(_our_fault)
     _raise_file_limit()
     _keep_memory()
     try:
@@ -466,6 +472,12 @@ def run(
         sys.stderr.write(f"{command}: {config.said(str(error))}\n")
         return 2
     return 0
+
+
+def _our_fault(record: logging.LogRecord) -> bool:
+    """Requests that cannot be read are answered as such; whoever sends them must not fill the log with tracebacks."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, HttpProcessingError | web.RequestPayloadError)
 
 
 def _check_webhook(url: str) -> None:

@@ -19,7 +19,8 @@ MOST_DIALOGS: Final = 10_000
 MOST_WAITING: Final = 64
 MOST_MESSAGES: Final = 4
 _HEAD: Final = 16 * 1024
-_CALL_ID: Final = re.compile(rb"(?im)^(?:call-id|i)[ \t]*:[ \t]*([^\r\n]*?)[ \t]*\r?$")
+# One way to match each byte: what comes here may be anybody's, and the media clock waits meanwhile.
+_CALL_ID: Final = re.compile(rb"(?im)^(?:call-id|i)[ \t]*:([^\r\n]*)")
 _CSEQ: Final = re.compile(rb"(?im)^cseq[ \t]*:[ \t]*\d+[ \t]+([A-Za-z]+)")
 _Waiting = tuple[float, str, dict[str, Any]]
 
@@ -47,7 +48,7 @@ class SipNotes:
         found = _CALL_ID.search(data, 0, _HEAD)
         if found is None:
             return
-        call_id = found[1]
+        call_id = found[1].strip(b" \t")
         leg_id = self._legs.get(call_id)
         trace = None if leg_id is None else self._traces.of_leg(leg_id)
         method = _CSEQ.search(data, 0, _HEAD)

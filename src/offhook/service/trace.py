@@ -1,7 +1,8 @@
 """The timeline of each call on one clock: what the console shows, the history keeps and the demo draws (docs/trace.md).
 
-Bounds: 2,000 events and 4 MiB of detail a call (the newest are dropped and counted by kind); of calls that are over,
-the last 200 and 64 MiB. Noting costs a few microseconds: nothing is encoded before somebody looks.
+Bounds: 2,000 events and 4 MiB of detail a call (the newest are dropped and counted by kind, but `share` keeps room for
+what matters most); of calls that are over, the last 200 and 64 MiB. Noting costs a few microseconds: nothing is encoded
+before somebody looks.
 """
 
 from __future__ import annotations
@@ -22,11 +23,23 @@ MAX_ENDED_DETAIL = 64 * 1024 * 1024
 MAX_CONNECTIONS = 256  # of one call; apps may come and go in a group
 MAX_LEGS = 512
 
-QUIET = frozenset({"sip", "mark", "late"})
+_ORDINARY, _RARE, _ENDS = 0.8, 0.95, 1.0
+_SHARES = {"call": _RARE, "leg": _RARE, "callback": _RARE, "stopAudio": _RARE}
+_END_NAMES = frozenset(
+    ("ended", "refused", "failed", "hung up", "figures", "closed", "closed by the app", "BYE", "200 BYE", "CANCEL",
+     "HangupCall", "TerminateCall", "CallDisconnected", "CreateCallFailed", "AnswerFailed", "ConnectFailed")
+)  # fmt: skip
+QUIET = frozenset({"sip", "browser", "mark", "late"})
 """Kinds of which a node does not tell on its output: there are many of them."""
 
 Heard = Callable[[str, dict[str, Any] | None], None]
 """Told of each event of a call: its seq, kind and name; None: the call's row has changed."""
+
+
+def share(kind: str, name: str) -> float:
+    """The part of a call's bounds that an event may find full: what comes in masses leaves room for what is rare, and
+    that for how the call ends."""
+    return _ENDS if name in _END_NAMES else _SHARES.get(kind, _ORDINARY)
 
 
 class Event(NamedTuple):
@@ -87,9 +100,9 @@ class CallTrace:
     result: dict[str, Any] | None = None
 
     def note(self, now: float, kind: str, name: str, detail: dict[str, Any]) -> Event | None:
-        """Add an event; beyond the bounds it is only counted, and None is given back."""
-        size = self.size + weight(detail)
-        if len(self.events) >= MAX_EVENTS or size > MAX_DETAIL:
+        """Add an event; beyond its share of the bounds it is only counted, and None is given back."""
+        size, part = self.size + weight(detail), share(kind, name)
+        if len(self.events) >= MAX_EVENTS * part or size > MAX_DETAIL * part:
             self.dropped[kind] += 1
             return None
         event = Event(len(self.events) + 1, now, kind, name, detail)
@@ -201,16 +214,14 @@ class Traces:
         self._connections: dict[str, CallTrace] = {}
         self._legs: dict[str, CallTrace] = {}
         self._heard: list[Heard] = []
-        self._ended_size = 0
+        self._ended = self._ended_size = 0
         self.changed: Callable[[CallTrace], None] = lambda trace: None
         """Told whenever a trace has something new: the history writes it down."""
 
     def begin(self, call_id: str, about: About | None = None) -> CallTrace:
-        """Start the trace of a call; the oldest ended one makes room."""
+        """Start the trace of a call."""
         trace = CallTrace(call_id, self._clock.monotonic(), self._clock.wall(), about or About())
         self._calls[call_id] = trace
-        while len(self._calls) > MAX_CALLS and self._forget():
-            pass
         self._row_changed(trace)
         return trace
 
@@ -224,12 +235,14 @@ class Traces:
 
     def leg(self, trace: CallTrace, leg_id: str, raw_id: str, kind: str = "", name: str = "") -> None:
         """A leg belongs to this call from now on; what its kind is may be told later."""
-        self._legs[leg_id] = trace
         known = trace.legs.get(leg_id)
         if known is not None:
             known.kind = kind or known.kind
         elif len(trace.legs) < MAX_LEGS:
             trace.legs[leg_id] = LegRow(leg_id, len(trace.legs) + 1, raw_id, kind, name)
+        else:
+            return
+        self._legs[leg_id] = trace
         self._row_changed(trace)
 
     def joined(self, trace: CallTrace, leg_id: str, rate: int) -> None:
@@ -255,11 +268,12 @@ class Traces:
         self._row_changed(trace)
 
     def end(self, trace: CallTrace) -> None:
-        """The call is over."""
+        """The call is over; the oldest ones that are make room."""
         trace.ended, trace.ended_at = True, self._clock.monotonic()
+        self._ended += 1
         self._ended_size += trace.size
-        while self._ended_size > MAX_ENDED_DETAIL and self._forget():
-            pass
+        while self._ended > MAX_CALLS or self._ended_size > MAX_ENDED_DETAIL:
+            self._forget()
         self._row_changed(trace)
 
     def find(self, any_id: str) -> CallTrace | None:
@@ -282,7 +296,7 @@ class Traces:
         """Add an event of a moment (monotonic seconds) that may be over."""
         size = trace.size
         event = trace.note(at, kind, name, detail)
-        if trace.ended:
+        if trace.ended and self._calls.get(trace.call_id) is trace:
             self._ended_size += trace.size - size
         self.changed(trace)
         if event is not None and self._heard:
@@ -315,19 +329,17 @@ class Traces:
         self.changed(trace)
         self.tell(trace.call_id, None)
 
-    def _forget(self) -> bool:
-        """Drop the oldest ended call; live ones stay. Whether there was one."""
-        for call_id, trace in self._calls.items():
-            if trace.ended:
-                del self._calls[call_id]
-                self._ended_size -= trace.size
-                for connection_id in trace.connection_ids:
-                    self._connections.pop(connection_id, None)
-                for leg_id in trace.legs:
-                    if self._legs.get(leg_id) is trace:
-                        del self._legs[leg_id]
-                return True
-        return False
+    def _forget(self) -> None:
+        """Drop the oldest call that is over."""
+        trace = next(trace for trace in self._calls.values() if trace.ended)
+        del self._calls[trace.call_id]
+        self._ended -= 1
+        self._ended_size -= trace.size
+        for connection_id in trace.connection_ids:
+            self._connections.pop(connection_id, None)
+        for leg_id in trace.legs:
+            if self._legs.get(leg_id) is trace:
+                del self._legs[leg_id]
 
 
 def event_page(kept: dict[str, Any], answered_ms: float | None) -> dict[str, Any]:

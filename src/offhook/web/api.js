@@ -41,6 +41,17 @@ class Connection extends EventTarget {
 
 export const connection = new Connection();
 
+let ahead = 0;
+
+/** Milliseconds since 1970 by the clock of the node, which need not be that of this machine; to half a second. */
+export const now = () => Date.now() + ahead;
+
+/** @param {Response} response its time is whole seconds, so that small differences are none */
+function setClock(response) {
+  const seen = Date.parse(response.headers.get("Date") ?? "") + 500 - Date.now();
+  if (Math.abs(seen - ahead) > 1500) ahead = seen;
+}
+
 /**
  * One request; the decoded JSON.
  *
@@ -69,6 +80,7 @@ async function request(path, { method = "GET", body, signal } = {}) {
     throw new ApiError(0, "unreachable", "The node does not answer. Is `offhook dev` still running?");
   }
   connection.set(true);
+  setClock(response);
   if (response.status === 401) connection.needLogin();
   if (!response.ok) throw await refusal(response);
   return response.status === 204 ? null : response.json();
@@ -105,8 +117,9 @@ export const post = (path, body = {}, signal) => request(path, { method: "POST",
 export const address = (path) => ROOT + path;
 
 /**
- * Server-sent events until the signal aborts. The browser connects anew by itself after a lost connection; where the
- * node refuses, this tries again with growing pauses, and tells `lost` at each loss.
+ * Server-sent events until the signal aborts; after a lost connection this tries again with growing pauses, tells
+ * `lost` at each loss, and looks whether the node is there. A page that nobody sees has no stream, since a browser opens six connections to a node for all
+ * of its pages together; it goes on where it was when it is shown.
  *
  * @param {string} path
  * @param {Record<string, (data: any, id: string) => void>} handlers by the event's name; data is decoded JSON
@@ -114,28 +127,36 @@ export const address = (path) => ROOT + path;
  * @param {{lost?: () => void, open?: () => void, last?: () => string}} [more] `last`: query that names the last event
  */
 export function listen(path, handlers, signal, { lost, open, last } = {}) {
-  let tries = 0;
+  let [tries, timer] = [0, 0];
+  /** @type {EventSource | null} */
+  let source = null;
+  const close = () => {
+    clearTimeout(timer);
+    source?.close();
+    source = null;
+  };
   const connect = () => {
-    if (signal.aborted) return;
-    const source = new EventSource(ROOT + path + (last ? last() : ""));
-    const end = () => source.close();
-    signal.addEventListener("abort", end, { once: true });
-    source.addEventListener("open", () => {
+    close();
+    if (signal.aborted || document.hidden) return;
+    const opened = (source = new EventSource(ROOT + path + (last ? last() : "")));
+    opened.addEventListener("open", () => {
       tries = 0;
       connection.set(true);
       open?.();
     });
     for (const [name, heard] of Object.entries(handlers)) {
-      source.addEventListener(name, (event) => heard(JSON.parse(event.data || "null"), event.lastEventId));
+      opened.addEventListener(name, (event) => heard(JSON.parse(event.data || "null"), event.lastEventId));
     }
-    source.addEventListener("error", () => {
-      if (signal.aborted) return;
+    opened.addEventListener("error", () => {
+      if (opened !== source) return;
+      close(); // the browser's own pause is fixed, and it gives up on a refusal
       lost?.();
-      source.close(); // the browser's own pause is fixed, and it gives up on a refusal
-      signal.removeEventListener("abort", end);
-      setTimeout(connect, RETRY_MS[Math.min(tries++, RETRY_MS.length - 1)]);
+      alive(signal);
+      timer = setTimeout(connect, RETRY_MS[Math.min(tries++, RETRY_MS.length - 1)]);
     });
   };
+  document.addEventListener("visibilitychange", () => (document.hidden ? close() : connect()), { signal });
+  signal.addEventListener("abort", close, { once: true });
   connect();
 }
 

@@ -3,6 +3,7 @@
 import { alive, connection, get, post } from "./api.js";
 import { fill, h, icon } from "./dom.js";
 import { mountPhone } from "./phone/dock.js";
+import { title } from "./title.js";
 
 /**
  * @typedef {{pattern: RegExp, title: string, name: string, mount: (page: HTMLElement, signal: AbortSignal, match: RegExpExecArray) => Promise<any>}} Route
@@ -59,6 +60,7 @@ const [page, nav, banner, end, dock] = ["page", "nav", "banner", "top-end", "doc
   (id) => /** @type {HTMLElement} */ (document.getElementById(id)),
 );
 let leave = new AbortController();
+let failed = false;
 
 /**
  * Show the page of an address. Without `quiet` the reader's focus goes to its heading, as after a page load.
@@ -67,19 +69,29 @@ let leave = new AbortController();
  * @param {{replace?: boolean, quiet?: boolean}} [how]
  */
 export function navigate(path, { replace = false, quiet = false } = {}) {
+  rememberPlace();
   if (path !== location.pathname + location.search) history[replace ? "replaceState" : "pushState"](null, "", path);
   return show(quiet);
 }
 
-/** @param {boolean} quiet */
-async function show(quiet) {
+/** Who comes back to a page finds it where it was. */
+function rememberPlace() {
+  history.replaceState({ ...history.state, top: scrollY }, "");
+}
+
+/**
+ * @param {boolean} quiet
+ * @param {number} [top] where the page is scrolled to
+ */
+async function show(quiet, top = 0) {
   leave.abort();
+  failed = false;
   leave = new AbortController();
   const { signal } = leave;
   let match = null;
   const route = ROUTES.find(({ pattern }) => (match = pattern.exec(location.pathname)));
   document.body.dataset.route = route?.name ?? "";
-  document.title = `${route?.title ?? "Not found"} · Offhook`;
+  title({ page: route?.title ?? "Not found" });
   for (const link of nav.querySelectorAll("a")) {
     if (link.dataset.name === route?.name) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
@@ -91,13 +103,25 @@ async function show(quiet) {
   } catch (error) {
     if (signal.aborted) return;
     console.error(error);
+    failed = true;
     fill(page, failure(error));
   }
   if (signal.aborted) return;
   const heading = page.querySelector("h1");
-  if (heading && route?.name === "call") document.title = `${heading.textContent} · Offhook`;
-  if (!quiet) (heading ?? page).focus({ preventScroll: true });
-  if (!quiet) scrollTo(0, 0);
+  if (heading && route?.name === "call") title({ page: [...heading.childNodes].map(said).join(" ") });
+  if (!quiet) focusOn(heading);
+  if (!quiet || top) scrollTo(0, top);
+}
+
+/** @param {Node} node what a screen reader says of it */
+const said = (node) => (node instanceof Element && node.ariaLabel) || node.textContent;
+
+/** On a narrow screen the page of the phone is the phone. @param {HTMLElement | null} heading */
+function focusOn(heading) {
+  for (const one of [heading, page, dock.querySelector("h2")]) {
+    /** @type {HTMLElement | null} */ (one)?.focus({ preventScroll: true });
+    if (one && one === document.activeElement) return;
+  }
 }
 
 function notFound() {
@@ -123,12 +147,19 @@ function frame() {
     const link = event.target instanceof Element ? event.target.closest("a") : null;
     if (!link || event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey) return;
     const url = new URL(link.href, location.href);
+    if (url.hash && url.href.startsWith(`${location.href.split("#")[0]}#`)) {
+      event.preventDefault(); // a place of this page, which must not be made anew for it
+      document.getElementById(url.hash.slice(1))?.focus();
+      return;
+    }
     if (url.origin !== location.origin || !url.pathname.startsWith("/console/") || url.pathname.startsWith("/console/api/")) return;
     if (url.hash || link.target || link.hasAttribute("download")) return;
     event.preventDefault();
     navigate(url.pathname + url.search);
   });
-  addEventListener("popstate", () => show(false));
+  history.scrollRestoration = "manual"; // there is nothing to be scrolled yet when the browser would
+  addEventListener("popstate", ({ state }) => show(false, state?.top));
+  addEventListener("pagehide", rememberPlace);
 }
 
 /** One button through system, light and dark. */
@@ -150,7 +181,7 @@ function themeSwitch() {
   return button;
 }
 
-/** Says that the node is away, and asks until it is back; then the page that is shown is made anew. */
+/** Says that the node is away, and asks until it is back; then a page that could not be shown is tried again. */
 function watchConnection() {
   let timer = 0;
   connection.addEventListener("change", () => {
@@ -158,6 +189,7 @@ function watchConnection() {
     banner.hidden = connection.up;
     if (connection.up) {
       fill(banner);
+      if (failed) show(true);
       return;
     }
     fill(banner, icon("warning", 16), h("span", { text: "The node does not answer. Trying again…" }));
@@ -206,5 +238,5 @@ function logout() {
 frame();
 watchConnection();
 watchLogin();
-show(true);
+show(true, history.state?.top);
 if (!location.pathname.startsWith("/console/login")) furnish();

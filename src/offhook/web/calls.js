@@ -1,20 +1,19 @@
-/** The calls: live ones first with their running time, those that are over below. */
+/** The calls: live ones first with their running time, those that are over below, newest first. */
 
 import { ApiError, get, listen } from "./api.js";
-import { fill, h, icon, outside } from "./dom.js";
-import { duration, identity, moment, shortId } from "./format.js";
+import { CallTable, live } from "./call_table.js";
+import { fill, h, icon } from "./dom.js";
 
 const PAGE = 100;
+const MOST = 500;
 const POLL_MS = 2000;
 const TYPING_MS = 200;
+const SOON_MS = 150;
 const FILTERS = [["", "All"], ["live", "Live"], ["ended", "Ended"]];
 
 /**
- * @typedef {{callId: string, callConnectionId: string | null, direction: "incoming" | "outgoing",
- *   from: {rawId: string, displayName?: string} | null, to: {rawId: string} | null,
- *   state: "ringing" | "connected" | "ended", startedAt: string, answeredAt: string | null, endedAt: string | null,
- *   durationMs: number | null, events: number, legs: number, interrupted: boolean,
- *   result: {code: number, subCode: number, message: string} | null}} Row
+ * @typedef {import("./call_table.js").Row} Row
+ * @typedef {{query: string, state: string, live: Row[], ended: Row[], more: boolean}} View `more`: there are older ones
  */
 
 /**
@@ -23,62 +22,158 @@ const FILTERS = [["", "All"], ["live", "Live"], ["ended", "Ended"]];
  */
 export default async function mount(page, signal) {
   const asked = new URLSearchParams(location.search);
-  const view = { query: asked.get("q") ?? "", state: asked.get("state") ?? "", rows: /** @type {Row[]} */ ([]), more: false };
-  const list = h("div", { class: "list" });
+  /** @type {View} */
+  const view = { query: asked.get("q") ?? "", state: FILTERS.find(([value]) => value === asked.get("state"))?.[0] ?? "", live: [], ended: [], more: false };
   const count = h("p", { class: "count", role: "status" });
-  const reload = async () => {
-    const { calls } = await get(`calls?${parameters(view)}`, signal);
-    view.rows = calls;
-    view.more = calls.length >= PAGE;
-    draw(list, count, view, older);
-  };
-  const older = async () => {
-    const last = view.rows[view.rows.length - 1];
-    const { calls } = await get(`calls?${parameters(view)}&before=${encodeURIComponent(last.callId)}`, signal);
-    view.rows = [...view.rows, ...calls.filter((/** @type {Row} */ row) => !view.rows.some((old) => old.callId === row.callId))];
-    view.more = calls.length >= PAGE;
-    draw(list, count, view, older);
-  };
-  fill(page, h("div", { class: "page-head" }, h("h1", { tabindex: "-1", text: "Calls" }), count), controls(view, reload), fill(list, skeleton()));
-  await reload();
-  follow(view, reload, signal);
-  const timer = setInterval(() => tick(list), 1000);
+  const list = h("div", { class: "list" }, skeleton());
+  const calls = new Calls(view, signal, () => shown(view));
+  const shown = parts(list, count, () => calls.older().catch(quietly));
+  const head = h("div", { class: "page-head" }, h("h1", { tabindex: "-1", text: "Calls" }), count);
+  fill(page, head, controls(view, () => calls.anew(), signal), list);
+  await calls.load(Number(history.state?.rows) || PAGE);
+  calls.follow();
+  const timer = setInterval(() => shown.tick(), 1000);
   signal.addEventListener("abort", () => clearInterval(timer));
 }
 
-/** @param {{query: string, state: string}} view */
-function parameters(view) {
-  const asked = new URLSearchParams({ limit: String(PAGE) });
-  if (view.query) asked.set("q", view.query);
-  if (view.state) asked.set("state", view.state);
-  return asked.toString();
+/** The rows of a view, kept as the node has them. */
+class Calls {
+  #round = 0;
+  #loading = false;
+  #waiting = 0;
+  #polling = 0;
+
+  /**
+   * @param {View} view
+   * @param {AbortSignal} signal
+   * @param {() => void} changed
+   */
+  constructor(view, signal, changed) {
+    this.view = view;
+    this.signal = signal;
+    this.changed = changed;
+    signal.addEventListener("abort", () => {
+      clearTimeout(this.#waiting);
+      clearInterval(this.#polling);
+    });
+  }
+
+  /** @param {number} [rows] how many of those that are over, at least */
+  async load(rows = this.view.ended.length) {
+    const { view } = this;
+    const round = ++this.#round;
+    const most = Math.max(PAGE, Math.min(rows, MOST));
+    this.#loading = true;
+    const [up, over] = await Promise.all([
+      view.state === "ended" ? [] : this.#ask("live", MOST),
+      view.state === "live" ? [] : this.#ask("ended", most),
+    ]).finally(() => (this.#loading &&= round !== this.#round));
+    if (round !== this.#round) return; // another was asked for meanwhile
+    const known = new Set(over.map((row) => row.callId));
+    const [last, full] = [over[over.length - 1], over.length >= most];
+    const older = full ? view.ended.filter((row) => row.startedAt <= last.startedAt && !known.has(row.callId)) : [];
+    view.live = up;
+    view.ended = [...over, ...older];
+    view.more = full && (view.more || !older.length);
+    this.changed();
+  }
+
+  /** Another search, or another filter. */
+  anew() {
+    Object.assign(this.view, { live: [], ended: [], more: false });
+    this.load().catch(quietly);
+  }
+
+  async older() {
+    const { view } = this;
+    const round = this.#round;
+    const last = view.ended[view.ended.length - 1];
+    const rows = await this.#ask("ended", PAGE, last.callId);
+    if (round !== this.#round || last !== view.ended[view.ended.length - 1]) return;
+    view.ended = [...view.ended, ...rows];
+    view.more = rows.length >= PAGE;
+    history.replaceState({ ...history.state, rows: view.ended.length }, "");
+    this.changed();
+  }
+
+  /**
+   * @param {"live" | "ended"} state
+   * @param {number} limit
+   * @param {string} [before]
+   * @returns {Promise<Row[]>}
+   */
+  async #ask(state, limit, before) {
+    const asked = new URLSearchParams({ state, limit: String(limit) });
+    if (this.view.query) asked.set("q", this.view.query);
+    if (before) asked.set("before", before);
+    return (await get(`calls?${asked}`, this.signal)).calls;
+  }
+
+  /** Keep the rows fresh: by the node's stream, and by asking while there is none. */
+  follow() {
+    const lost = () => {
+      if (!this.#polling) this.#polling = setInterval(() => this.#soon(), POLL_MS);
+    };
+    const open = () => {
+      clearInterval(this.#polling);
+      this.#polling = 0;
+      this.#soon();
+    };
+    listen("stream", { row: (row) => this.#row(row) }, this.signal, { lost, open });
+  }
+
+  #soon() {
+    clearTimeout(this.#waiting);
+    this.#waiting = setTimeout(() => this.load().catch(quietly), SOON_MS);
+  }
+
+  /** @param {Row} row that has changed */
+  #row(row) {
+    const { view } = this;
+    if (view.query || this.#loading) {
+      this.#soon(); // only the node knows what is found; and what comes may be older than this
+      return;
+    }
+    const others = (/** @type {Row[]} */ rows) => rows.filter((one) => one.callId !== row.callId);
+    [view.live, view.ended] = [others(view.live), others(view.ended)];
+    const place = live(row) ? "live" : "ended";
+    const oldest = view.ended[view.ended.length - 1];
+    const beyond = place === "ended" && view.more && oldest && row.startedAt < oldest.startedAt;
+    if ((!view.state || view.state === place) && !beyond) {
+      const at = view[place].findIndex((one) => one.startedAt <= row.startedAt);
+      view[place].splice(at < 0 ? view[place].length : at, 0, row);
+    }
+    this.changed();
+  }
 }
 
 /**
  * The search field and the filter; both stay in the address, so that a view can be kept and shared.
  *
- * @param {{query: string, state: string}} view
- * @param {() => Promise<void>} reload
+ * @param {View} view
+ * @param {() => void} apply
+ * @param {AbortSignal} signal
  */
-function controls(view, reload) {
+function controls(view, apply, signal) {
   let typing = 0;
-  const apply = () => {
+  signal.addEventListener("abort", () => clearTimeout(typing));
+  const changed = () => {
     const address = new URLSearchParams();
     if (view.query) address.set("q", view.query);
     if (view.state) address.set("state", view.state);
     const text = address.toString();
     history.replaceState(null, "", `/console/${text ? `?${text}` : ""}`);
-    reload().catch(quietly);
+    apply();
   };
   const search = /** @type {HTMLInputElement} */ (
-    h("input", { type: "search", id: "search", placeholder: "Number, name or id", autocomplete: "off", spellcheck: "false", "aria-label": "Search calls" })
+    h("input", { type: "search", id: "search", placeholder: "Number, name or id", autocomplete: "off", spellcheck: "false", maxlength: 200, "aria-label": "Search calls" })
   );
   search.value = view.query;
   search.addEventListener("input", () => {
     clearTimeout(typing);
     typing = setTimeout(() => {
       view.query = search.value.trim();
-      apply();
+      changed();
     }, TYPING_MS);
   });
   const choices = FILTERS.map(([value, label]) => {
@@ -86,7 +181,7 @@ function controls(view, reload) {
     box.checked = view.state === value;
     box.addEventListener("change", () => {
       view.state = value;
-      apply();
+      changed();
     });
     return h("label", {}, box, h("span", { text: label }));
   });
@@ -95,130 +190,40 @@ function controls(view, reload) {
     h("fieldset", { class: "segments" }, h("legend", { class: "hidden", text: "Which calls" }), choices));
 }
 
-/**
- * Keep the rows fresh: by the node's stream, and by asking while there is none.
- *
- * @param {{query: string, state: string, rows: Row[]}} view
- * @param {() => Promise<void>} reload
- * @param {AbortSignal} signal
- */
-function follow(view, reload, signal) {
-  let waiting = 0;
-  let polling = 0;
-  const soon = () => {
-    clearTimeout(waiting);
-    waiting = setTimeout(() => reload().catch(quietly), 150);
-  };
-  const lost = () => {
-    if (!polling) polling = setInterval(soon, POLL_MS);
-  };
-  const open = () => {
-    clearInterval(polling);
-    polling = 0;
-    soon();
-  };
-  signal.addEventListener("abort", () => {
-    clearTimeout(waiting);
-    clearInterval(polling);
-  });
-  listen("stream", { row: soon }, signal, { lost, open });
-}
-
 /** @param {any} error what the connection banner tells already */
 function quietly(error) {
   if (!(error instanceof ApiError) && error?.name !== "AbortError") throw error;
 }
 
-/** @param {Row} row */
-const live = (row) => row.state !== "ended";
-
 /**
+ * What draws a view.
+ *
  * @param {HTMLElement} list
  * @param {HTMLElement} count
- * @param {{query: string, state: string, rows: Row[], more: boolean}} view
- * @param {() => Promise<void>} older
+ * @param {() => void} older
  */
-function draw(list, count, view, older) {
-  const rows = view.rows.filter((row) => (view.state === "live" ? live(row) : view.state === "ended" ? !live(row) : true));
-  const up = rows.filter(live);
-  const over = rows.filter((row) => !live(row));
-  const drawn = JSON.stringify([view.state, view.query, view.more, rows]);
-  if (drawn === list.dataset.drawn) return; // nobody's place in the list is lost for nothing
-  list.dataset.drawn = drawn;
-  const text = rows.length ? `${up.length} live, ${over.length}${view.more ? "+" : ""} ended` : "";
-  if (count.textContent !== text) count.textContent = text;
-  const focused = document.activeElement?.closest("tr")?.dataset.call;
-  if (!rows.length) fill(list, view.query || view.state ? nothingFound(view) : noCalls());
-  else {
-    const more = h("button", { type: "button", class: "button", text: "Show older calls" });
-    more.addEventListener("click", () => older().catch(quietly));
-    fill(list,
-      up.length ? [h("h2", { text: "Live" }), table(up, "Live calls")] : null,
-      over.length ? [h("h2", { text: "Ended" }), table(over, "Ended calls")] : null,
-      view.more ? more : null);
-  }
-  if (focused) list.querySelector(`tr[data-call="${CSS.escape(focused)}"] a`)?.focus({ preventScroll: true });
-  tick(list);
-}
-
-/**
- * @param {Row[]} rows
- * @param {string} caption
- */
-function table(rows, caption) {
-  const heads = ["From", "To", "Started", "Duration", "Result", "Call"];
-  return h("table", { class: "calls", role: "table" },
-    h("caption", { class: "hidden", text: caption }),
-    h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, heads.map((text) => h("th", { scope: "col", role: "columnheader", text })))),
-    h("tbody", { role: "rowgroup" }, rows.map(line)));
-}
-
-/** @param {Row} row */
-function line(row) {
-  const running = live(row);
-  const cell = (/** @type {string} */ name, /** @type {any[]} */ ...children) => h("td", { role: "cell", class: `cell-${name}` }, ...children);
-  const time = h("span", { class: "number", text: duration(row.durationMs) });
-  if (running) time.dataset.since = String(Date.parse(row.answeredAt ?? row.startedAt));
-  return h("tr", { role: "row", class: running ? "live" : "", data: { call: row.callId } },
-    cell("from", h("a", { href: `/console/calls/${encodeURIComponent(row.callId)}`, class: "open" },
-      direction(row), who(row.from))),
-    cell("to", who(row.to)),
-    cell("started", h("time", { datetime: row.startedAt, title: row.startedAt, text: moment(row.startedAt) })),
-    cell("duration", time),
-    cell("result", result(row)),
-    cell("id", h("code", { title: row.callId, text: shortId(row.callId) })));
-}
-
-/** @param {Row} row */
-function direction(row) {
-  const word = row.direction === "incoming" ? "Incoming" : "Outgoing";
-  return h("span", { class: `direction ${row.direction}`, title: word }, icon(row.direction, 16), h("span", { class: "hidden", text: `${word}: ` }));
-}
-
-/** @param {{rawId: string, displayName?: string} | null | undefined} person */
-function who(person) {
-  if (!person) return h("span", { class: "faint", text: "–" });
-  const id = h("bdi", { class: "clip id", title: person.rawId, text: identity(person.rawId) });
-  return h("span", { class: "who" }, person.displayName ? outside(person.displayName, "name") : null, id);
-}
-
-/** @param {Row} row */
-function result(row) {
-  if (row.state === "ringing") return h("span", { class: "tag live", text: "Ringing" });
-  if (live(row)) return h("span", { class: "tag live", text: "Connected" });
-  if (row.interrupted) return h("span", { class: "tag warn", title: "The node ended before the call did", text: "Interrupted" });
-  const { code, subCode, message } = row.result ?? {};
-  if (code === undefined || code === null) return h("span", { class: "tag", text: "Ended" });
-  const good = code === 200 || code === 0;
-  if (good && !row.answeredAt) return h("span", { class: "tag", title: message ?? "", text: "Not answered" });
-  return h("span", { class: good ? "tag" : "tag bad", title: message ?? "" }, good ? "Completed" : `${code}${subCode ? `/${subCode}` : ""}`);
-}
-
-/** @param {HTMLElement} list */
-function tick(list) {
-  for (const time of list.querySelectorAll("[data-since]")) {
-    time.textContent = duration(Date.now() - Number(/** @type {HTMLElement} */ (time).dataset.since));
-  }
+function parts(list, count, older) {
+  const [up, over] = [new CallTable("Live"), new CallTable("Ended")];
+  const more = h("button", { type: "button", class: "button", text: "Show older calls", on: { click: older } });
+  const nothing = h("div", {});
+  let without = "";
+  const draw = (/** @type {View} */ view) => {
+    const focused = /** @type {HTMLElement | null} */ (document.activeElement?.closest("tr[data-call]"))?.dataset.call;
+    if (!up.element.isConnected) fill(list, up.element, over.element, more, nothing);
+    up.draw(view.live);
+    over.draw(view.ended);
+    more.hidden = !view.more;
+    const [some, all] = [view.live.length, view.ended.length];
+    const plus = (/** @type {boolean} */ further) => (further ? "+" : "");
+    const text = some + all ? `${some}${plus(some >= MOST)} live, ${all}${plus(view.more)} ended` : "";
+    if (count.textContent !== text) count.textContent = text;
+    nothing.hidden = some + all > 0;
+    const key = JSON.stringify([view.query, view.state]);
+    if (!nothing.hidden && key !== without) fill(nothing, view.query || view.state ? nothingFound(view) : noCalls());
+    without = nothing.hidden ? "" : key;
+    if (focused && document.activeElement === document.body) over.focus(focused); // it has ended
+  };
+  return Object.assign(draw, { tick: () => up.tick() });
 }
 
 function skeleton() {

@@ -110,8 +110,8 @@ export function copyButton(text, label, { words = "Copy" } = {}) {
   let timer = 0;
   button.addEventListener("click", async () => {
     const done = await copied(text());
-    word.textContent = done ? "Copied" : "Press Ctrl+C";
-    said.textContent = done ? "Copied" : "The browser did not allow copying; the text is selected";
+    word.textContent = done ? "Copied" : "Not copied";
+    said.textContent = done ? "Copied" : "The browser did not allow copying: select the text and copy it yourself";
     clearTimeout(timer);
     timer = setTimeout(() => {
       word.textContent = words;

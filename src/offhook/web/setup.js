@@ -2,6 +2,7 @@
 
 import { ApiError, get, post } from "./api.js";
 import { copyButton, fill, h, icon } from "./dom.js";
+import { kept } from "./phone/memory.js";
 import { shells } from "./shells.js";
 import { snippets } from "./snippets.js";
 import { tabs } from "./tabs.js";
@@ -200,7 +201,7 @@ function phones(setup) {
 
 /** Under which identity this browser is called. */
 function user() {
-  const mine = JSON.parse(localStorage.getItem("offhook.phone.identity") ?? "null");
+  const mine = kept("identity");
   if (!mine) return null;
   const line = `client.create_call(CommunicationUserIdentifier("${mine}"), "http://localhost:8000/api/callbacks")`;
   return section("This browser as a phone", "It is a user of its own, whom apps can call and add to calls.", value("User id", mine), block(line, "Copy the line that calls this browser"));

@@ -3,6 +3,7 @@
  * (items by lane, cuts, whom a leg is). Pure: no page, no network.
  */
 
+import { now } from "../api.js";
 import { identity } from "../format.js";
 import { told } from "./kinds.js";
 import { itemsByLane } from "./spans.js";
@@ -126,7 +127,7 @@ export class CallModel {
 
   /** Milliseconds since the answer (or since the start before it), by this computer's clock. */
   now() {
-    return Date.now() - Date.parse(this.page.answeredAt ?? this.page.startedAt);
+    return now() - Date.parse(this.page.answeredAt ?? this.page.startedAt);
   }
 
   /**

@@ -1,6 +1,6 @@
 /** The head of the page: who called whom, how it stands, its ids, and taking it along as a file. */
 
-import { address } from "../api.js";
+import { address, now } from "../api.js";
 import { copyButton, fill, h, icon, outside } from "../dom.js";
 import { duration, identity, moment } from "../format.js";
 
@@ -11,7 +11,7 @@ const IDS = [
   ["correlationId", "Correlation"],
 ];
 const MOST_CONNECTIONS = 4;
-const STATES = { ringing: ["Ringing", "warn"], connected: ["Live", "live"], ended: ["Ended", ""] };
+const STATES = { ringing: ["Ringing", "warn"], connected: ["Live", "live"], ended: ["Ended", ""], __proto__: null };
 
 export class CallHeader {
   #key = "";
@@ -88,7 +88,7 @@ export class CallHeader {
   #tick() {
     const { page, live } = this.model;
     const from = Date.parse(page.answeredAt ?? page.startedAt);
-    const to = live ? Date.now() : Date.parse(page.endedAt ?? "");
+    const to = live ? now() : Date.parse(page.endedAt ?? "");
     this.length.textContent = Number.isNaN(to) ? duration(Math.max(0, this.model.extent()[1])) : duration(to - from);
   }
 }

@@ -20,7 +20,9 @@ export const KINDS = {
   dtmf: { title: "Keys", colour: "--kind-dtmf", shape: "key", lane: "dtmf" },
   media: { title: "Media", colour: "--kind-media", shape: "square", lane: "media" },
   sip: { title: "SIP", colour: "--kind-sip", shape: "arrow", lane: "sip" },
+  browser: { title: "Browser", colour: "--kind-sip", shape: "arrow", lane: "browser" },
   late: { title: "Late", colour: "--kind-late", shape: "triangle", lane: "late" },
+  __proto__: null, // a file's kinds may have the names of what every object has
 };
 
 const OTHER = { title: "Other", colour: "--kind-call", shape: "circle", lane: "call" };
@@ -28,7 +30,7 @@ const OTHER = { title: "Other", colour: "--kind-call", shape: "circle", lane: "c
 /** @param {string} kind */
 export const kindOf = (kind) => KINDS[kind] ?? { ...OTHER, title: kind };
 
-const FAILED = /fail|error|refus|abandon|not recognised|reject|nobody to tell|ignored/i;
+const FAILED = /fail|error|refus|abandon|not recognised|reject|nobody to tell|ignored|\blost/i;
 
 /**
  * Whether an event tells of something that went wrong.
@@ -64,10 +66,12 @@ const TOLD = {
   delivery: (d) => some(d.resent ? "sent again" : `try ${d.attempt}`, d.status, d.error, d.ms === undefined ? null : lengthOf(d.ms), d.final ? null : "tried again"),
   stopAudio: (d) => some(d.cutMs === undefined ? null : `cut ${lengthOf(d.cutMs)}`, d.playedMs === undefined ? null : `played ${lengthOf(d.playedMs)}`, d.atSample === undefined ? null : `at sample ${d.atSample}`),
   sip: (d) => some(d.direction === "in" ? `from ${d.peer ?? "outside"}` : `to ${d.peer ?? "outside"}`),
-  media: (d) => (d.sources ?? []).join(", "),
+  browser: (d) => some(d.about, d.address, d.before && `before ${d.before}`, d.suite, d.reason),
+  media: (d) => (Array.isArray(d.sources) ? d.sources.join(", ") : ""),
   mark: (d) => some(d.playedMs === undefined ? null : `played ${lengthOf(d.playedMs)}`),
   dtmf: (d, who, { leg }) => some(`${d.direction === "out" ? "to" : "from"} ${who(leg) || "the leg"}`, d.source),
   late: (d) => some(d.lost ? `${d.lost} lost` : null, d.late ? `${d.late} late` : null, d.ticks ? `${d.ticks} over ${d.overMs} ms` : null),
+  __proto__: null,
 };
 
 /**

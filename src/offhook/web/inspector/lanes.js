@@ -28,6 +28,7 @@ const SIGNALS = [
   ["rest", "REST", "from the app"],
   ["callback", "Callbacks", "to the app"],
   ["sip", "SIP", "in ▾ out ▴"],
+  ["browser", "Browser", "WebRTC, in ▾ out ▴"],
   ["call", "Call", "legs"],
 ];
 

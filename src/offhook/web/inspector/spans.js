@@ -87,6 +87,7 @@ class Grouping {
       delivery: this.#delivery,
       stream: this.#stream,
       media: this.#media,
+      __proto__: null,
     };
     (join[event.kind] ?? this.#point).call(this, event);
   }

@@ -22,9 +22,10 @@ const RESTART_AGAIN_MS = 3000;
 export class PhoneCall extends EventTarget {
   /**
    * @param {import("./signalling.js").Signalling} signalling
-   * @param {{iceServers: RTCIceServer[], peer: string, name?: string, call?: string | null, callId?: string | null, incoming?: boolean}} about
+   * @param {{iceServers: RTCIceServer[], peer: string, name?: string, call?: string | null, callId?: string | null, incoming?: boolean, context?: any}} about
+   *   `context`: the custom calling context that an app sent along
    */
-  constructor(signalling, { iceServers, peer, name = "", call = null, callId = null, incoming = false }) {
+  constructor(signalling, { iceServers, peer, name = "", call = null, callId = null, incoming = false, context = null }) {
     super();
     this.signalling = signalling;
     this.iceServers = iceServers;
@@ -35,6 +36,7 @@ export class PhoneCall extends EventTarget {
     /** @type {string | null} */
     this.callId = callId;
     this.incoming = incoming;
+    this.context = context;
     /** @type {State} */
     this.state = incoming ? "incoming" : "starting";
     this.muted = false;
@@ -75,22 +77,36 @@ export class PhoneCall extends EventTarget {
   async start({ silent = false, displayName = "" } = {}) {
     this.silent = silent;
     const microphone = silent ? audio().createMediaStreamDestination().stream : await openMicrophone();
-    if (!this.wanted) {
-      stop(microphone);
+    if (this.over) {
+      stop(microphone); // it was asked for, and the call ended meanwhile
       return;
     }
-    this.microphone = microphone;
+    this.use(microphone);
     this.connection = this.connect(microphone);
-    this.meters.said = new Meter(microphone);
-    const sdp = await this.offer();
-    if (!this.wanted) return;
     if (this.incoming) {
-      this.signalling.send({ kind: "accept", call: this.call, sdp });
       this.become("connecting");
-    } else {
-      this.signalling.send({ kind: "dial", to: this.peer, sdp, displayName });
-      this.become("calling");
+      await this.accept();
+      return;
     }
+    const sdp = await this.offer();
+    if (this.over) return;
+    this.signalling.send({ kind: "dial", to: this.peer, sdp, displayName });
+    this.become("calling");
+  }
+
+  /**
+   * Take the call that rings; again, where the socket was lost before the node's answer came.
+   *
+   * @param {{restart?: boolean}} [how]
+   */
+  async accept({ restart = false } = {}) {
+    const sdp = await this.offer({ restart });
+    if (!this.over) this.signalling.send({ kind: "accept", call: this.call, sdp });
+  }
+
+  /** Whether nobody wants the call any more, here or there. */
+  get over() {
+    return !this.wanted || this.state === "ended";
   }
 
   /** @param {MediaStream} microphone */
@@ -101,8 +117,23 @@ export class PhoneCall extends EventTarget {
     this.sender = transceiver.sender;
     connection.addEventListener("track", ({ track }) => this.hear(new MediaStream([track])));
     connection.addEventListener("connectionstatechange", () => this.follow(connection));
-    this.speak();
     return connection;
+  }
+
+  /** Whether the microphone went away in the call. */
+  get unplugged() {
+    return this.state !== "ended" && Boolean(this.microphone?.getAudioTracks().some((track) => track.readyState === "ended"));
+  }
+
+  /** @param {MediaStream} microphone whose level is shown, and whose end is told by `unplugged` */
+  use(microphone) {
+    this.microphone = microphone;
+    this.meters.said?.close();
+    this.meters.said = new Meter(microphone);
+    for (const track of microphone.getAudioTracks()) {
+      track.addEventListener("ended", () => this.unplugged && this.dispatchEvent(new Event("unplugged")));
+    }
+    this.speak();
   }
 
   /** @param {{restart?: boolean}} [how] */
@@ -235,8 +266,9 @@ export class PhoneCall extends EventTarget {
 
   /** @param {any} error what the browser cannot do with the node's description */
   fail(error) {
-    this.hangup();
-    this.note = String(error?.message ?? error);
+    if (this.over) return;
+    this.signalling.send({ kind: "hangup", call: this.call });
+    this.end({ code: 0, subCode: 0, message: `The call could not be connected: ${error?.message ?? error}`, endedBy: null });
   }
 
   /** @param {boolean} muted */
@@ -276,12 +308,15 @@ export class PhoneCall extends EventTarget {
   async changeMicrophone() {
     if (!this.sender || this.state === "ended") return;
     const old = this.microphone;
-    this.microphone = await openMicrophone();
+    this.silent ||= this.unplugged;
+    const microphone = await openMicrophone();
+    if (this.over || old !== this.microphone) {
+      stop(microphone); // the call is over, or another one was chosen meanwhile
+      return;
+    }
+    this.use(microphone);
     this.silent = false;
-    this.speak();
-    await this.sender.replaceTrack(this.microphone.getAudioTracks()[0]);
-    this.meters.said?.close();
-    this.meters.said = new Meter(this.microphone);
+    await this.sender.replaceTrack(microphone.getAudioTracks()[0]);
     stop(old);
     this.changed();
   }

@@ -3,7 +3,7 @@
 import { fill, h, icon } from "../dom.js";
 import { dialpad, flash } from "./dialpad.js";
 import { problemSpace } from "./problem_box.js";
-import { elapsed, peer, STATES } from "./states.js";
+import { context, elapsed, peer, STATES } from "./states.js";
 
 /** @param {import("./phone.js").Phone} phone */
 export function callView(phone) {
@@ -17,7 +17,7 @@ export function callView(phone) {
   const after = h("div", { class: "after" });
   const problem = problemSpace(phone);
   const inspect = h("div", { class: "inspect" });
-  const card = h("div", { class: "call-card" }, peer(call), state, time);
+  const card = h("div", { class: "call-card" }, peer(call), state, time, context(call));
   const element = h("div", { class: "phone-view call-view" }, card, problem.element, levels.element, buttons.element, keys.element, quality, after, inspect);
   let ended = false;
   let linked = "";

@@ -2,6 +2,7 @@
 
 import { fill, h, icon } from "../dom.js";
 import { identity } from "../format.js";
+import { title } from "../title.js";
 import { callView } from "./call_view.js";
 import { TONES } from "./dialpad.js";
 import { idleView } from "./idle_view.js";
@@ -9,7 +10,7 @@ import { keep, kept } from "./memory.js";
 import { NODE_OFF } from "./problems.js";
 import { DEFAULT_NUMBER, Phone } from "./phone.js";
 import { soundDevices } from "./settings.js";
-import { elapsed, peer, STATES } from "./states.js";
+import { context, elapsed, peer, STATES } from "./states.js";
 
 const STATUS = /** @type {Record<import("./phone.js").Status, [string, string]>} */ ({
   off: ["", "Off"],
@@ -33,7 +34,7 @@ export function mountPhone({ dock, top, offered, navigate }) {
   const body = h("div", { class: "phone-body" });
   const close = h("button", { type: "button", class: "button quiet square", "aria-label": "Close the phone" }, icon("right"));
   const toggle = h("button", { type: "button", class: "button phone-toggle", "aria-controls": "dock" }, icon("phone", 16), h("span", { text: "Phone" }));
-  fill(dock, h("div", { class: "phone-head" }, h("h2", { text: "Phone" }), status, close), body, soundDevices(phone));
+  fill(dock, h("div", { class: "phone-head" }, h("h2", { tabindex: "-1", text: "Phone" }), status, close), body, soundDevices(phone));
   const ring = ringBanner(phone);
   const bar = callBar(phone, navigate);
   top.prepend(toggle);
@@ -73,7 +74,7 @@ export function mountPhone({ dock, top, offered, navigate }) {
     view?.update();
     ring.update();
     bar.update();
-    document.title = titled(phone);
+    title({ call: phone.call?.state === "incoming" ? "Incoming call" : "" });
   };
   phone.addEventListener("change", draw);
   setInterval(() => {
@@ -82,7 +83,7 @@ export function mountPhone({ dock, top, offered, navigate }) {
       bar.update();
     }
   }, TICK_MS);
-  document.addEventListener("keydown", (event) => typed(phone, event));
+  document.addEventListener("keydown", (event) => typed(phone, event), { capture: true }); // before the keys of a page
   addEventListener("dial", (event) => {
     show(true);
     if (matchMedia("(max-width: 899px)").matches) navigate("/console/phone");
@@ -113,12 +114,6 @@ function typed(phone, event) {
   }
 }
 
-/** @param {Phone} phone */
-function titled(phone) {
-  const plain = document.title.replace(/^☎ [^·]* · /, "");
-  return phone.call?.state === "incoming" ? `☎ Incoming call · ${plain}` : plain;
-}
-
 /**
  * The banner of a call that comes in: over every page.
  *
@@ -138,7 +133,7 @@ function ringBanner(phone) {
       if (key === shown) return;
       shown = key;
       element.hidden = !call;
-      if (call) fill(who, h("p", { class: "faint", text: "Incoming call" }), peer(call));
+      if (call) fill(who, h("p", { class: "faint", text: "Incoming call" }), peer(call), context(call));
     },
   };
 }

@@ -21,7 +21,7 @@ export function idleView(phone) {
     event.preventDefault();
     phone.dial(field.value || DEFAULT_NUMBER);
   } } },
-    h("label", { for: "dial", text: "Number, name or user id" }),
+    h("label", { for: "dial", text: "Number or user id" }),
     h("div", { class: "field" }, field, erase),
     h("p", { id: "dial-hint", class: "hidden", text: `Left empty, ${DEFAULT_NUMBER} is called, which the app answers` }),
     dialpad((key) => edit(field, field.value + key), "Dial pad"), call);

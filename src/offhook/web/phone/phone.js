@@ -9,6 +9,8 @@ import { quiet, sound, wakeOnTouch } from "./tones.js";
 /** Who is called when nothing is dialled: the number of the examples, which an app in `dev` answers. */
 export const DEFAULT_NUMBER = "+15550100002";
 const LOCK = "offhook.phone";
+/** How long a call is waited for without a socket: the node lets go of it 12 s after it has noticed. */
+const GIVE_UP_MS = 30000;
 const SOUNDS = /** @type {Record<string, "ring" | "ringback">} */ ({ incoming: "ring", ringing: "ringback" });
 
 /** @typedef {"off" | "connecting" | "ready" | "lost" | "elsewhere"} Status */
@@ -23,6 +25,7 @@ export class Phone extends EventTarget {
     /** @type {PhoneCall | null} */
     this.call = null;
     this.sounding = "";
+    this.giveUp = 0;
     /** @type {RTCIceServer[]} */
     this.iceServers = [];
     /** @type {(() => void) | null} */
@@ -36,6 +39,10 @@ export class Phone extends EventTarget {
     });
     wakeOnTouch();
     addEventListener("online", () => this.call?.restart());
+    navigator.mediaDevices?.addEventListener?.("devicechange", () => this.call?.unplugged && this.changeMicrophone());
+    addEventListener("beforeunload", (event) => {
+      if (this.busy && this.call?.state !== "incoming") event.preventDefault(); // the call would end with the page
+    });
     addEventListener("pagehide", () => this.stop());
     addEventListener("pageshow", (event) => {
       if (event.persisted) this.start();
@@ -77,7 +84,7 @@ export class Phone extends EventTarget {
       });
     } catch {
       this.close(); // another page took it
-      this.become("elsewhere");
+      this.start(); // and gives it back when it is closed
     }
   }
 
@@ -134,6 +141,17 @@ export class Phone extends EventTarget {
     this.call?.hangup();
   }
 
+  /** Take the microphone that is chosen now, or that is left. */
+  async changeMicrophone() {
+    try {
+      await this.call?.changeMicrophone();
+      this.problem = null;
+    } catch (error) {
+      this.problem = microphoneProblem(error);
+    }
+    this.changed();
+  }
+
   /** Go back to the dial field. */
   dismiss() {
     if (!this.busy) this.call = null;
@@ -143,18 +161,21 @@ export class Phone extends EventTarget {
 
   /** @param {any} message */
   ready(message) {
+    clearTimeout(this.giveUp);
     this.identity = message.identity;
     keep("identity", message.identity);
     keep("session", { session: message.session, secret: message.secret });
     this.iceServers = message.iceServers ?? [];
     const going = new Map((message.calls ?? []).map((/** @type {any} */ one) => [one.call, one]));
     const call = this.call;
-    if (this.busy && call?.call && !going.has(call.call)) {
-      call.end({ code: 0, subCode: 0, message: "The node ended the call while it could not be reached", endedBy: null });
-    } else if (this.busy && going.get(call?.call)?.state === "connected") call?.answered();
+    const stands = going.get(call?.call);
     this.signalling.forget(); // how things stand now is told below
+    if (this.busy && call?.call && !stands) {
+      call.end({ code: 0, subCode: 0, message: "The node ended the call while it could not be reached", endedBy: null });
+    } else if (this.busy && stands?.state === "connected") call?.answered();
+    else if (this.busy && call?.state === "connecting" && call.incoming) call.accept({ restart: true });
     for (const other of going.keys()) if (!this.busy || other !== call?.call) this.signalling.send({ kind: "hangup", call: other });
-    if (this.busy && call?.held) this.signalling.send({ kind: "hold", call: call.call, held: true });
+    if (this.busy && stands && call?.held !== stands.held) this.signalling.send({ kind: "hold", call: call?.call, held: call?.held });
     this.become("ready");
     call?.restart();
   }
@@ -164,7 +185,7 @@ export class Phone extends EventTarget {
     const { call } = this;
     if (message.kind === "invite") this.invited(message);
     else if (message.kind === "error" && message.about === "dial") this.refused(message);
-    else if (call && (message.call === call.call || (message.kind === "placed" && !call.call))) call.take(message);
+    else if (call && (message.call === call.call || (message.kind === "placed" && !call.call))) call.take(message).catch((error) => call.fail(error));
   }
 
   /** @param {any} message */
@@ -173,7 +194,7 @@ export class Phone extends EventTarget {
       this.signalling.send({ kind: "decline", call: message.call });
       return;
     }
-    const about = { iceServers: this.iceServers, peer: message.from ?? "", name: message.displayName ?? "" };
+    const about = { iceServers: this.iceServers, peer: message.from ?? "", name: message.displayName ?? "", context: message.customContext };
     this.problem = null;
     this.use(new PhoneCall(this.signalling, { ...about, call: message.call, callId: message.callId, incoming: true }));
   }
@@ -194,9 +215,10 @@ export class Phone extends EventTarget {
   lost() {
     this.call?.lost();
     this.signalling.forget();
-    if (this.busy && !this.call?.call) {
-      this.call?.end({ code: 0, subCode: 0, message: "The node could not be reached", endedBy: null });
-    }
+    const unreachable = () => this.busy && this.call?.end({ code: 0, subCode: 0, message: "The node could not be reached", endedBy: null });
+    if (!this.call?.call) unreachable();
+    clearTimeout(this.giveUp);
+    this.giveUp = setTimeout(unreachable, GIVE_UP_MS);
     this.become("lost");
   }
 
@@ -204,6 +226,7 @@ export class Phone extends EventTarget {
   use(call) {
     this.call = call;
     call.addEventListener("change", () => this.changed());
+    call.addEventListener("unplugged", () => this.changeMicrophone());
     this.changed();
   }
 

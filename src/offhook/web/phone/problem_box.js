@@ -28,7 +28,7 @@ function problemBox(phone) {
   }
   const { problem } = phone;
   if (!problem) return null;
-  const retry = problem.silent && phone.call && silentButton(phone);
+  const retry = problem.silent && ["incoming", "ended"].includes(phone.call?.state ?? "") && silentButton(phone);
   return h("div", { class: "note bad", role: "alert" }, h("p", { class: "note-title" }, icon("warning", 16), h("strong", { text: problem.title })), h("p", { text: problem.fix }), retry);
 }
 

@@ -28,7 +28,7 @@ const PROBLEMS = {
   NotFoundError: {
     code: "none",
     title: "No microphone was found",
-    fix: "Plug one in and call again, or call without one: you hear, and can press keys.",
+    fix: "Plug one in, or call without one: you hear, and can press keys.",
     silent: true,
   },
   NotReadableError: {

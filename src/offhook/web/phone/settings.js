@@ -2,7 +2,6 @@
 
 import { fill, h, icon } from "../dom.js";
 import { canChooseSpeaker, choice, choose, devices } from "./devices.js";
-import { microphoneProblem } from "./problems.js";
 
 /** @param {import("./phone.js").Phone} phone */
 export function soundDevices(phone) {
@@ -12,14 +11,9 @@ export function soundDevices(phone) {
   const name = /** @type {HTMLInputElement} */ (h("input", { type: "text", id: "display-name", maxlength: 100, autocomplete: "off", dir: "auto", placeholder: "none" }));
   name.value = phone.name;
   processing.checked = choice().processing;
-  const apply = async () => {
+  const apply = () => {
     choose({ microphone: microphone.field.value, speaker: speaker.field.value, processing: processing.checked });
-    try {
-      await phone.call?.changeMicrophone();
-    } catch (error) {
-      phone.problem = microphoneProblem(error);
-      phone.changed();
-    }
+    phone.changeMicrophone();
   };
   microphone.field.addEventListener("change", apply);
   processing.addEventListener("change", apply);

@@ -9,7 +9,7 @@ const PAUSES_MS = [250, 500, 1000, 2000, 4000, 8000];
 const PING_MS = 3000;
 const SILENT_MS = 5000;
 const MAX_WAITING = 100;
-const REPLACED = 4001;
+const [REPLACED, CROWDED] = [4001, 4002];
 
 /**
  * @typedef {{session: string, secret: string}} Credentials of the identity that this browser keeps
@@ -34,14 +34,19 @@ export class Signalling {
     this.tries = 0;
     this.timer = 0;
     this.open = false;
-    this.lastHeard = 0;
+    /** @type {number | null} performance.now() of the oldest ping that nothing was heard since */
+    this.pinged = null;
     this.online = () => this.again(0);
+    this.seen = () => {
+      if (!this.ready && !document.hidden) this.again(0); // timers of hidden pages may wait for a minute
+    };
   }
 
   start() {
     if (this.open) return;
     this.open = true;
     addEventListener("online", this.online);
+    document.addEventListener("visibilitychange", this.seen);
     this.connect();
   }
 
@@ -51,6 +56,7 @@ export class Signalling {
     this.open = false;
     this.ready = false;
     removeEventListener("online", this.online);
+    document.removeEventListener("visibilitychange", this.seen);
     clearTimeout(this.timer);
     if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify({ kind: "bye" }));
     this.socket?.close(1000);
@@ -76,14 +82,14 @@ export class Signalling {
     clearTimeout(this.timer);
     this.drop();
     const socket = (this.socket = new WebSocket(this.url));
-    this.lastHeard = performance.now();
+    this.pinged = performance.now(); // its answer is "ready"
     socket.addEventListener("open", () => {
       const { session = null, secret = null } = this.credentials() ?? {};
       socket.send(JSON.stringify({ kind: "hello", session, secret, name: "" }));
     });
     socket.addEventListener("message", (event) => {
       if (socket !== this.socket) return;
-      this.lastHeard = performance.now();
+      this.pinged = null;
       const message = JSON.parse(event.data);
       if (message.kind === "pong") return;
       if (message.kind === "ready") this.isReady(message);
@@ -92,7 +98,10 @@ export class Signalling {
     socket.addEventListener("close", ({ code }) => {
       if (socket !== this.socket) return;
       if (code === REPLACED) this.heard.replaced();
-      else this.again();
+      else {
+        if (code === CROWDED) this.tries = PAUSES_MS.length; // the room is for others now
+        this.again();
+      }
     });
     this.timer = setTimeout(() => this.watch(socket), PING_MS);
   }
@@ -106,17 +115,22 @@ export class Signalling {
   }
 
   /**
-   * A socket over a dead network says nothing for minutes: pings find out in seconds.
+   * A socket over a dead network says nothing for minutes: pings find out in seconds. What counts is that one was not
+   * answered, not when we last heard something: in a hidden page we may come here once a minute only.
    *
    * @param {WebSocket} socket
    */
   watch(socket) {
     if (socket !== this.socket) return;
-    if (performance.now() - this.lastHeard > SILENT_MS) {
+    const now = performance.now();
+    if (this.pinged !== null && now - this.pinged > SILENT_MS) {
       this.again();
       return;
     }
-    if (socket.readyState === WebSocket.OPEN) socket.send('{"kind":"ping"}');
+    if (socket.readyState === WebSocket.OPEN) {
+      this.pinged ??= now;
+      socket.send('{"kind":"ping"}');
+    }
     this.timer = setTimeout(() => this.watch(socket), PING_MS);
   }
 

@@ -25,5 +25,17 @@ export function peer(call) {
   return h("div", { class: "peer" }, call.name ? [outside(call.name, "peer-name"), h("span", { class: "faint" }, id)] : h("span", { class: "peer-name" }, id));
 }
 
+/**
+ * What an app sent along with its call (custom calling context), name by name; null for nothing.
+ *
+ * @param {import("./call.js").PhoneCall} call
+ */
+export function context({ context: sent }) {
+  const rows = Object.values(sent ?? {}).flatMap((headers) => Object.entries(headers ?? {}));
+  if (!rows.length) return null;
+  return h("dl", { class: "context", tabindex: "0", role: "group", "aria-label": "Sent along with the call" },
+    rows.map(([name, value]) => h("div", {}, h("dt", {}, outside(name)), h("dd", {}, outside(String(value))))));
+}
+
 /** @param {import("./call.js").PhoneCall} call */
 export const elapsed = (call) => duration(call.lasted ?? (call.began === null ? null : performance.now() - call.began));
