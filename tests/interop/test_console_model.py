@@ -204,7 +204,8 @@ async def test_summaries_name_people(page: Page) -> None:
     told = await run(
         page,
         "call_model",
-        "const model = new it.CallModel({ legs: given[1] }); const { isBad } = await import('/console/inspector/kinds.js');"
+        "const model = new it.CallModel({ legs: given[1] });"
+        " const { isBad } = await import('/console/inspector/kinds.js');"
         " return [given[0].map(([kind, name, detail]) => model.told({ kind, name, detail, leg: detail.leg ?? null })),"
         " isBad({ kind: 'sip', name: '401 INVITE' })]",
         [events, legs],
