@@ -366,7 +366,8 @@ async def test_a_file_may_call_its_events_whatever_it_likes(page: Page) -> None:
         "spans",
         """
         const { kindOf, told } = await import("/console/inspector/kinds.js");
-        const event = (kind, name, seq) => ({ seq, atMs: seq, kind, name, leg: null, connection: null, detail: { a: 1 } });
+        const rest = { leg: null, connection: null, detail: { a: 1 } };
+        const event = (kind, name, seq) => ({ seq, atMs: seq, kind, name, ...rest });
         const events = given.flatMap((one, n) => [event(one, "x", 2 * n), event("media", one, 2 * n + 1)]);
         const lanes = [...it.itemsByLane(events)].map(([lane, { items }]) => [lane, items.length]);
         return [lanes, given.map((one) => [kindOf(one).title, told(event(one, "x", 1), () => "")])];""",
