@@ -242,6 +242,12 @@ async def test_the_keys_do_all_of_it(seen: Watched) -> None:
     assert await page.evaluate(f"() => {PARTS}.state.fitted")
     await page.keyboard.press("Escape")
     assert await page.evaluate(f"() => {PARTS}.state.selected") is None
+    await page.keyboard.press("End")
+    await expect(page.locator(".detail-body")).to_be_visible()
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("button", name="Jump to time")).to_be_focused()
+    await page.keyboard.press("Escape")
+    await expect(page.locator(".event-grid")).to_be_focused()
 
 
 async def test_the_height_is_shared_as_one_likes(seen: Watched) -> None:

@@ -15,10 +15,10 @@ export class Detail {
   /**
    * @param {import("./state.js").ViewState} state
    * @param {import("./frames.js").Frames} frames
-   * @param {{jump: (seq: number) => void, signal: AbortSignal}} more
+   * @param {{jump: (seq: number) => void, leave: () => void, signal: AbortSignal}} more `leave`: the focus goes on, for what had it goes
    */
-  constructor(state, frames, { jump, signal }) {
-    Object.assign(this, { state, frames, jump, signal });
+  constructor(state, frames, { jump, leave, signal }) {
+    Object.assign(this, { state, frames, jump, leave, signal });
     this.element = h("section", { class: "detail panel", "aria-label": "The chosen event" });
     this.spoken = h("p", { class: "hidden", role: "status", "aria-live": "polite" });
     frames.on(["selection", "events", "resent"], (changed) => this.#draw(changed.has("resent")));
@@ -26,6 +26,7 @@ export class Detail {
   }
 
   #empty() {
+    if (this.element.contains(document.activeElement)) this.leave();
     this.element.classList.add("nothing");
     fill(this.element);
   }
