@@ -43,6 +43,7 @@ class Calls {
   #loading = false;
   #waiting = 0;
   #polling = 0;
+  #due = 0;
 
   /**
    * @param {View} view
@@ -56,6 +57,7 @@ class Calls {
     signal.addEventListener("abort", () => {
       clearTimeout(this.#waiting);
       clearInterval(this.#polling);
+      cancelAnimationFrame(this.#due);
     });
   }
 
@@ -146,7 +148,10 @@ class Calls {
       const at = view[place].findIndex((one) => one.startedAt <= row.startedAt);
       view[place].splice(at < 0 ? view[place].length : at, 0, row);
     }
-    this.changed();
+    this.#due ||= requestAnimationFrame(() => {
+      this.#due = 0;
+      this.changed(); // once for all rows that come together
+    });
   }
 }
 
