@@ -122,6 +122,19 @@ async def test_a_call_of_a_killed_node_is_shown_as_cut_off(tmp_path: Path, caplo
     assert "cut off" in caplog.text
 
 
+async def test_a_call_that_was_cut_off_lasted_as_long_as_its_sound(tmp_path: Path) -> None:
+    """Nothing may have happened in it for long."""
+    one, two = Bench(tmp_path), Bench(tmp_path)
+    await one.history.written(one.call(ended=False))
+    sound = {"side": "said", "beginMs": 20.0, "rate": 16000, "samples": 80000}
+    two.history.audio = lambda folder: {"leg": [sound]}
+    two.history.start()
+    assert await two.found() == ["call-1"]
+    page = await two.history.page("call-1")
+    assert page is not None and page["endedAt"] == "2023-11-14T22:13:25.143Z"
+    await two.history.close()
+
+
 async def test_the_live_call_of_another_node_is_left_alone(tmp_path: Path) -> None:
     async with bench(tmp_path) as one:
         trace = one.call(ended=False)

@@ -16,6 +16,7 @@ from offhook.cli.report import harmless
 MAX_DETAIL = 400
 _WIDE = 2000
 """Columns where no terminal sets them: a line of a pipe or a file is one event."""
+MAX_PARTY = 24
 _HIDDEN = ("leg", "connection", "text", "body", "requestBody", "responseBody")
 
 
@@ -27,8 +28,8 @@ def show_rows(rows: Iterable[Mapping[str, Any]]) -> None:
         cells = (
             row["callId"],
             str(row["startedAt"])[:19].replace("T", " "),
-            _party(row["from"]),
-            _party(row["to"]),
+            _known_as(row["from"]),
+            _known_as(row["to"]),
             row["state"],
             "-" if length is None else f"{length / 1000:.1f} s",
             row["events"],
@@ -128,6 +129,12 @@ def _events(events: Iterable[Mapping[str, Any]], numbers: Mapping[str, int]) -> 
 def _party(party: Mapping[str, Any]) -> str:
     name = party.get("displayName")
     return f"{party['rawId'] or '-'}{f' ({name})' if name else ''}"
+
+
+def _known_as(party: Mapping[str, Any]) -> str:
+    """A party in a list: its name, its number, or both ends of a long id."""
+    text = str(party.get("displayName") or party["rawId"] or "-").removeprefix("4:")
+    return text if len(text) <= MAX_PARTY else f"{text[:6]}…{text[7 - MAX_PARTY :]}"
 
 
 def _seconds(ms: float | None) -> str:

@@ -377,7 +377,9 @@ class History:
     def _interrupted(self, folder: Path, header: dict[str, Any]) -> None:
         """A call that its node did not see the end of: it ended with the last that is known of it."""
         events = mend_events(folder)
+        _add_audio(header, self.audio(folder))
         last = max((event["sinceMs"] for event in events), default=0.0)
+        last = max(last, (header["answeredMs"] or 0.0) + _sound_ends(header))
         began = datetime.fromisoformat(header["startedAt"]).timestamp()
         header |= {
             "state": "ended",
@@ -388,7 +390,6 @@ class History:
             "endedBy": "service",
             "result": {"code": 500, "subCode": 0, "message": "The node ended while this call was live."},
         }
-        _add_audio(header, self.audio(folder))
         write_header(folder, header)
         log.warning("the call %s was cut off when its node ended", folder.name)
 
@@ -449,6 +450,12 @@ class History:
 def _add_audio(header: dict[str, Any], audio: dict[str, list[dict[str, Any]]]) -> None:
     for leg in header["legs"]:
         leg["audio"] = audio.get(leg["legId"], leg["audio"])
+
+
+def _sound_ends(header: dict[str, Any]) -> float:
+    """Milliseconds from the answer to the last sound that was kept; 0 where there is none."""
+    tracks = [track for leg in header["legs"] for track in leg["audio"]]
+    return max((track["beginMs"] + track["samples"] * 1000 / track["rate"] for track in tracks), default=0.0)
 
 
 def _read_quietly(folder: Path) -> list[dict[str, Any]]:

@@ -1,10 +1,9 @@
-"""A node as a program: its log, its limits and its memory, its signals, its exit status."""
+"""A node as a program: its log, its limits, its signals, its exit status."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import gc
 import logging
 import signal
@@ -21,8 +20,6 @@ from offhook.service.process import LiveNode, Tell
 
 log = logging.getLogger("offhook")
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
-
 
 def run(
     command: str, config: Settings, announce: Tell, event: Tell, again: Callable[[], NodePlan] | None = None
@@ -35,7 +32,6 @@ def run(
     logging.getLogger("aiohttp").setLevel(logging.WARNING)
     logging.getLogger("aiohttp.server").addFilter(_our_fault)
     _raise_file_limit()
-    _keep_memory()
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_serve(config, announce, event, again))
@@ -61,18 +57,6 @@ def _raise_file_limit() -> None:
     if soft != hard:
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _keep_memory() -> None:
-    """What a tick allocates and frees is not given back to the system, only to be asked for again by the next.
-
-    A block of all calls' sound is some 100 kB: by default the C library maps and unmaps such, and each first touch of
-    each page costs more than what is written there.
-    """
-    with contextlib.suppress(OSError, AttributeError):  # another C library than glibc decides for itself
-        library = ctypes.CDLL(None)
-        library.mallopt(M_MMAP_THRESHOLD, 32 << 20)
-        library.mallopt(M_TRIM_THRESHOLD, 256 << 20)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
