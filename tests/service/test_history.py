@@ -11,6 +11,7 @@ import os
 import shutil
 import stat
 import threading
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import pytest
 from tests.live import until
 
 from offhook.service import history as module
+from offhook.service.call_folder import read_header
 from offhook.service.clock import ManualClock
 from offhook.service.history import History, HistoryRule
 from offhook.service.masking import Body
@@ -332,6 +334,24 @@ async def test_a_call_that_was_deleted_and_is_told_of_again_is_whole(tmp_path: P
         one.traces.note(trace, "delivery", "late")
         assert await one.history.written(trace)
         assert await one.history.page("call-1") == trace.page()
+
+
+async def test_a_node_that_stops_as_it_starts_writes_its_own_calls_before_it_finds_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(100):
+        (tmp_path / f"call-{number + 10}").mkdir()
+    look = read_header
+
+    def slow(folder: Path) -> dict[str, Any]:
+        time.sleep(0.01)
+        return look(folder)
+
+    monkeypatch.setattr(module, "read_header", slow)
+    monkeypatch.setattr(module, "CLOSE_WITHIN", 0.5)
+    async with bench(tmp_path) as one:
+        one.call()
+    assert (tmp_path / "call-1/call.json").exists()
 
 
 async def test_closing_waits_for_a_slow_disk_only_so_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

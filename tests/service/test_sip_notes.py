@@ -72,6 +72,13 @@ def test_the_short_form_of_a_header_names_the_call_too() -> None:
     assert said(trace) == [("BYE", "in")]
 
 
+def test_an_endless_call_id_names_its_call_and_is_not_kept_whole() -> None:
+    bench, long = Bench(), "x" * 9000
+    trace = bench.call(long)
+    bench.notes.saw("in", message("BYE sip:x SIP/2.0", long, "2 BYE"), PEER)
+    assert said(trace) == [("BYE", "in")] and all(len(key) < 1000 for key in bench.notes._legs)
+
+
 def test_messages_of_nobody_are_forgotten_and_bounded() -> None:
     bench = Bench()
     for number in range(MOST_WAITING * 3):

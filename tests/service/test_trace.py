@@ -8,6 +8,7 @@ from offhook.service.clock import ManualClock
 from offhook.service.masking import MAX_BODY, Body
 from offhook.service.trace import (
     MAX_CALLS,
+    MAX_CONNECTIONS,
     MAX_DETAIL,
     MAX_ENDED_DETAIL,
     MAX_EVENTS,
@@ -94,6 +95,16 @@ def test_a_call_is_found_by_every_id() -> None:
     bench.traces.connect(trace, "two")
     assert {id(bench.traces.find(key)) for key in ("call", "one", "two")} == {id(trace)}
     assert bench.traces.find("three") is None
+
+
+def test_apps_that_come_and_go_leave_the_call_its_first_id() -> None:
+    bench = Bench()
+    trace = bench.traces.begin("call")
+    for number in range(MAX_CONNECTIONS + 3):
+        bench.traces.connect(trace, str(number))
+    assert trace.header()["callConnectionId"] == "0" and bench.traces.find("0") is trace
+    assert bench.traces.find("3") is None and bench.traces.find(str(MAX_CONNECTIONS + 2)) is trace
+    assert len(trace.connection_ids) == len(bench.traces._connections) == MAX_CONNECTIONS
 
 
 def test_events_are_bounded_and_the_rest_is_counted() -> None:

@@ -198,7 +198,7 @@ def append_events(folder: Path, events: Sequence[dict[str, Any]]) -> None:
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0), 0o600)
     try:
         size = os.fstat(fd).st_size
-        if size and os.pread(fd, 1, size - 1) != b"\n":
+        if size and os.lseek(fd, size - 1, os.SEEK_SET) >= 0 and os.read(fd, 1) != b"\n":
             data = b"\n" + data
         try:
             view = memoryview(data)

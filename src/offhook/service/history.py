@@ -349,6 +349,8 @@ class History:
             self._complain(error)
             return
         for folder in folders:
+            if self._closed:
+                return  # what live calls have to say at the end comes first
             if not folder.is_dir() or folder.name in self._progress:
                 continue
             try:
@@ -407,6 +409,8 @@ class History:
         oldest, most = self._wall() - self.rule.days * 86400, self.rule.megabytes << 20
         for kept in list(self._index.order):
             too_much = (most and self._index.size > most) or len(self._index.order) > MOST_CALLS
+            if self._closed:
+                return
             if kept.ended_wall >= oldest and not too_much:
                 continue
             self._index.drop(kept.call_id)

@@ -19,6 +19,7 @@ MOST_DIALOGS: Final = 10_000
 MOST_WAITING: Final = 64
 MOST_MESSAGES: Final = 4
 _HEAD: Final = 16 * 1024
+_LONGEST: Final = 256  # of a Call-ID, what tells dialogs apart here
 # One way to match each byte: what comes here may be anybody's, and the media clock waits meanwhile.
 _CALL_ID: Final = re.compile(rb"(?im)^(?:call-id|i)[ \t]*:([^\r\n]*)")
 _CSEQ: Final = re.compile(rb"(?im)^cseq[ \t]*:[ \t]*\d+[ \t]+([A-Za-z]+)")
@@ -37,7 +38,7 @@ class SipNotes:
 
     def known(self, call_id: str, leg_id: str) -> None:
         """A dialog of this Call-ID is a leg's."""
-        key = call_id.encode("utf-8", "surrogateescape")
+        key = call_id.encode("utf-8", "surrogateescape")[:_LONGEST]
         self._legs[key] = leg_id
         self._legs.move_to_end(key)
         if len(self._legs) > MOST_DIALOGS:
@@ -48,7 +49,7 @@ class SipNotes:
         found = _CALL_ID.search(data, 0, _HEAD)
         if found is None:
             return
-        call_id = found[1].strip(b" \t")
+        call_id = found[1].strip(b" \t")[:_LONGEST]
         leg_id = self._legs.get(call_id)
         trace = None if leg_id is None else self._traces.of_leg(leg_id)
         method = _CSEQ.search(data, 0, _HEAD)

@@ -231,7 +231,7 @@ class Traces:
         trace.connection_ids.append(connection_id)
         self._connections[connection_id] = trace
         if len(trace.connection_ids) > MAX_CONNECTIONS:
-            self._connections.pop(trace.connection_ids.pop(0), None)
+            self._connections.pop(trace.connection_ids.pop(1), None)  # the first names the call
         self._row_changed(trace)
 
     def leg(self, trace: CallTrace, leg_id: str, raw_id: str, kind: str = "", name: str = "") -> None:
