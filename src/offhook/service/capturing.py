@@ -32,6 +32,7 @@ log = logging.getLogger("offhook.sound")
 MOST_SEGMENTS: Final = 512
 """Stretches of legs that are kept of one call; who comes later is not kept."""
 LATE_EVERY: Final = 1.0
+SETTLE_SECONDS: Final = 5.0
 MOST_LATE: Final = 300
 """Events of lateness in one call's trace; the series has the rest."""
 _CALL_ID = re.compile(r"[0-9A-Za-z_-]{1,100}")
@@ -147,6 +148,11 @@ class CallCapture:
         if page is not None and self._captures.keeps_series:
             self._captures.writer.call(lambda: self._save(SERIES, page))
         self._captures.close(self)
+
+    @property
+    def files(self) -> list[SoundFile]:
+        """Those of all stretches."""
+        return [file for kept in self._kept for file in kept.files.values()]
 
     def series_page(self) -> dict[str, Any] | None:
         """See `CallSeries`."""
@@ -273,6 +279,16 @@ class Captures:
         """Write what there is. No tick comes any more. Blocks."""
         self.capture.hand_on()
         self.writer.stop(seconds)
+
+    async def settle(self, call_id: str) -> None:
+        """The files of a call hold what was said so far, and their headers say so. A slow disk is not waited for."""
+        capture = self._live.get(call_id) or self._ending.get(call_id)
+        if capture is None:
+            return
+        self.capture.hand_on()
+        for file in capture.files:
+            self.writer.call(file.mark)
+        await self.writer.settle(SETTLE_SECONDS)
 
     def begin(self, live: LiveCall) -> CallCapture:
         """A call lives."""
