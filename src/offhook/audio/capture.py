@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable
+from mmap import mmap
 from typing import Any, Final, Literal, NamedTuple, cast
 
 import numpy as np
@@ -63,7 +64,8 @@ class Sheet:
     __slots__ = ("given", "head", "rows", "taken")
 
     def __init__(self, rows: int, frame_bytes: int) -> None:
-        self.rows: npt.NDArray[np.uint8] = np.empty((rows, frame_bytes), np.uint8)
+        # Not of the heap, which would keep what was given back.
+        self.rows = np.frombuffer(mmap(-1, max(rows, 1) * frame_bytes), np.uint8).reshape(-1, frame_bytes)[:rows]
         self.head = 0
         self.taken = 0
         self.given = 0
@@ -255,11 +257,6 @@ class Capture:
         self.ticks += 1
         if not self.ticks % BLOCK_TICKS:
             self.hand_on()
-
-    def skip(self, ticks: int) -> None:
-        """Nothing was said and heard for so long."""
-        self.hand_on()
-        self.ticks += ticks
 
     def hand_on(self) -> None:
         """Let go of what there is."""

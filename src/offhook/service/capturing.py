@@ -19,7 +19,7 @@ from offhook.audio.capture import BLOCK_TICKS, SIDES, Block, Capture, Side, Trac
 from offhook.audio.pcm import samples_per_frame
 from offhook.legs.rtp import RtpPort
 from offhook.service.call_folder import write_file
-from offhook.service.call_series import CallSeries
+from offhook.service.call_series import STEP, CallSeries
 from offhook.service.call_sound import SERIES, TRACKS, CallSound, Segment, part_name, read_folder
 from offhook.service.clock import LATE, Clock, MediaClock
 from offhook.service.sound_writer import SoundFile, SoundWriter, sound_of
@@ -263,6 +263,7 @@ class Captures:
         self.keeps_series = keeps_series
         self.writer = SoundWriter()
         self.capture = Capture(self.writer.put, self.writer.full)
+        self._looked = 0.0
         self._live: dict[str, CallCapture] = {}
         self._ending: dict[str, CallCapture] = {}
 
@@ -304,14 +305,14 @@ class Captures:
         self.capture.after(lambda: self.writer.call(lambda: self._gone(call_id)))
 
     def tick(self) -> None:
-        """The tick of all calls is over. Where the grid has slipped since the last one nobody heard anything."""
-        slipped = self.media.place - self.capture.ticks
-        if slipped:
-            self.capture.skip(slipped)
+        """The tick of all calls is over."""
         self.capture.tick()
 
     def look(self, now: float) -> None:
-        """Ten times a second, outside the tick."""
+        """Outside the tick; five times a second it is read."""
+        if now - self._looked < 0.75 * STEP:
+            return
+        self._looked = now
         late, self.media.worst_of_late = self.media.worst_of_late, 0.0
         for capture in self._live.values():
             capture.look(now, late)
