@@ -160,7 +160,11 @@ class SoundWriter:
         if self._thread is None:
             return
         loop, done = asyncio.get_running_loop(), asyncio.Event()
-        self.call(lambda: loop.call_soon_threadsafe(done.set))  # type: ignore[func-returns-value]
+
+        def reached() -> None:
+            loop.call_soon_threadsafe(done.set)
+
+        self.call(reached)
         self._wake.set()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(done.wait(), seconds)
