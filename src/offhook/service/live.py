@@ -217,7 +217,7 @@ class LiveCall:
                 self.call.leg_ended(leg_id, outcome, now)
         self.settle()
         if isinstance(event, Ended | Refused):
-            self._dismiss(leg_id, leg)
+            self._dismiss(leg_id, leg, event.outcome if isinstance(event, Refused) else "")
 
     def settle(self) -> None:
         """Carry out what the machine wants, in order, until it wants no more."""
@@ -478,7 +478,7 @@ class LiveCall:
         if isinstance(leg.port, RtpPort):
             self.note("leg", "figures", leg=leg_id, **leg.port.describe())
 
-    def _dismiss(self, leg_id: str, leg: Leg) -> None:
+    def _dismiss(self, leg_id: str, leg: Leg, refused: str) -> None:
         """The endpoint left or refused: tell it how the call stands, with the figures of its CallDisconnected."""
         outcome = self._leaving.pop(leg_id, "") or "ended_normally"
         self.legs.pop(leg_id, None)
@@ -486,8 +486,7 @@ class LiveCall:
         self._names.pop(leg_id, None)
         self._part(leg_id)
         self._note_media(leg_id, leg)
-        row = RESULTS[outcome]
-        known = self._last_result or row.information()
+        known = self._last_result or RESULTS[refused or outcome].information()
         ended_by = ENDED_BY.get(outcome) or ("caller" if leg_id in self._inbound else "callee")
         self._tell_end(leg, LegEnd(known.code, known.sub_code, known.message, ended_by))
 
