@@ -11,6 +11,7 @@ import os
 import random
 import signal
 import sys
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -65,12 +66,18 @@ class Toggle:
         self._all.capture.hand_on()
 
 
+@cache
+def sounds(rate: int) -> list[list[Frame]]:
+    """A second of noise at -60 dBFS, and one at -21."""
+    noise = np.random.default_rng(7).normal(0, 1, (FRAMES_PER_SECOND, samples_per_frame(rate)))
+    return [list((noise * level).astype(np.int16)) for level in (33.0, 3000.0)]
+
+
 class Talker:
     """In the place of a caller's tone: loud for a while, then the noise of a line for a while, at -60 dBFS."""
 
     def __init__(self, frequency: float, rate: int) -> None:
-        noise = np.random.default_rng(7).normal(0, 1, (FRAMES_PER_SECOND, samples_per_frame(rate)))
-        self._sounds = [list((noise * level).astype(np.int16)) for level in (33.0, 3000.0)]
+        self._sounds = sounds(rate)
         self._talks = False
         self._left = self._at = 0
 

@@ -80,8 +80,8 @@ def test_the_track_of_a_call_is_what_its_caller_heard_and_said_live_and_kept(tmp
                    "leftOut": 0}  # fmt: skip
 
 
-def test_when_the_clock_slips_the_track_is_silent_and_stays_on_the_axis(tmp_path: Path) -> None:
-    """A second is not ticked: the track has it as silence, so what comes later is where its time is; so is a stop."""
+def test_when_the_clock_slips_a_stop_is_still_at_its_sample(tmp_path: Path) -> None:
+    """A second is not ticked, nobody hears anything in it: the track is what the caller's own recording is."""
     stage = stage_in(tmp_path)
     party = stage.call(tone=440.0)
     stage.answer()
@@ -90,22 +90,14 @@ def test_when_the_clock_slips_the_track_is_silent_and_stays_on_the_axis(tmp_path
     stage.run(0.1)
     stage.streams[0].say(np.full(RATE, 777, "<i2").tobytes())
     stage.run(0.5)
-    slips = stage.node.media.slips
-    assert slips >= 40 and party.live is not None
+    assert stage.node.media.slips >= 40 and party.live is not None
     stage.streams[0].stop()
     stage.run(0.1)
-    sound = sound_of(stage, party.live.call.call_id)
-    said, heard = (whole(sound, party.leg.leg_id, side) for side in ("said", "heard"))
-    assert len(said) == len(party.pcm(RATE)) + slips * 320
-    gaps = np.flatnonzero(~said.reshape(-1, 320).any(axis=1))
-    assert len(gaps) in (slips, slips + 1) and (np.diff(gaps[-slips:]) == 1).all()
+    heard = whole(sound_of(stage, party.live.call.call_id), party.leg.leg_id, "heard")
+    assert np.array_equal(heard, party.pcm(RATE))
     cut = next(event for event in party.live.trace.events if event.kind == "stopAudio")
-    last = int(np.flatnonzero(heard)[-1]) + 1
-    assert abs(last - cut.detail["atSample"]) <= 1
+    assert abs(int(np.flatnonzero(heard)[-1]) + 1 - cut.detail["atSample"]) <= 1
     assert cut.detail["atSample"] == cut.detail["readAtSample"] + 80
-    assert party.live.trace.answered is not None
-    at_ms = (cut.at - party.live.trace.answered) * 1000
-    assert abs(at_ms - 20 - cut.detail["readAtSample"] / 16) <= 20
 
 
 def test_in_a_conference_everybody_hears_their_own_mix_muted_or_not(tmp_path: Path) -> None:
@@ -170,7 +162,7 @@ def test_a_plan_without_sound_or_without_history_keeps_what_it_says(tmp_path: Pa
     live = sound_of(stage, call_id)
     assert live.segments == ()
     page = live.series()
-    assert page is not None and len(page["clock"]["lateMs"]) == 11
+    assert page is not None and len(page["clock"]["lateMs"]) in (5, 6)
     stage.node.terminate(app)
     stage.run(0.1)
     assert stage.node.captures is not None

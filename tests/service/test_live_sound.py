@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import io
 import json
 import os
 import time
+import zipfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -50,7 +52,7 @@ async def get(node: LiveNode, path: str, **query: Any) -> Any:
     async with ClientSession() as session, session.get(node.http + target, headers=signed) as response:
         body = await response.read()
         assert response.status == 200, body
-        return body if response.content_type == "audio/wav" else json.loads(body)
+        return body if response.content_type in ("audio/wav", "application/zip") else json.loads(body)
 
 
 def samples(sound: CallSound, leg: str, side: str, begin: float, end: float) -> Samples:
@@ -138,9 +140,28 @@ async def test_a_live_call_can_be_looked_at_up_to_now(world: tuple[LiveNode, Tes
         first = int(np.flatnonzero(heard)[0]) // FRAME
         assert np.flatnonzero(peaks["peaks"])[0] // 2 == first
         series = await get(node, f"{page['callId']}/series")
-        assert series["stepMs"] == 100
+        assert series["stepMs"] == 200
         assert max(series["streams"][connection["callConnectionId"]]["queuedMs"]) > 100
         assert len(series["clock"]["lateMs"]) > 2
+
+
+async def test_an_export_of_a_live_call_has_its_sound_up_to_now(world: tuple[LiveNode, TestApp, Path]) -> None:
+    """Any player reads it to its end: the header of a file states what the file holds."""
+    node, app, _ = world
+    await app.clear()
+    async with caller(node, live=True) as leg:
+        data = await app.invited()
+        connection = await answer(node, data["incomingCallContext"], app.callback, streaming_options(app.socket))
+        stream = await app.stream()
+        await stream.play(noise(5).tobytes())
+        await leg.heard_app(30)
+        frames = leg.frames
+        page = await trace(node, connection["callConnectionId"])
+        packed = await get(node, f"{page['callId']}/export")
+    with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+        heard = read_wav(archive.read("01-heard.wav")).samples
+    assert np.array_equal(heard[: len(leg.heard)], leg.heard[: len(heard)])
+    assert int(np.flatnonzero(heard)[-1]) >= (frames - 2) * FRAME
 
 
 async def test_after_a_kill_the_files_are_whole(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable
+from mmap import mmap
 from typing import Any, Final, Literal, NamedTuple, cast
 
 import numpy as np
@@ -26,6 +27,9 @@ _SPARE: Final = 1.125
 """Room of a sheet over the frames of one block, for those that come while it is being written."""
 _MOST_SPARE: Final = 3
 """The same for a disk that is slow."""
+
+_TOGETHER: Final = 96
+"""Frames that are copied at once: few enough to stay in the processor's cache between two copies."""
 
 Side = Literal["said", "heard"]
 SIDES: Final[tuple[Side, Side]] = ("said", "heard")
@@ -60,10 +64,12 @@ class Track:
 class Sheet:
     """Room for frames of one size, used in a ring: rows are taken by the tick and given back by who keeps them."""
 
-    __slots__ = ("given", "head", "rows", "taken")
+    __slots__ = ("given", "head", "room", "rows", "taken")
 
     def __init__(self, rows: int, frame_bytes: int) -> None:
-        self.rows: npt.NDArray[np.uint8] = np.empty((rows, frame_bytes), np.uint8)
+        # Not of the heap, which would keep what was given back.
+        self.room = memoryview(mmap(-1, max(rows, 1) * frame_bytes))
+        self.rows = np.frombuffer(self.room, np.uint8).reshape(-1, frame_bytes)[:rows]
         self.head = 0
         self.taken = 0
         self.given = 0
@@ -167,10 +173,14 @@ class _Reel:
         row = self._sheet.take(count)
         if row < 0:
             return False
-        data = b"".join(cast("list[bytes]", frames))
-        if len(data) != count * size:
-            data = b"".join(_fitted(frame, size) for frame in frames)
-        self._sheet.rows[row : row + count] = np.frombuffer(data, np.uint8).reshape(count, size)
+        room, at = self._sheet.room, row * size
+        for first in range(0, count, _TOGETHER):
+            some = frames[first : first + _TOGETHER]
+            data = b"".join(cast("list[bytes]", some))
+            if len(data) != len(some) * size:
+                data = b"".join(_fitted(frame, size) for frame in some)
+            room[at : at + len(data)] = data
+            at += len(data)
         if numbers != self._order:
             self._order, self._numbers = numbers, array("q", numbers)  # many ticks have the same one
         self._marks.append((tick, self._numbers, row))
@@ -255,11 +265,6 @@ class Capture:
         self.ticks += 1
         if not self.ticks % BLOCK_TICKS:
             self.hand_on()
-
-    def skip(self, ticks: int) -> None:
-        """Nothing was said and heard for so long."""
-        self.hand_on()
-        self.ticks += ticks
 
     def hand_on(self) -> None:
         """Let go of what there is."""

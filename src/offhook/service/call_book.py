@@ -173,6 +173,8 @@ class CallBook:
         trace = self._traces.find(call_id)
         if trace is not None and history is not None:
             await history.written(trace)
+        if self._captures is not None:
+            await self._captures.settle(call_id)
         folder, look = None if history is None else history.folder(call_id), self._sound(call_id)
         return await asyncio.to_thread(lambda: packed(page, folder, figures_of(page, look())))
 

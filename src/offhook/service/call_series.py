@@ -1,4 +1,4 @@
-"""CallSeries: figures of one call over time, read every 100 ms outside the tick.
+"""CallSeries: figures of one call over time, read every 200 ms outside the tick.
 
 Of each RTP leg the delay of its jitter buffer, and the packets lost and late in each step; of each stream the sound
 that waits to be heard; of the clock how late its worst tick was. At `MOST_POINTS` every second point goes and the step
@@ -13,7 +13,7 @@ from typing import Any, Final
 from offhook.audio.buffers import PlayoutBuffer
 from offhook.audio.jitter import JitterBuffer
 
-STEP: Final = 0.1
+STEP: Final = 0.2
 """Seconds between two points, at first."""
 MOST_POINTS: Final = 3000
 

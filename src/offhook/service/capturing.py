@@ -19,7 +19,7 @@ from offhook.audio.capture import BLOCK_TICKS, SIDES, Block, Capture, Side, Trac
 from offhook.audio.pcm import samples_per_frame
 from offhook.legs.rtp import RtpPort
 from offhook.service.call_folder import write_file
-from offhook.service.call_series import CallSeries
+from offhook.service.call_series import STEP, CallSeries
 from offhook.service.call_sound import SERIES, TRACKS, CallSound, Segment, part_name, read_folder
 from offhook.service.clock import LATE, Clock, MediaClock
 from offhook.service.sound_writer import SoundFile, SoundWriter, sound_of
@@ -32,6 +32,7 @@ log = logging.getLogger("offhook.sound")
 MOST_SEGMENTS: Final = 512
 """Stretches of legs that are kept of one call; who comes later is not kept."""
 LATE_EVERY: Final = 1.0
+SETTLE_SECONDS: Final = 5.0
 MOST_LATE: Final = 300
 """Events of lateness in one call's trace; the series has the rest."""
 _CALL_ID = re.compile(r"[0-9A-Za-z_-]{1,100}")
@@ -148,6 +149,11 @@ class CallCapture:
             self._captures.writer.call(lambda: self._save(SERIES, page))
         self._captures.close(self)
 
+    @property
+    def files(self) -> list[SoundFile]:
+        """Those of all stretches."""
+        return [file for kept in self._kept for file in kept.files.values()]
+
     def series_page(self) -> dict[str, Any] | None:
         """See `CallSeries`."""
         answered = self._live.trace.answered
@@ -257,6 +263,7 @@ class Captures:
         self.keeps_series = keeps_series
         self.writer = SoundWriter()
         self.capture = Capture(self.writer.put, self.writer.full)
+        self._looked = 0.0
         self._live: dict[str, CallCapture] = {}
         self._ending: dict[str, CallCapture] = {}
 
@@ -274,6 +281,16 @@ class Captures:
         self.capture.hand_on()
         self.writer.stop(seconds)
 
+    async def settle(self, call_id: str) -> None:
+        """The files of a call hold what was said so far, and their headers say so. A slow disk is not waited for."""
+        capture = self._live.get(call_id) or self._ending.get(call_id)
+        if capture is None:
+            return
+        self.capture.hand_on()
+        for file in capture.files:
+            self.writer.call(file.mark)
+        await self.writer.settle(SETTLE_SECONDS)
+
     def begin(self, live: LiveCall) -> CallCapture:
         """A call lives."""
         call_id = live.call.call_id
@@ -288,14 +305,14 @@ class Captures:
         self.capture.after(lambda: self.writer.call(lambda: self._gone(call_id)))
 
     def tick(self) -> None:
-        """The tick of all calls is over. Where the grid has slipped since the last one nobody heard anything."""
-        slipped = self.media.place - self.capture.ticks
-        if slipped:
-            self.capture.skip(slipped)
+        """The tick of all calls is over."""
         self.capture.tick()
 
     def look(self, now: float) -> None:
-        """Ten times a second, outside the tick."""
+        """Outside the tick; five times a second it is read."""
+        if now - self._looked < 0.75 * STEP:
+            return
+        self._looked = now
         late, self.media.worst_of_late = self.media.worst_of_late, 0.0
         for capture in self._live.values():
             capture.look(now, late)

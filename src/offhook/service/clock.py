@@ -119,7 +119,7 @@ class MediaClock:
         self.ticks = 0
         self.slips = 0
         self.place = 0
-        """Frames of the grid that are over, those that it slipped too: in a tick, that of the tick."""
+        """Ticks that are over: in a tick, its own number from 0."""
         self.made_up = 0
         self.busy = 0.0
         self.worst_lateness = 0.0
@@ -154,7 +154,6 @@ class MediaClock:
         due = int((now - self._next) / PTIME + 1e-6) + 1
         if due > MAKE_UP:
             self.slips += due - MAKE_UP
-            self.place += due - MAKE_UP
             self._next += (due - MAKE_UP) * PTIME
             due = MAKE_UP
         self.made_up += max(due - 1, 0)

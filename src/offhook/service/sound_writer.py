@@ -9,6 +9,7 @@ Overflow rule: with `MOST_WAITING` bytes in the queue it is `full`, and `Capture
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import logging
@@ -80,7 +81,7 @@ class SoundFile:
         self.size = max(self.size, place + size)
         self._blocks += 1
         if self._blocks % MARK_BLOCKS == 1:
-            self._mark()
+            self.mark()
         if not keep_open:
             self.shut()
 
@@ -93,7 +94,7 @@ class SoundFile:
             if length > self.size:
                 os.ftruncate(self._fd, self.offset + length)
                 self.size = length
-            self._mark()
+            self.mark()
         finally:
             self.shut()
 
@@ -106,9 +107,10 @@ class SoundFile:
     def _open(self) -> None:
         self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
 
-    def _mark(self) -> None:
-        """The header says what is there: the file is whole even when nobody comes back to it."""
-        os.pwrite(self._fd, padded_header(self.rate, self.size, self.offset), 0)
+    def mark(self) -> None:
+        """The header says what is there: the file is whole even when nobody comes back to it. OSError."""
+        if self._fd >= 0:
+            os.pwrite(self._fd, padded_header(self.rate, self.size, self.offset), 0)
 
 
 _Job = list[Block] | Callable[[], None]
@@ -153,6 +155,20 @@ class SoundWriter:
         """Whether so much waits that no more must come."""
         return self.behind > MOST_WAITING
 
+    async def settle(self, seconds: float) -> None:
+        """Wait until all that was put and called is dealt with, for so long at most."""
+        if self._thread is None:
+            return
+        loop, done = asyncio.get_running_loop(), asyncio.Event()
+
+        def reached() -> None:
+            loop.call_soon_threadsafe(done.set)
+
+        self.call(reached)
+        self._wake.set()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(done.wait(), seconds)
+
     def call(self, work: Callable[[], None]) -> None:
         """Run something in the thread, after all that was put before. It is not left out: calls are bounded."""
         self._jobs.append(work)
@@ -195,6 +211,10 @@ class SoundWriter:
             except Exception:
                 log.exception("a piece of the sound of calls could not be dealt with")
             jobs.popleft()
+            if isinstance(job, list):  # only now: while it waits, others look at it
+                self._written += sum(block.size for block in job)
+                for block in job:
+                    block.release()
 
     def _write(self, blocks: list[Block]) -> None:
         """What each ear heard goes into its file, in one piece a block: a pause in it is written as silence."""
@@ -215,8 +235,6 @@ class SoundWriter:
                     piece[ticks[begin:end] - first] = sound[rows[begin:end]]
                 self._put(block.ears[int(ears[begin])], first, piece, count)
                 begin = end
-            self._written += block.size
-            block.release()
 
     def _put(self, ear: Ear, tick: int, frames: npt.NDArray[np.uint8], count: int) -> None:
         """`count`: how many of the frames are not silence."""
