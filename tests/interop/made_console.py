@@ -159,7 +159,12 @@ class MadeConsole:
 
     async def resend(self, request: web.Request) -> web.Response:
         assert request.headers["X-Offhook-Console"] == "1"
-        self.resent.append(int(request.match_info["seq"]))
+        seq, events = int(request.match_info["seq"]), self._call(request).page["events"]
+        self.resent.append(seq)
+        made = next(event for event in events if event["seq"] == seq)
+        detail = {"eventId": made["detail"]["eventId"], "attempt": 1, "status": 200, "error": None, "resent": True}
+        again = {"kind": "delivery", "seq": len(events) + 1, "atMs": 3600000.0, "detail": detail}
+        events.append({**made, **again})
         return web.json_response({"status": 200, "ms": 12.3, "error": None, "note": "It is too late."})
 
     async def stream(self, request: web.Request) -> web.StreamResponse:

@@ -205,6 +205,8 @@ async def test_a_callback_shows_its_attempts_and_is_sent_again(seen: Watched, pl
     await page.get_by_role("button", name="Send again").click()
     await expect(page.locator(".outcome")).to_have_text("The app answered 200 after 12.3 ms. It is too late.")
     assert place.console.resent == [seq]
+    await expect(tries.nth(4)).to_contain_text("sent again: 200")
+    assert await page.evaluate(f"() => {PARTS}.state.limits[1]") < 100000, "an hour later is not of the call"
 
 
 async def test_kinds_and_words_filter_the_table(seen: Watched) -> None:
@@ -240,6 +242,12 @@ async def test_the_keys_do_all_of_it(seen: Watched) -> None:
     assert await page.evaluate(f"() => {PARTS}.state.fitted")
     await page.keyboard.press("Escape")
     assert await page.evaluate(f"() => {PARTS}.state.selected") is None
+    await page.keyboard.press("End")
+    await expect(page.locator(".detail-body")).to_be_visible()
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("button", name="Jump to time")).to_be_focused()
+    await page.keyboard.press("Escape")
+    await expect(page.locator(".event-grid")).to_be_focused()
 
 
 async def test_the_height_is_shared_as_one_likes(seen: Watched) -> None:

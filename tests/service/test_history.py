@@ -120,6 +120,19 @@ async def test_a_call_of_a_killed_node_is_shown_as_cut_off(tmp_path: Path, caplo
     assert "cut off" in caplog.text
 
 
+async def test_a_call_that_was_cut_off_lasted_as_long_as_its_sound(tmp_path: Path) -> None:
+    """Nothing may have happened in it for long."""
+    one, two = Bench(tmp_path), Bench(tmp_path)
+    await one.history.written(one.call(ended=False))
+    sound = {"side": "said", "beginMs": 20.0, "rate": 16000, "samples": 80000}
+    two.history.audio = lambda folder: {"leg": [sound]}
+    two.history.start()
+    assert await two.found() == ["call-1"]
+    page = await two.history.page("call-1")
+    assert page is not None and page["endedAt"] == "2023-11-14T22:13:25.143Z"
+    await two.history.close()
+
+
 async def test_the_live_call_of_another_node_is_left_alone(tmp_path: Path) -> None:
     async with bench(tmp_path) as one:
         trace = one.call(ended=False)
@@ -247,6 +260,29 @@ async def test_what_a_killed_node_wrote_in_part_spoils_nothing_that_is_added_lat
         assert await two.history.page("call-1") == page and page["eventCount"] == 3
         (kept,) = two.history.kept()
         assert kept.row()["events"] == 3, "the list says the same"
+
+
+async def test_a_disk_that_refuses_is_asked_once_for_all_and_one_bad_folder_keeps_nobody_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with bench(tmp_path) as one:
+        (tmp_path / "call-0").write_text("in the way")
+        tries, write = list[str](), one.history._write_one
+
+        def counted(trace: CallTrace) -> bool:
+            tries.append(trace.call_id)
+            return write(trace)
+
+        monkeypatch.setattr(one.history, "_write_one", counted)
+        for number in range(5):
+            one.call(f"call-{number}")
+        assert [trace.call_id for trace in one.history._write(list(one.history._dirty.values()))][-1] == "call-0"
+        assert tries == ["call-0"]
+        await until(lambda: len(list(one.history.kept())) == 4, "all the others")
+        monkeypatch.setattr(module, "WRITE_EVERY", 60.0)
+        await until(lambda: not one.history._busy, "the last try")
+        one.call("call-9")
+    assert (tmp_path / "call-9/call.json").exists(), "what is written at the end goes past it too"
 
 
 async def test_what_was_written_in_part_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

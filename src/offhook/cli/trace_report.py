@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,13 +14,15 @@ from rich.text import Text
 from offhook.cli.report import harmless
 
 MAX_DETAIL = 400
+_WIDE = 2000
+"""Columns where no terminal sets them: a line of a pipe or a file is one event."""
 MAX_PARTY = 24
 _HIDDEN = ("leg", "connection", "text", "body", "requestBody", "responseBody")
 
 
 def show_rows(rows: Iterable[Mapping[str, Any]]) -> None:
     """A list of calls, one a line."""
-    drawn = _table("id", "began", "from", "to", "state", "length", "events")
+    drawn = _table("id", "began (UTC)", "from", "to", "state", "length", "events")
     for row in rows:
         length = row["durationMs"]
         cells = (
@@ -152,5 +155,7 @@ def _table(*heads: str) -> Table:
 
 def _print(drawn: Table) -> None:
     console = Console(highlight=False, markup=False, soft_wrap=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = _WIDE
     console.print(drawn)
     console.print()

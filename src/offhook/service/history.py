@@ -157,9 +157,12 @@ class History:
         self._closed = True
         for timer in self._timers:
             timer.cancel()
-        batch, self._dirty = list(self._dirty.values()), {}
+        rest, self._dirty = list(self._dirty.values()), {}
+        end = time.monotonic() + CLOSE_WITHIN
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.run(lambda: self._write(batch)), CLOSE_WITHIN)
+            while rest:
+                writing = self.run(lambda batch=rest: self._write(batch))  # type: ignore[misc]
+                rest = (await asyncio.wait_for(writing, end - time.monotonic()))[:-1]
         self._thread.shutdown(wait=False, cancel_futures=True)
         if self._handle is not None:
             os.close(self._handle)
@@ -258,8 +261,13 @@ class History:
     # in the thread ----------------------------------------------------------------------------------------------
 
     def _write(self, batch: list[CallTrace]) -> list[CallTrace]:
-        """Gives back those that could not be written."""
-        failed, ended = [trace for trace in batch if not self._write_one(trace)], any(trace.ended for trace in batch)
+        """Gives back what could not be written. A disk that refuses one call is not asked for the others at once."""
+        failed: list[CallTrace] = []
+        for place, trace in enumerate(batch):
+            if not self._write_one(trace):
+                failed = [*batch[place + 1 :], trace]
+                break
+        ended = any(trace.ended for trace in batch)
         now = time.monotonic()
         for call_id in [call_id for call_id, at in self._fresh.items() if now - at > _SETTLES]:
             del self._fresh[call_id]
@@ -367,7 +375,9 @@ class History:
     def _interrupted(self, folder: Path, header: dict[str, Any]) -> None:
         """A call that its node did not see the end of: it ended with the last that is known of it."""
         events = mend_events(folder)
+        _add_audio(header, self.audio(folder))
         last = max((event["sinceMs"] for event in events), default=0.0)
+        last = max(last, (header["answeredMs"] or 0.0) + _sound_ends(header))
         began = datetime.fromisoformat(header["startedAt"]).timestamp()
         header |= {
             "state": "ended",
@@ -378,7 +388,6 @@ class History:
             "endedBy": "service",
             "result": {"code": 500, "subCode": 0, "message": "The node ended while this call was live."},
         }
-        _add_audio(header, self.audio(folder))
         write_header(folder, header)
         log.warning("the call %s was cut off when its node ended", folder.name)
 
@@ -437,6 +446,12 @@ class History:
 def _add_audio(header: dict[str, Any], audio: dict[str, list[dict[str, Any]]]) -> None:
     for leg in header["legs"]:
         leg["audio"] = audio.get(leg["legId"], leg["audio"])
+
+
+def _sound_ends(header: dict[str, Any]) -> float:
+    """Milliseconds from the answer to the last sound that was kept; 0 where there is none."""
+    tracks = [track for leg in header["legs"] for track in leg["audio"]]
+    return max((track["beginMs"] + track["samples"] * 1000 / track["rate"] for track in tracks), default=0.0)
 
 
 def _read_quietly(folder: Path) -> list[dict[str, Any]]:

@@ -109,7 +109,8 @@ export class CallModel {
   /** First and last millisecond of what is known; `now` for a call that goes on. */
   extent(now = -Infinity) {
     let [from, to] = [0, 0];
-    if (this.events.length) [from, to] = [Math.min(0, this.events[0].atMs), Math.max(0, this.events.at(-1).atMs)];
+    const last = this.events.findLast(({ detail }) => !detail?.resent); // sent again days later, it is not the call's
+    if (last) [from, to] = [Math.min(0, this.events[0].atMs), Math.max(0, last.atMs)];
     for (const leg of this.page.legs) {
       for (const { beginMs, rate, samples } of leg.audio ?? []) to = Math.max(to, beginMs + (samples * 1000) / rate);
     }

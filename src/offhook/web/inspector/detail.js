@@ -1,6 +1,6 @@
 /** One event whole: what it is, when, what belongs to it, its JSON; sending a callback again. */
 
-import { post } from "../api.js";
+import { get, post } from "../api.js";
 import { copyButton, fill, h, icon, outside } from "../dom.js";
 import { jsonView, linedTexts } from "./json_view.js";
 import { isBad, kindOf, nameOf } from "./kinds.js";
@@ -15,10 +15,10 @@ export class Detail {
   /**
    * @param {import("./state.js").ViewState} state
    * @param {import("./frames.js").Frames} frames
-   * @param {{jump: (seq: number) => void, signal: AbortSignal}} more
+   * @param {{jump: (seq: number) => void, leave: () => void, signal: AbortSignal}} more `leave`: the focus goes on, for what had it goes
    */
-  constructor(state, frames, { jump, signal }) {
-    Object.assign(this, { state, frames, jump, signal });
+  constructor(state, frames, { jump, leave, signal }) {
+    Object.assign(this, { state, frames, jump, leave, signal });
     this.element = h("section", { class: "detail panel", "aria-label": "The chosen event" });
     this.spoken = h("p", { class: "hidden", role: "status", "aria-live": "polite" });
     frames.on(["selection", "events", "resent"], (changed) => this.#draw(changed.has("resent")));
@@ -26,6 +26,7 @@ export class Detail {
   }
 
   #empty() {
+    if (this.element.contains(document.activeElement)) this.leave();
     this.element.classList.add("nothing");
     fill(this.element);
   }
@@ -116,8 +117,12 @@ export class Detail {
   }
 
   async #sent({ seq }) {
+    const { model } = this.state;
+    const path = `calls/${encodeURIComponent(model.page.callId)}/events`;
     try {
-      const { status, ms, error, note } = await post(`calls/${encodeURIComponent(this.state.model.page.callId)}/events/${seq}/resend`, {}, this.signal);
+      const { status, ms, error, note } = await post(`${path}/${seq}/resend`, {}, this.signal);
+      const { events } = await get(`${path}?after=${model.lastSeq}`, this.signal); // nothing tells of a call that is over
+      if (model.add(events)) this.frames.touch("events", "lanes");
       const good = status >= 200 && status < 300;
       const text = status ? `The app answered ${status} after ${lengthOf(ms ?? 0)}` : `The app did not answer: ${error}`;
       return { good, text: note ? `${text}. ${note}` : text };
@@ -132,7 +137,7 @@ export class Detail {
     const buttons = seqs.map((seq) => {
       const one = model.event(seq);
       const bad = isBad(one);
-      const name = one.kind === "delivery" ? `try ${one.detail.attempt}: ${one.detail.status ?? "no answer"}` : one.kind === "callback" ? "made" : one.name;
+      const name = one.kind === "delivery" ? `${one.detail.resent ? "sent again" : `try ${one.detail.attempt}`}: ${one.detail.status ?? "no answer"}` : one.kind === "callback" ? "made" : one.name;
       const current = seq === event.seq;
       return h(
         "button",

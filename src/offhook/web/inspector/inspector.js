@@ -25,6 +25,8 @@ const LIVE_MS = 100;
 const CALM_MS = 1000;
 const SERIES_MS = 2000;
 const FOLLOWED_MS = 20000;
+/** Figures of long calls take a while: they are asked for again after so many times that. */
+const CALM_OF = 20;
 
 /**
  * @param {HTMLElement} element
@@ -53,7 +55,7 @@ export default async function mount(element, callId, signal) {
     state.seek(at);
     if (state.scale.span > 20000) state.zoom(state.scale.span / 5000, at);
   };
-  const detail = new Detail(state, frames, { jump, signal });
+  const detail = new Detail(state, frames, { jump, leave: () => list.grid.focus({ preventScroll: true }), signal });
   const header = new CallHeader(model, signal);
   const figures = new Figures(state);
 
@@ -137,10 +139,17 @@ function keepUp({ model, state, frames, tiles, header, figures, series, path }, 
     }
     frames.touch("grow");
   };
+  let due = 0;
+  const measured = async () => {
+    const began = performance.now();
+    due = Infinity;
+    await figures.load(path, signal);
+    due = performance.now() + CALM_OF * (performance.now() - began);
+  };
   const look = () => {
     if (document.hidden) return; // nobody sees it; the next look has all of it
     void series();
-    void figures.load(path, signal);
+    if (performance.now() >= due) void measured();
   };
   const timers = [setInterval(grow, calm ? CALM_MS : LIVE_MS), setInterval(look, SERIES_MS)];
   const stop = () => timers.forEach((timer) => clearInterval(timer));

@@ -63,11 +63,11 @@ const some = (...parts) => parts.map(compact).filter(Boolean).join(" · ");
 const TOLD = {
   rest: (d) => some(some(d.status), d.ms === undefined ? null : lengthOf(d.ms), d.error, d.path && `${d.method ?? ""} ${d.path}`.trim()),
   callback: (d, who) => some(d.code === undefined ? null : `${d.code}/${d.subCode ?? 0}`, d.message, d.uri ?? (d.to && `to ${who(d.to)}`)),
-  delivery: (d) => some(`try ${d.attempt}`, d.status, d.error, d.ms === undefined ? null : lengthOf(d.ms), d.final ? null : "tried again"),
+  delivery: (d) => some(d.resent ? "sent again" : `try ${d.attempt}`, d.status, d.error, d.ms === undefined ? null : lengthOf(d.ms), d.final ? null : "tried again"),
   stopAudio: (d) => some(d.cutMs === undefined ? null : `cut ${lengthOf(d.cutMs)}`, d.playedMs === undefined ? null : `played ${lengthOf(d.playedMs)}`, d.atSample === undefined ? null : `at sample ${d.atSample}`),
   sip: (d) => some(d.direction === "in" ? `from ${d.peer ?? "outside"}` : `to ${d.peer ?? "outside"}`),
   browser: (d) => some(d.about, d.address, d.before && `before ${d.before}`, d.suite, d.reason),
-  media: (d) => (d.sources ?? []).join(", "),
+  media: (d) => (Array.isArray(d.sources) ? d.sources.join(", ") : ""),
   mark: (d) => some(d.playedMs === undefined ? null : `played ${lengthOf(d.playedMs)}`),
   dtmf: (d, who, { leg }) => some(`${d.direction === "out" ? "to" : "from"} ${who(leg) || "the leg"}`, d.source),
   late: (d) => some(d.lost ? `${d.lost} lost` : null, d.late ? `${d.late} late` : null, d.ticks ? `${d.ticks} over ${d.overMs} ms` : null),

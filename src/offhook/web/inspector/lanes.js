@@ -23,8 +23,8 @@ export const LANE_PAD = 4;
 const SIGNALS = [
   ["mark", "Marks", "StopAudio"],
   ["dtmf", "Keys", "DTMF"],
-  ["media", "Media", "play, recognise, hold"],
-  ["stream", "Sockets", "media streaming"],
+  ["media", "Media", "plays, holds"],
+  ["stream", "Sockets", "media"],
   ["rest", "REST", "from the app"],
   ["callback", "Callbacks", "to the app"],
   ["sip", "SIP", "in ▾ out ▴"],

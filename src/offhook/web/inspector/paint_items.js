@@ -10,6 +10,7 @@ const CROWDED_PX = 2;
 const DIMMED = 0.18;
 const KEY_PX = 17;
 const MOST_KEYS = 8;
+const LONGEST_RUN_PX = 120;
 
 /** @typedef {import("./spans.js").Item} Item */
 
@@ -110,7 +111,7 @@ function runs(paper, shown) {
   let edge = -Infinity;
   for (const { item, place } of shown) {
     const before = joined.at(-1);
-    if (before && place.left - edge < KEY_PX) {
+    if (before && place.left - edge < KEY_PX && place.left - before.place.left < LONGEST_RUN_PX) {
       const seqs = [...before.item.seqs, ...item.seqs];
       before.keys += item.label;
       before.item = { ...before.item, seqs, label: seqs.length > MOST_KEYS ? `${seqs.length} keys` : before.keys };

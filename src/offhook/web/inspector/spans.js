@@ -138,6 +138,7 @@ class Grouping {
     const bad = isBad(event);
     item.dots.push({ at: event.atMs, seq: event.seq, bad });
     item.seqs.push(event.seq);
+    if (event.detail?.resent) return; // perhaps days later
     item.to = Math.max(item.to, event.atMs);
     item.bad = bad && Boolean(event.detail?.final);
   }

@@ -13,6 +13,8 @@ import { clock, lengthOf, Scale } from "./scale.js";
 
 const LEAST_GAIN_OF = 0.12;
 const FONT_PX = 11;
+/** What changes all of the pictures. */
+const EVERYWHERE = ["view", "events", "lanes", "grow", "sound", "selection", "filter", "theme", "size"];
 
 /** @typedef {{lane: import("./lanes.js").Lane, element: HTMLElement, canvas: HTMLCanvasElement, visible: boolean, stale: boolean}} Row */
 
@@ -39,7 +41,7 @@ export class Timeline {
     this.#watch(signal);
     frames.on(["lanes", "events"], () => this.#arrange());
     frames.on(["lanes", "events", "grow"], () => this.#grow());
-    frames.on(["view", "events", "lanes", "grow", "sound", "selection", "filter", "theme", "size"], (changed) => this.#draw(changed));
+    frames.on([...EVERYWHERE, "scrolled"], (changed) => this.#draw(changed));
     frames.on(["view", "playhead", "hover", "range", "selection", "size", "events"], () => this.#overlay());
   }
 
@@ -83,7 +85,7 @@ export class Timeline {
           const row = this.rows.get(target.dataset.lane);
           if (!row) continue;
           row.visible = isIntersecting;
-          if (isIntersecting && row.stale) this.frames.touch("sound");
+          if (isIntersecting && row.stale) this.frames.touch("scrolled");
         }
       },
       { root: null, rootMargin: "60px" },
@@ -164,16 +166,17 @@ export class Timeline {
     tiles.turn();
     const gain = this.#gain();
     const scene = { scale, palette, tiles, lo: this.#lo, hi: this.#hi, gain };
-    const axis = this.#paper(this.axis, width, 26);
-    paintAxis(axis, scale, palette);
+    const all = EVERYWHERE.some((name) => changed.has(name)); // else what has come into view, alone
+    if (all) paintAxis(this.#paper(this.axis, width, 26), scale, palette);
     for (const row of this.rows.values()) {
-      row.stale = !row.visible;
-      if (!row.visible) continue;
+      row.stale ||= all;
+      if (!row.visible || !row.stale) continue;
+      row.stale = false;
       const paper = this.#paper(row.canvas, width, row.lane.height);
       paintGrid(paper, scale, palette, row.lane.height);
       this.#lane({ ...scene, paper, height: row.lane.height }, row.lane);
     }
-    this.#drawMap(scene, changed);
+    if (all) this.#drawMap(scene, changed);
     tiles.flush();
   }
 
