@@ -17,11 +17,10 @@ import numpy as np
 from aiohttp import web
 from tests.interop.made_call import MadeCall, crowded, going_on, story, unanswered
 
+from offhook.service.console_guard import HEADERS
+
 WEB = Path(__file__).parents[2] / "src/offhook/web"
-POLICY = (
-    "default-src 'self'; img-src 'self' data:; media-src 'self' blob:; object-src 'none'; base-uri 'none'; "
-    "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
-)
+POLICY = HEADERS["Content-Security-Policy"]
 
 Queue = asyncio.Queue[tuple[str, Any]]
 _ROW = (
