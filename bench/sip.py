@@ -1,6 +1,7 @@
 """Whole calls: SIP and RTP with G.711 both ways on one side, the 16 kHz stream both ways on the other.
 
-The node (`offhook dev`, everything on) runs on core 0; callers, echo app and answering app on core 1. Figures: CPU us
+The node (`offhook dev`, everything on but the sound of calls, which `offhook serve` does not keep unless told to) runs
+on core 0; callers, echo app and answering app on core 1. Figures: CPU us
 per call and 20 ms against the kernel's own cost of the same packets and messages (floor), calls that one core holds
 clean, memory of a call, cost from 10 to 300 calls. Method: docs/benchmarks.md. Needs Linux, two cores, a C compiler.
 """
@@ -22,7 +23,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # also when run
 
 from bench.stream import BIN, HERE, QUIET, canary, echo_app, floor, machine, node, pinned, stop_tree
 
-GATES = {"floor": 4.0, "calls": 200, "kbPerCall": 200.0, "flat": 1.25}
+GATES = {"floor": 4.0, "calls": 200, "kbPerCall": 100.0, "flat": 1.25}
+SERVED = (str(HERE / "toggled.py"),)
 Row = dict[str, Any]
 
 
@@ -38,10 +40,13 @@ def clean(row: Row) -> bool:
     )
 
 
-async def calls(count: int, seconds: float, program: tuple[str, ...] = ("-m", "offhook.cli")) -> Row:
+async def calls(count: int, seconds: float, program: tuple[str, ...] = SERVED) -> Row:
     """One load on a fresh node."""
     options = ("--sip-port", "0", "--restart-ms", "0")
-    async with echo_app(seconds + 90) as port, node(port, *options, program=program) as load:
+    async with (
+        echo_app(seconds + 90) as port,
+        node(port, *options, program=program, before=("env", "OFFHOOK_SOUNDLESS=1")) as load,
+    ):
         command = [sys.executable, str(HERE / "sipload.py"), str(count), "15550100002", str(load.info["sip"]["udp"])]
         command += [f"{seconds:g}", str(load._pid), str(BIN / "rtpload")]
         process = await asyncio.create_subprocess_exec(*pinned(1, *command), stdout=subprocess.PIPE)
@@ -149,6 +154,8 @@ def main() -> int:
         missed.append(f"{result['overFloor']} times the floor, gate {GATES['floor']}")
     if result["cleanCalls"] < GATES["calls"]:
         missed.append(f"{result['cleanCalls']} clean calls, gate {GATES['calls']}")
+    if result["kbPerCall"] > GATES["kbPerCall"]:
+        missed.append(f"{result['kbPerCall']} kB a call, gate {GATES['kbPerCall']}")
     for line in missed:
         print(f"missed: {line}", file=sys.stderr)
     return 1 if missed else 0

@@ -72,12 +72,12 @@ async def canary(seconds: float) -> float:
 
 
 @asynccontextmanager
-async def echo_app(seconds: float) -> AsyncIterator[int]:
-    """The cheap far end: echoes every message; bounded in time."""
+async def echo_app(seconds: float, mode: str = "echo") -> AsyncIterator[int]:
+    """The cheap far end: echoes every message, or what its mode says; bounded in time."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    process = await asyncio.create_subprocess_exec(*pinned(1, BIN / "echo", str(port), f"{seconds:g}"))
+    process = await asyncio.create_subprocess_exec(*pinned(1, BIN / "echo", str(port), f"{seconds:g}", mode))
     try:
         await asyncio.sleep(0.3)
         yield port

@@ -1,8 +1,9 @@
 """What it costs to see a call afterwards: sound of both sides and figures over time, against keeping nothing.
 
-A whole node with calls and their streams, both sides talking all the time (the dearest case: silence is hardly kept at
-all). CPU us per call and tick with it on and off in turn, in one process with the same calls; calls that one core holds
-and memory of a call, on nodes in turn; and the tick alone, sockets stubbed. Gate: calls per core drop by less than 5 %.
+A whole node with calls and their streams, under two loads: a conversation (both sides talk as of ITU-T P.59, on a line
+with noise) and both sides talking all the time, the dearest case. CPU us per call and tick with it on and off in turn,
+in one process with the same calls; calls that one core holds and memory of a call, on nodes in turn; and the tick
+alone, sockets stubbed. Gate: calls per core drop by less than 5 % in a conversation.
 Method: docs/benchmarks.md. Needs Linux, two cores and a C compiler.
 """
 
@@ -35,6 +36,8 @@ from offhook.service.capturing import Captures
 
 GATE = 1.05
 PROGRAM = (str(HERE / "toggled.py"),)
+LOADS = {"conversation": ("talk", ("env", "OFFHOOK_CONVERSATION=1")), "talkAlways": ("echo", ())}
+"""What the app does, and what the node begins with."""
 PAIRS_OF_A_NODE = 8
 
 
@@ -45,12 +48,13 @@ class Load(Point):
     kb: float = 0.0
 
 
-async def pairs(calls: int, seconds: float, count: int) -> list[tuple[float, float]]:
+async def pairs(load_name: str, calls: int, seconds: float, count: int) -> list[tuple[float, float]]:
     """CPU us per call and tick, on and off, in turn; a pair while the machine was busy is taken again."""
     found: list[tuple[float, float]] = []
+    mode, settings = LOADS[load_name]
     for _ in range(3 * count):
         # Callers that read nothing are given up after a while, so a node is good for a few pairs.
-        async with echo_app(120) as port, node(port, program=PROGRAM) as load:
+        async with echo_app(120, mode) as port, node(port, program=PROGRAM, before=settings) as load:
             await load.place(calls)
             await asyncio.sleep(2)
             on = True
@@ -90,10 +94,12 @@ def cpu_ns(pid: int) -> int:
     return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks)
 
 
-async def measure(which: str, calls: int, seconds: float) -> Load:
+async def measure(load_name: str, which: str, calls: int, seconds: float) -> Load:
     """One load on a fresh node, `on` or `off`."""
-    settings = () if which == "on" else ("env", "OFFHOOK_UNTRACED=1")
-    async with echo_app(seconds + 90) as port, node(port, program=PROGRAM, before=settings) as load:
+    mode, settings = LOADS[load_name]
+    if which == "off":
+        settings = (*settings, "env", "OFFHOOK_UNTRACED=1")
+    async with echo_app(seconds + 90, mode) as port, node(port, program=PROGRAM, before=settings) as load:
         await load.place(1)
         await asyncio.sleep(0.5)
         before = resident_mb(load._pid)
@@ -108,19 +114,19 @@ async def measure(which: str, calls: int, seconds: float) -> Load:
             window.cpu / (window.ticks * calls) * 1e6,
             window.cpu / window.seconds,
             window.late_share(LATE_MS),
-            window.lost,
+            window.lost if mode == "echo" else 0.0,  # of somebody who pauses nothing can be told
             lost,
             grown * 1000 / max(calls - 1, 1),
         )
 
 
-async def capacities(first: int, seconds: float, say: Callable[[str, Point], None]) -> dict[str, int]:
+async def capacities(load_name: str, first: int, seconds: float, say: Callable[[str, Point], None]) -> dict[str, int]:
     """The largest of rising loads that is held, on and off in turn; a load that fails gets two more tries."""
     held, going = {"on": 0, "off": 0}, ["off", "on"]
-    for calls in range(first, 1101, 25):
+    for calls in range(first, 1601, 25):
         for which in [*going]:
             for _ in range(3):
-                point = await measure(which, calls, seconds)
+                point = await measure(load_name, which, calls, seconds)
                 say(which, point)
                 if point.held:
                     held[which] = calls
@@ -162,29 +168,27 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
         print(f"  {name:8s} N={point.calls:4d}  {point.us:6.2f} us  core {point.core:.2f}  late>5ms {point.late:6.2%}"
               f"  lost {point.lost:.3%}  canary {point.canary:.2%}", file=sys.stderr, flush=True)  # fmt: skip
 
-    taken = await pairs(options.calls, 1.0, options.rounds)
-    memory: dict[str, list[float]] = {"on": [], "off": []}
-    for _ in range(2):
-        for which, kept in memory.items():
-            point = await measure(which, options.calls, options.seconds)
-            say(which, point)
-            kept.append(point.kb)
-    alone = {which: min(tick_alone(300, 200, kept=which == "on") for _ in range(3)) for which in memory}
-    held = {} if options.brief else await capacities(options.first, options.seconds, say)
-    ratios = sorted(on / off for on, off in taken)
-    return {
-        "taken": time.strftime("%Y-%m-%d"),
-        "machine": machine(),
-        "calls": options.calls,
-        "usPerCallAndTick": {
-            which: round(statistics.median(pair[at] for pair in taken), 2) for at, which in enumerate(memory)
-        },
-        "ratio": round(statistics.median(ratios), 3),
-        "ratios": [round(ratio, 3) for ratio in ratios],
-        "callsPerCore": held,
-        "kbPerCall": {which: round(statistics.median(kept), 1) for which, kept in memory.items()},
-        "tickAloneUs": {which: round(value, 2) for which, value in alone.items()},
-    }
+    result: dict[str, Any] = {"taken": time.strftime("%Y-%m-%d"), "machine": machine(), "calls": options.calls}
+    for name in LOADS:
+        taken = await pairs(name, options.calls, 1.0, options.rounds)
+        memory: dict[str, list[float]] = {"on": [], "off": []}
+        for _ in range(2):
+            for which, kept in memory.items():
+                point = await measure(name, which, options.calls, options.seconds)
+                say(which, point)
+                kept.append(point.kb)
+        ratios = sorted(on / off for on, off in taken)
+        result[name] = {
+            "usPerCallAndTick": {
+                which: round(statistics.median(pair[at] for pair in taken), 2) for at, which in enumerate(memory)
+            },
+            "ratio": round(statistics.median(ratios), 3),
+            "ratios": [round(ratio, 3) for ratio in ratios],
+            "callsPerCore": {} if options.brief else await capacities(name, options.first, options.seconds, say),
+            "kbPerCall": {which: round(statistics.median(kept), 1) for which, kept in memory.items()},
+        }
+    alone = {which: min(tick_alone(300, 200, kept=which == "on") for _ in range(3)) for which in ("on", "off")}
+    return {**result, "tickAloneUs": {which: round(value, 2) for which, value in alone.items()}}
 
 
 def main() -> int:
@@ -202,7 +206,7 @@ def main() -> int:
     print(json.dumps(result, indent=2))
     if options.out:
         options.out.write_text(json.dumps(result, indent=2) + "\n")
-    held = result["callsPerCore"]
+    held = result["conversation"]["callsPerCore"]
     if held and held["on"] * GATE < held["off"]:
         print(f"missed: a core holds {held['on']} calls that are kept, {held['off']} that are not", file=sys.stderr)
         return 1

@@ -61,6 +61,13 @@ async def missing(request: web.Request) -> web.Response:
     return web.Response(status=404)
 
 
+async def moved(request: web.Request) -> web.StreamResponse:
+    """To where it would be taken; the node goes nowhere but where it was told."""
+    if request.query:
+        return await (accepting if request.method == "GET" else validating)(request)
+    return web.Response(status=307, headers={"Location": "/route?there=1"})
+
+
 @pytest.mark.parametrize(
     ("handler", "option", "result"),
     [
@@ -70,6 +77,8 @@ async def missing(request: web.Request) -> web.Response:
         (accepting, "websocket", "ok"),
         (refusing, "websocket", "ok"),
         (missing, "websocket", "fail"),
+        (moved, "webhook", "fail"),
+        (moved, "websocket", "fail"),
     ],
 )
 async def test_the_apps_routes(handler: Any, option: str, result: str) -> None:

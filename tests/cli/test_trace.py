@@ -9,11 +9,13 @@ import signal
 import zipfile
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from aiohttp import ClientSession
 from tests.live import OFFHOOK
 
+from offhook.cli import trace as command
 from offhook.cli.app import run
 from offhook.cli.report import harmless
 from offhook.cli.trace_report import show_rows
@@ -22,7 +24,7 @@ from offhook.service.clock import ManualClock
 from offhook.service.masking import Body
 from offhook.service.trace import About, Traces
 
-EVIL = "\x1b]0;owned\x07\x1b[2Jname\u202e\r\n"
+EVIL = "\x1b]0;owned\x07\x1b[2J\x9b31mname\x7f\u202e\r\n"
 
 
 @pytest.fixture
@@ -51,8 +53,10 @@ def shown(capfd: pytest.CaptureFixture[str], *words: str) -> str:
 def test_people_see_who_called_and_what_happened(
     exported: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.delenv("COLUMNS", raising=False)
     text = shown(capfd, "show", str(exported))
+    (line,) = [line for line in text.splitlines() if "Play" in line]
+    assert "status=202" in line, "what goes into a pipe has an event a line"
     for words in ("call-1", "4:+1555", "by the caller: 0/560000", "12.5 ms", "Play", "status=202", "BYE sip:"):
         assert words in text
 
@@ -64,7 +68,9 @@ def test_nothing_of_a_call_reaches_the_terminal_as_a_command(exported: Path, cap
 
 
 def test_programs_get_what_the_console_gives(exported: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    page = json.loads(shown(capfd, "show", str(exported), "--json"))
+    text = shown(capfd, "show", str(exported), "--json")
+    assert not [c for c in text if (ord(c) < 32 and c != "\n") or c in "\x7f\x9b\u202e"], "JSON moves no cursor either"
+    page = json.loads(text)
     assert page["callId"] == "call-1" and page["imported"] is True
     assert page["from"]["displayName"] == EVIL
     assert page["events"][0]["detail"]["requestBody"] == {"loop": True}
@@ -98,6 +104,9 @@ def test_events_can_be_chosen(
         (("list", "--open"), "--open is for show"),
         (("show", "x.zip", "-o", "y"), "--output is for export"),
         (("show", "nowhere.zip"), "there is no such file"),
+        (("show", "./some/folder"), "there is no such file"),
+        (("show", "x" * 5000 + ".zip"), "File name too long"),
+        (("list", "--limit", "20001"), "20000"),
         (("show", "README.md"), "no zip"),
         (("show", "some-id", "--open"), "--open shows files"),
         (("look", "x"), "look"),
@@ -118,6 +127,25 @@ def test_a_hostile_file_is_a_line_too(tmp_path: Path, capfd: pytest.CaptureFixtu
     assert run(["trace", "show", str(path)]) == 2
     out, err = capfd.readouterr()
     assert not out and "\x1b" not in err and "path" in err
+
+
+def test_a_list_is_as_long_as_is_asked_for_though_a_node_gives_less_at_once(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    async def fetch(address: Any, path: str) -> Any:
+        query = dict(parse_qsl(urlsplit(path).query))
+        asked.append(query)
+        first = int(query["before"]) + 1 if "before" in query else 0
+        return {"calls": [{"callId": str(number)} for number in range(first, min(first + int(query["limit"]), 1234))]}
+
+    monkeypatch.setattr(command, "fetch", fetch)
+    for limit, pages in ((700, 2), (5000, 3), (500, 1)):
+        asked.clear()
+        rows = shown(capfd, "list", "--json", "--query", "Ada", "--limit", str(limit)).splitlines()
+        assert [json.loads(row)["callId"] for row in rows] == [str(number) for number in range(min(limit, 1234))]
+        assert len(asked) == pages and {query["q"] for query in asked} == {"Ada"}
 
 
 def test_no_node_is_said(capfd: pytest.CaptureFixture[str]) -> None:
@@ -166,8 +194,8 @@ def test_ids_in_a_list_can_be_copied(capsys: pytest.CaptureFixture[str], monkeyp
     """However narrow the terminal."""
     monkeypatch.setenv("COLUMNS", "80")
     call = "ca9deb31-ae31-8001-b1a6-b0396f9711dc"
-    party = {"rawId": "4:+15550100001", "displayName": "Somebody with a name"}
+    party = {"rawId": f"8:acs:{call}_{call}", "displayName": None}
     row = {"callId": call, "startedAt": "2026-11-26T03:00:28.261Z", "from": party, "to": party, "state": "ended"}
     show_rows([{**row, "durationMs": 2000.0, "events": 19}])
     shown = capsys.readouterr().out
-    assert call in shown and max(map(len, shown.splitlines())) <= 80
+    assert call in shown and max(map(len, shown.splitlines())) <= 80 and len(shown.splitlines()) <= 8

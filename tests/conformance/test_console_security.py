@@ -345,9 +345,14 @@ async def test_over_tls_the_cookie_is_secure(guarded: LiveNode) -> None:
         told = {"Origin": origin, "X-Offhook-Console": "1"}
         async with session.post(f"{origin}{API}/login", json={"token": TOKEN}, headers=told, ssl=False) as response:
             assert response.status == 200
-            assert SimpleCookie(response.headers["Set-Cookie"])["offhook_console"]["secure"]
-        other = {**told, "Origin": f"http://localhost:{guarded.port}"}
-        async with session.post(f"{origin}{API}/logout", headers=other, ssl=False) as response:
+            cookie = SimpleCookie(response.headers["Set-Cookie"])["__Secure-offhook_console"]
+            assert cookie["secure"] and cookie["path"] == "/console"
+        async with ClientSession(cookie_jar=DummyCookieJar()) as other:
+            page = Page(other, origin.replace("https", "http"))
+            assert (await page.get("calls", Cookie=f"__Secure-offhook_console={cookie.value}"))[0] == 200
+            assert (await page.get("calls", Cookie=f"__Host-offhook_console={cookie.value}"))[0] == 401
+        plain = {**told, "Origin": f"http://localhost:{guarded.port}"}
+        async with session.post(f"{origin}{API}/logout", headers=plain, ssl=False) as response:
             assert response.status == 403, "plain HTTP is another origin"
 
 

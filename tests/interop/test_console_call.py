@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from aiohttp import web
-from playwright.async_api import Page
-from tests.interop.browser import chromium
+from playwright.async_api import Browser, Page
 from tests.interop.made_console import MadeConsole
 
-pytestmark = [pytest.mark.interop, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.interop, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(60)]
 STAGE = """
     const { PhoneCall } = await import('/console/phone/call.js');
     const { Phone } = await import('/console/phone/phone.js');
@@ -32,16 +31,16 @@ STAGE = """
 """
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def page() -> AsyncIterator[Page]:
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def page(browser: Browser) -> AsyncIterator[Page]:
     """A page of the console's origin, for its modules."""
     runner = web.AppRunner(MadeConsole([]).app, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    async with chromium() as browser:
-        opened = await browser.new_page()
-        await opened.goto(f"http://127.0.0.1:{runner.addresses[0][1]}/console/icon.svg")
-        yield opened
+    opened = await browser.new_page()
+    await opened.goto(f"http://127.0.0.1:{runner.addresses[0][1]}/console/icon.svg")
+    yield opened
+    await opened.close()
     await runner.cleanup()
 
 

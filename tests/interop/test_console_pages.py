@@ -186,9 +186,12 @@ async def test_a_new_node_says_what_to_do_and_its_page_outlives_it(
         async with dev_node(tmp_path, "--port", port) as node:
             await page.goto(f"{node.http}/console/setup")
             await expect(page.get_by_text("No app is told of incoming calls yet")).to_be_visible()
+            command = f"offhook exec --node {node.http} -- python app.py"
+            await expect(page.get_by_text(command)).to_be_visible()
             assert await serious(page) == []
             await page.get_by_role("link", name="Calls", exact=True).click()
             await expect(page.get_by_text("No calls yet")).to_be_visible()
+            await expect(page.locator(".empty .command")).to_contain_text(command)
             await expect(page.get_by_role("button", name="Call the app")).to_be_visible()
             assert await serious(page) == [] and watched.complaints == []
         await expect(lost).to_be_visible(timeout=15_000)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import threading
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +37,8 @@ class Book:
     readers: list[Heard] = field(default_factory=list)
     archived: bytes = b"zip"
     asked: list[tuple[Any, ...]] = field(default_factory=list)
+    aside: bool = False
+    """Whether rows were looked for beside the loop."""
 
     def header(self, any_id: str) -> dict[str, Any] | None:
         answered = None if self.state == "ringing" else "2026-01-01T00:00:00Z"
@@ -49,6 +52,7 @@ class Book:
 
     def rows(self, **asked: Any) -> list[dict[str, Any]]:
         self.asked.append(tuple(asked.values()))
+        self.aside = threading.current_thread() is not threading.main_thread()
         return [self.header("c") or {}]
 
     def page(self, any_id: str) -> dict[str, Any] | None:

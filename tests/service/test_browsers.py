@@ -192,6 +192,10 @@ async def test_a_redirected_call_an_added_and_a_transferred_one_ring_the_page(sc
         connection = await answered_again(node, app)
         path = f"{CONNECTIONS}/{connection}"
         assert (await live.rest(node, "POST", f"{path}/participants:add", {"participantToAdd": target}))[0] == 202
+        await other.say("decline", call=(await other.heard("invite"))["call"])
+        assert (await other.heard("ended"))["code"] == 603, "as the app is told"
+        other.messages.clear()
+        assert (await live.rest(node, "POST", f"{path}/participants:add", {"participantToAdd": target}))[0] == 202
         await other.accept("pcmu")
         await app.event("AddParticipantSucceeded")
         assert (await live.rest(node, "POST", f"{path}/participants:remove", {"participantToRemove": target}))[0] == 202
@@ -440,11 +444,11 @@ async def test_browsers_are_bounded_and_the_longest_idle_gives_way(
         await process.stop()
 
 
-async def test_on_a_node_for_others_a_page_must_have_logged_in(tmp_path: Path) -> None:
+async def test_on_a_node_for_others_a_page_must_have_logged_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = (
         f'{HEAD}[node]\nhost = "127.0.0.1"\nport = 0\nstate_dir = "{tmp_path / "state"}"\n'
         f'[console]\ntoken = "{TOKEN}"\n'
-        '[webrtc]\nhost = "127.0.0.1"\nport = 0\nstun = ["stun:stun.example.com"]\n'
+        '[webrtc]\nhost = "127.0.0.1"\nport = 0\nturn = ["turn:turn.example.com"]\nturn_secret = "shared"\n'
     )
     process = Process(read(written(tmp_path, text), {}), lambda event: None)
     await process.start()
@@ -460,7 +464,15 @@ async def test_on_a_node_for_others_a_page_must_have_logged_in(tmp_path: Path) -
             async with session.ws_connect(f"{http}/console/api/phone", headers=headers) as socket:
                 await socket.send_json({"kind": "hello"})
                 ready = await socket.receive_json()
-                assert ready["iceServers"] == [{"urls": ["stun:stun.example.com"]}]
+                (turn,) = ready["iceServers"]
+                assert turn["urls"] == ["turn:turn.example.com"] and turn["username"].endswith(ready["session"])
+                await socket.send_json({"kind": "ping"})
+                assert await socket.receive_json() == {"kind": "pong"}
+                monkeypatch.setattr(browsers, "TURN_SECONDS", 0)
+                await socket.send_json({"kind": "ping"})
+                assert await socket.receive_json() == {"kind": "pong"}
+                renewed = await socket.receive_json()
+                assert renewed["kind"] == "servers" and renewed["iceServers"][0]["urls"] == turn["urls"]
                 async with session.post(f"{http}/console/api/logout", json={}, headers=headers) as answer:
                     assert answer.status < 300, await answer.text()
                 await socket.send_json({"kind": "ping"})

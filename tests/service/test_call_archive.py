@@ -190,6 +190,17 @@ def test_a_zip_that_lies_about_its_sizes_is_refused(tmp_path: Path) -> None:
         ArchiveBook(path)
 
 
+def test_an_entry_that_begins_before_the_zip_is_refused(tmp_path: Path) -> None:
+    path = made(tmp_path / "x.zip", {"call.json": HEADER, "events.jsonl": EVENT})
+    data = bytearray(path.read_bytes())
+    at = data.index(b"PK\x05\x06")
+    (offset,) = struct.unpack_from("<I", data, at + 16)
+    struct.pack_into("<I", data, at + 16, offset + 500)
+    path.write_bytes(bytes(data))
+    with pytest.raises(DamagedCall, match="no zip that can be read"):
+        ArchiveBook(path)
+
+
 def test_symlinks_in_a_folder_are_not_followed(tmp_path: Path) -> None:
     (tmp_path / "secret").write_bytes(HEADER)
     (tmp_path / "call").mkdir()

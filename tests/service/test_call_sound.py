@@ -117,6 +117,24 @@ def test_the_wave_of_a_leg_that_came_back_has_both_stretches(tmp_path: Path) -> 
     assert wave[: RATE // 2].all() and not wave[RATE // 2 : 5 * RATE // 2].any() and wave[5 * RATE // 2 :].all()
 
 
+def test_a_stretch_of_another_rate_is_heard_too(tmp_path: Path) -> None:
+    """The leg was in the call at two rates: the stretch is at the first one's, and nothing of it is missing."""
+
+    def tone(rate: int) -> Frame:
+        return (8000 * np.sin(np.arange(rate) * 2 * np.pi * 440 / rate)).astype(np.int16)
+
+    sound = sound_of(
+        segment(tmp_path / "01-heard.wav", tone(16000), begin=0),
+        segment(tmp_path / "01b-heard.wav", tone(8000), begin=2000, part=2, rate=8000),
+    )
+    rate, pcm = sound.pcm("leg", "heard", 500, 3000) or (0, b"")
+    wave = np.frombuffer(pcm, np.int16).astype(int)
+    assert (rate, len(wave)) == (16000, 40000)
+    assert not wave[8000:24000].any()
+    again = tone(16000).astype(int)
+    assert np.abs(wave[24100:39900] - again[100:15900]).max() < 80
+
+
 def test_a_stretch_is_exact_and_ends_with_the_call(tmp_path: Path) -> None:
     wave = ramp(2.0)
     said = segment(tmp_path / "s.wav", wave, side="said", begin=-5.0)
@@ -158,8 +176,9 @@ def test_what_still_waits_is_seen_over_what_is_in_the_file(tmp_path: Path) -> No
     assert np.array_equal(live.read(7000, 13000), wave[7000:13000])
     index = PeakIndex()
     early = Segment("leg", 1, 1, "heard", 0.0, RATE, 8000, whole.path)
-    assert len(index.of(early)[0]) == 25
-    low, high = index.of(live)
+    assert len(index.of(early).low) == 25
+    peaks = index.of(live)
+    low, high = peaks.low, peaks.high
     assert len(low) == 50 and high[30] == wave[9600:9920].max()
 
 
@@ -175,11 +194,11 @@ def test_an_hour_is_drawn_in_no_time(tmp_path: Path) -> None:
 
 
 def test_the_index_forgets_the_longest_unused(tmp_path: Path) -> None:
-    index = PeakIndex(most_bytes=4 * 60)
+    index = PeakIndex(most_bytes=8 * 60)
     parts = [segment(tmp_path / f"{number}.wav", ramp(0.5)) for number in range(4)]
     for part in parts:
         index.of(part)
-    assert index._size <= 4 * 60
+    assert index._size <= 8 * 60
     assert len(index._known) == 2
 
 

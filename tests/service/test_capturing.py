@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.scenarios.stage import CALLER, Stage
+from tests.scenarios.test_faults import stall
 from tests.scenarios.test_participants import PEOPLE, add, conference, mute, remove
 
 from offhook.audio.jitter import JitterBuffer
@@ -77,6 +78,34 @@ def test_the_track_of_a_call_is_what_its_caller_heard_and_said_live_and_kept(tmp
     [row] = json.loads((tmp_path / call_id / "tracks.json").read_text())["tracks"]
     assert row == {"legId": leg_id, "number": 1, "part": 1, "beginMs": 20.0, "rate": RATE, "samples": len(heard),
                    "leftOut": 0}  # fmt: skip
+
+
+def test_when_the_clock_slips_the_track_is_silent_and_stays_on_the_axis(tmp_path: Path) -> None:
+    """A second is not ticked: the track has it as silence, so what comes later is where its time is; so is a stop."""
+    stage = stage_in(tmp_path)
+    party = stage.call(tone=440.0)
+    stage.answer()
+    stage.run(1.0)
+    stall(stage.clock, 1.0)
+    stage.run(0.1)
+    stage.streams[0].say(np.full(RATE, 777, "<i2").tobytes())
+    stage.run(0.5)
+    slips = stage.node.media.slips
+    assert slips >= 40 and party.live is not None
+    stage.streams[0].stop()
+    stage.run(0.1)
+    sound = sound_of(stage, party.live.call.call_id)
+    said, heard = (whole(sound, party.leg.leg_id, side) for side in ("said", "heard"))
+    assert len(said) == len(party.pcm(RATE)) + slips * 320
+    gaps = np.flatnonzero(~said.reshape(-1, 320).any(axis=1))
+    assert len(gaps) in (slips, slips + 1) and (np.diff(gaps[-slips:]) == 1).all()
+    cut = next(event for event in party.live.trace.events if event.kind == "stopAudio")
+    last = int(np.flatnonzero(heard)[-1]) + 1
+    assert abs(last - cut.detail["atSample"]) <= 1
+    assert cut.detail["atSample"] == cut.detail["readAtSample"] + 80
+    assert party.live.trace.answered is not None
+    at_ms = (cut.at - party.live.trace.answered) * 1000
+    assert abs(at_ms - 20 - cut.detail["readAtSample"] / 16) <= 20
 
 
 def test_in_a_conference_everybody_hears_their_own_mix_muted_or_not(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ async def test_parameters_reach_the_book(book: Book) -> None:
         await d.page.get("calls")
         status, found = await d.page.get("calls/c/peaks?leg=l1&side=heard&fromMs=-5.5&toMs=2e3&bins=12")
         assert status == 200 and found == {"peaks": [-1, 1]}
+    assert book.aside, "a long search holds up no tick"
     assert book.asked == [
         ("ended", " 1555", 7, "c9"),
         (None, "", 100, ""),

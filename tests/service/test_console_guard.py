@@ -41,7 +41,8 @@ async def test_pages_that_may_write(tmp_path: Path, public: str, host: str, orig
         async with d.page.session.post(place, json={"token": TOKEN}, headers=headers) as response:
             assert response.status == (200 if taken else 403), await response.text()
             if taken:
-                cookie = SimpleCookie(response.headers["Set-Cookie"])["offhook_console"]
+                name = "__Secure-offhook_console" if origin == PUBLIC else "offhook_console"
+                cookie = SimpleCookie(response.headers["Set-Cookie"])[name]
                 assert bool(cookie["secure"]) == (origin == PUBLIC)
 
 

@@ -262,6 +262,29 @@ async def test_what_a_killed_node_wrote_in_part_spoils_nothing_that_is_added_lat
         assert kept.row()["events"] == 3, "the list says the same"
 
 
+async def test_a_disk_that_refuses_is_asked_once_for_all_and_one_bad_folder_keeps_nobody_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with bench(tmp_path) as one:
+        (tmp_path / "call-0").write_text("in the way")
+        tries, write = list[str](), one.history._write_one
+
+        def counted(trace: CallTrace) -> bool:
+            tries.append(trace.call_id)
+            return write(trace)
+
+        monkeypatch.setattr(one.history, "_write_one", counted)
+        for number in range(5):
+            one.call(f"call-{number}")
+        assert [trace.call_id for trace in one.history._write(list(one.history._dirty.values()))][-1] == "call-0"
+        assert tries == ["call-0"]
+        await until(lambda: len(list(one.history.kept())) == 4, "all the others")
+        monkeypatch.setattr(module, "WRITE_EVERY", 60.0)
+        await until(lambda: not one.history._busy, "the last try")
+        one.call("call-9")
+    assert (tmp_path / "call-9/call.json").exists(), "what is written at the end goes past it too"
+
+
 async def test_what_was_written_in_part_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = Bench(tmp_path)
     trace = one.call(ended=False)

@@ -161,4 +161,4 @@ async def test_after_a_kill_the_files_are_whole(tmp_path: Path) -> None:
     sound = read_folder(path.parent)
     assert sound is not None
     assert {row["side"] for row in sound.tracks()} == {"said", "heard"}
-    assert all(row["samples"] * 2 + 44 == path.stat().st_size for row in sound.tracks())
+    assert all(row["samples"] % FRAME == 0 and row["samples"] >= 10 * FRAME for row in sound.tracks())

@@ -22,7 +22,8 @@ from tests.sip_phone import BYE, TestPhone
 
 from offhook.errors import ConfigError
 from offhook.service.node import Node
-from offhook.service.process import LiveNode, reload
+from offhook.service.process import LiveNode
+from offhook.service.program import reload
 from offhook.service.serve_config import read
 from offhook.wire.identifiers import parse_raw_id
 from offhook.wire.models import CreateCallRequest, MediaStreamingOptions

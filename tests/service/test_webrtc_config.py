@@ -54,6 +54,7 @@ def test_a_node_of_this_machine_has_them_on_loopback() -> None:
         ('advertise = ["my.host"]', "no IP address", True),
         ('advertise = ["0.0.0.0"]', "nobody", True),
         ('advertise = ["127.0.0.1"]', "this machine only", False),
+        ('advertise = ["2001:db8::7"]', 'host = "::"', False),
         ('stun = ["stun.example.com"]', "write stun:", True),
         ('stun = ["turn:stun.example.com"]', "write stun:", True),
         ('turn = ["turn:a b"]\nturn_secret = "x"', "write turn:", True),

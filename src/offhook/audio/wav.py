@@ -276,6 +276,30 @@ def largest_data(channels: int = 1) -> int:
 
 
 HEADER_SIZE = _HEADER.size
+PADDED_HEADER_SIZE = HEADER_SIZE + _CHUNK_HEAD.size
+"""Where sound begins at the least in a file of `padded_header`."""
+
+
+def padded_header(rate: int, size: int, offset: int) -> bytes:
+    """A header for one channel whose sound begins at a byte of the file: an empty JUNK chunk (EBU Tech 3306) fills up.
+
+    Only its first and its last bytes are told apart from zeros. AudioError as for `write_wav`.
+    """
+    plain, filler = wav_header(rate, size), offset - PADDED_HEADER_SIZE
+    riff = _CHUNK_HEAD.pack(b"RIFF", size + offset - 8)
+    return b"".join([riff, plain[8:36], _CHUNK_HEAD.pack(b"JUNK", filler), bytes(filler), plain[36:]])
+
+
+def sound_offset(head: bytes, rate: int) -> int | None:
+    """Where sound begins in a file whose first bytes are of one of these headers; None for any other file."""
+    plain = wav_header(rate, 0)
+    if len(head) < HEADER_SIZE or head[:4] != plain[:4] or head[8:36] != plain[8:36]:
+        return None
+    if head[36:40] == b"data":
+        return HEADER_SIZE
+    name, filler = _CHUNK_HEAD.unpack_from(head, 36)
+    end = HEADER_SIZE + filler
+    return end + _CHUNK_HEAD.size if name == b"JUNK" and head[end : end + 4] == b"data" else None
 
 
 def _header(rate: int, size: int | None, channels: int = 1) -> bytes:

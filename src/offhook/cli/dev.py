@@ -80,7 +80,7 @@ def dev(
     import os
 
     from offhook.service.config import DevConfig
-    from offhook.service.process import run
+    from offhook.service.program import run
 
     config = DevConfig(
         host=host,

@@ -22,9 +22,9 @@ from rich.text import Text
 
 from offhook.cli.voice import Samples
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 METER_FLOOR_DB = -60.0
 METER_WIDTH = 20
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 def harmless(text: object) -> str:
@@ -33,8 +33,10 @@ def harmless(text: object) -> str:
 
 
 def json_line(fields: Mapping[str, Any]) -> None:
-    """One object on its own line of stdout, flushed so that a reader of a pipe has it at once."""
-    sys.stdout.write(json.dumps(fields, ensure_ascii=False) + "\n")
+    """One object on its own line of stdout, flushed so that a reader of a pipe has it at once; nothing in it moves the
+    cursor of a terminal."""
+    text = _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", json.dumps(fields, ensure_ascii=False))
+    sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 

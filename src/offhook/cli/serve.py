@@ -26,7 +26,7 @@ def serve(
       offhook config init offhook.toml
       offhook serve --config offhook.toml
     """
-    from offhook.service.process import run
+    from offhook.service.program import run
     from offhook.service.serve_config import read
 
     settings = read(config)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
@@ -19,6 +20,10 @@ from offhook.cli.trace_report import show_call, show_rows
 from offhook.errors import ConfigError, DamagedCall
 
 FAILED = 4
+MOST = 20_000
+"""Calls that a node keeps."""
+PAGE = 500
+"""Calls that it lists at once."""
 
 
 class Action(StrEnum):
@@ -51,7 +56,7 @@ def trace(
         None, "--output", "-o", metavar="FILE", help="export: where to.  [default: its id, .zip]", show_default=False
     ),
     query: str = typer.Option("", "--query", metavar="TEXT", help="list: only calls with this number, name or id."),
-    limit: int = typer.Option(20, "--limit", min=1, max=500, help="list: how many, the newest first."),
+    limit: int = typer.Option(20, "--limit", min=1, max=MOST, help="list: how many, the newest first."),
     as_json: bool = typer.Option(False, "--json", help="What the console API gives, as JSON on stdout."),
 ) -> None:
     """Look at calls: everything that happened in one, on one clock.
@@ -91,8 +96,16 @@ def _print(rows: Iterable[dict[str, Any]]) -> None:
 
 
 async def _rows(node: str | None, query: str, limit: int) -> list[dict[str, Any]]:
-    asked = urlencode({"limit": limit, **({"q": query} if query else {})})
-    return list((await fetch(node_address(node), f"/console/api/calls?{asked}"))["calls"])
+    rows: list[dict[str, Any]] = []
+    while len(rows) < limit:
+        most = min(limit - len(rows), PAGE)
+        asked = {"limit": str(most), "q": query, "before": rows[-1]["callId"] if rows else ""}
+        asked = {name: value for name, value in asked.items() if value}
+        page = (await fetch(node_address(node), f"/console/api/calls?{urlencode(asked)}"))["calls"]
+        rows += page
+        if len(page) < most:
+            break
+    return rows
 
 
 def _export(node: str | None, call: str, output: Path | None, as_json: bool) -> None:
@@ -106,7 +119,7 @@ def _export(node: str | None, call: str, output: Path | None, as_json: bool) -> 
 
 def _show(node: str | None, what: str, kinds: Sequence[str], at: float | None, as_json: bool, port: int | None) -> None:
     path = Path(what)
-    if node is None and (path.exists() or path.suffix.lower() == ".zip"):
+    if node is None and (os.path.exists(path) or path.suffix.lower() == ".zip" or len(path.parts) != 1):
         page, figures, series = _of_file(path, port)
     elif port is not None:
         raise ConfigError(f"--open shows files, and there is no {what}; a node's calls are in its console, /console/")

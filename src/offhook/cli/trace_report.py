@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,19 +14,22 @@ from rich.text import Text
 from offhook.cli.report import harmless
 
 MAX_DETAIL = 400
+_WIDE = 2000
+"""Columns where no terminal sets them: a line of a pipe or a file is one event."""
+MAX_PARTY = 24
 _HIDDEN = ("leg", "connection", "text", "body", "requestBody", "responseBody")
 
 
 def show_rows(rows: Iterable[Mapping[str, Any]]) -> None:
     """A list of calls, one a line."""
-    drawn = _table("id", "began", "from", "to", "state", "length", "events")
+    drawn = _table("id", "began (UTC)", "from", "to", "state", "length", "events")
     for row in rows:
         length = row["durationMs"]
         cells = (
             row["callId"],
             str(row["startedAt"])[:19].replace("T", " "),
-            _party(row["from"]),
-            _party(row["to"]),
+            _known_as(row["from"]),
+            _known_as(row["to"]),
             row["state"],
             "-" if length is None else f"{length / 1000:.1f} s",
             row["events"],
@@ -127,6 +131,12 @@ def _party(party: Mapping[str, Any]) -> str:
     return f"{party['rawId'] or '-'}{f' ({name})' if name else ''}"
 
 
+def _known_as(party: Mapping[str, Any]) -> str:
+    """A party in a list: its name, its number, or both ends of a long id."""
+    text = str(party.get("displayName") or party["rawId"] or "-").removeprefix("4:")
+    return text if len(text) <= MAX_PARTY else f"{text[:6]}…{text[7 - MAX_PARTY :]}"
+
+
 def _seconds(ms: float | None) -> str:
     return "-" if ms is None else f"{ms / 1000:.3f}"
 
@@ -145,5 +155,7 @@ def _table(*heads: str) -> Table:
 
 def _print(drawn: Table) -> None:
     console = Console(highlight=False, markup=False, soft_wrap=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = _WIDE
     console.print(drawn)
     console.print()

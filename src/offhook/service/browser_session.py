@@ -96,6 +96,8 @@ class BrowserSession:
         self.leg: BrowserLeg | None = None
         self.used_at = 0.0
         """When its browser came, or its last call ended."""
+        self.servers_at = 0.0
+        """When its browser was told STUN and TURN servers last."""
         self._node = node
         self._legs = legs
         self._call: dict[str, Any] = {}  # what the page is told of the call when it comes back

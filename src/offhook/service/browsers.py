@@ -27,7 +27,7 @@ from offhook.service.browser_session import BrowserSession, Link
 from offhook.service.clock import Handle
 from offhook.service.identities import display_of
 from offhook.service.node import Node
-from offhook.service.webrtc_plan import WebRtcPlan
+from offhook.service.webrtc_plan import TURN_SECONDS, WebRtcPlan
 from offhook.wire.identifiers import communication_user
 
 log = logging.getLogger("offhook.webrtc")
@@ -163,7 +163,7 @@ class Browsers:
             identity=session.identity.raw_id,
             session=session_id,
             secret=self._secret(session_id),
-            iceServers=self._plan.ice_servers(session_id, self._node.clock.wall()),
+            iceServers=self._servers(session),
             calls=session.calls,
             resumeSeconds=RESUME_SECONDS,
         )
@@ -190,7 +190,17 @@ class Browsers:
                 self._forget(session)
                 return
             session.take(message)
+            self._renew(session)
             await asyncio.sleep(0)  # a flood of messages is not to hold up the media of others
+
+    def _servers(self, session: BrowserSession) -> list[dict[str, Any]]:
+        session.servers_at = self._node.clock.monotonic()
+        return self._plan.ice_servers(session.session, self._node.clock.wall())
+
+    def _renew(self, session: BrowserSession) -> None:
+        """Give a page that stays open new accounts of the TURN servers, halfway through the life of those it has."""
+        if self._plan.turn_secret and self._node.clock.monotonic() - session.servers_at >= TURN_SECONDS / 2:
+            session.say("servers", iceServers=self._servers(session))
 
     # sessions ---------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ checked before and while it is read, and whatever is wrong is one DamagedCall th
 from __future__ import annotations
 
 import asyncio
+import errno
 import re
 import struct
 import tempfile
@@ -68,7 +69,7 @@ A call of Offhook, as its node saw it: docs/trace.md of the project explains eve
   report.json    the figures of the call, each with how it was measured
 
 What is not there was not kept. Tokens, signatures, passwords and keys of media are not in it; what people said, their
-numbers, and the bodies of requests and callbacks are.
+numbers, the keys that they pressed (PINs too), and the bodies of requests and callbacks are.
 
 To look at it:  offhook trace show FILE.zip     and with the page of the console:  offhook trace show FILE.zip --open
 """
@@ -128,6 +129,10 @@ def unpack(path: Path, into: Path) -> None:
         raise DamagedCall(f"it is no zip that can be read: {error}") from None
     except (UnicodeError, ValueError, OverflowError) as error:
         raise DamagedCall(f"it is no zip that can be read: {error}") from None
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise DamagedCall("it is no zip that can be read: an entry begins before the file does") from None
 
 
 def _check_end(path: Path) -> None:

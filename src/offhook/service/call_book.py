@@ -73,7 +73,7 @@ class CallBook:
     def rows(
         self, *, state: State | None = None, query: str = "", limit: int = 100, before: str = ""
     ) -> list[dict[str, Any]]:
-        """Rows of calls, newest first.
+        """Rows of calls, newest first. It may be asked in a thread.
 
         `query` is looked for in ids, numbers and names. `before`: the call id of the last row of the page before, or
         a time (RFC 3339) that calls began before.

@@ -6,6 +6,7 @@ not heard or not measured is null, never zero. Times are milliseconds; on the ca
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -25,7 +26,6 @@ from offhook.audio.turns import (
     activity,
     barged,
     interrupted,
-    levels_of,
     turns,
 )
 from offhook.service.call_sound import CallSound
@@ -72,14 +72,16 @@ def figures_of(page: dict[str, Any], sound: CallSound | None) -> dict[str, Any]:
         _greeting(ears),
         _over("turnLatency", "Turn latency, median", latencies, "median",
               "From the end of the caller's speech to the first sound at the caller's ear. " + ACTIVITY),
+        _over("turnLatency95", "Turn latency, 95th percentile", latencies, "95",
+              "The latency that 95 % of the turns do not exceed (nearest rank), measured as their median."),
         _over("turnLatencyWorst", "Turn latency, longest", latencies, "max",
               "The longest of the turns, measured as their median."),
         _over("bargeInToSilence", "Barge-in to silence, median", silences, "median",
               "From the first frame of the caller's speech over the app's sound to the last sample of it at the "
               "caller's ear. " + ACTIVITY),
         _over("stopAudioToSilence", "StopAudio to silence, longest", cuts, "max",
-              "From the moment at which StopAudio was read to the last audible sample that the caller's leg was "
-              "given."),
+              "From the beginning of the tick in which StopAudio was read to the last audible sample that the caller's "
+              "leg was given; both are counted in samples. What came since the tick before waited up to 20 ms."),
         _of_leg("loss", "Packets lost on the way in, worst leg", "%", leg_rows, "lossPercent",
                 "Gaps that the jitter buffer had to play as lost, of these and the packets played (RFC 3550)."),
         _of_leg("jitter", "Jitter, worst leg", "ms", leg_rows, "jitterMs",
@@ -130,8 +132,15 @@ def _turns(ears: _Ears) -> list[dict[str, Any]]:
 def _over(name: str, label: str, values: list[float], which: str, how: str) -> dict[str, Any]:
     value = None
     if values:
-        value = float(np.median(values)) if which == "median" else max(values)
+        value = _STATISTICS[which](values)
     return _figure(name, label, value, "ms", how, count=len(values))
+
+
+_STATISTICS: Final[dict[str, Callable[[list[float]], float]]] = {
+    "median": lambda values: float(np.median(values)),
+    "95": lambda values: float(np.percentile(values, 95, method="inverted_cdf")),
+    "max": max,
+}
 
 
 # barge-in -----------------------------------------------------------------------------------------------------------
@@ -155,23 +164,26 @@ def _barge_ins(page: dict[str, Any], sound: CallSound, ears: list[_Ears]) -> lis
 
 
 def _cut(event: dict[str, Any], page: dict[str, Any], sound: CallSound, ears: list[_Ears]) -> dict[str, Any] | None:
-    """One StopAudio: where the caller's track falls silent, near the sample that was told."""
+    """One StopAudio: where the caller's track falls silent, near the sample that was told.
+
+    It is on the axis of the samples, as the silence is: a tick that comes late moves neither.
+    """
     detail, rate = event["detail"], page.get("rate")
     at, cut = detail.get("atSample"), detail.get("cutMs")
     if not ears or not isinstance(at, int) or not rate or not cut:
         return None
     one = next((each for each in ears if each.leg_id == event.get("leg")), ears[0])
     first = min(sound.of(ears[0].leg_id, "heard"), key=lambda segment: segment.begin_ms)
-    told_ms = first.begin_ms + at * 1000 / rate
-    silent_ms = _last_sound(sound, one.leg_id, told_ms)
-    stop = round((event["atMs"] - one.begin_ms) / PTIME_MS)
-    began = barged(one.said, one.heard, stop)
+    told_ms, read = first.begin_ms + at * 1000 / rate, detail.get("readAtSample")
+    read_ms = told_ms if not isinstance(read, int) else first.begin_ms + read * 1000 / rate
+    silent_ms = max(_last_sound(sound, one.leg_id, told_ms), round(read_ms, 3))
+    began = barged(one.said, one.heard, round((read_ms - one.begin_ms) / PTIME_MS))
     began_ms = None if began is None else one.ms(began)
-    since = event["atMs"] if began_ms is None else began_ms
+    since = read_ms if began_ms is None else began_ms
     return {
         "leg": one.leg_id,
         "speechBeganMs": began_ms,
-        "stopAudioMs": event["atMs"],
+        "stopAudioMs": round(read_ms, 1),
         "silentMs": silent_ms,
         "atSample": at,
         "toSilenceMs": round(silent_ms - since, 1),
@@ -215,11 +227,9 @@ def _levels(sound: CallSound, leg_id: str, side: str, begin_ms: float) -> Levels
     frames = max(round((one.end_ms - begin_ms) / PTIME_MS) for one in segments)
     levels = np.full(min(frames, MOST_FRAMES), -120, np.float32)
     for segment in segments:
-        size, at = samples_per_frame(segment.rate), round((segment.begin_ms - begin_ms) / PTIME_MS)
-        for piece in segment.pieces(0, size):
-            part = levels_of(piece, size)[: max(len(levels) - at, 0)]
-            levels[at : at + len(part)] = part
-            at += len(part)
+        at = round((segment.begin_ms - begin_ms) / PTIME_MS)
+        part = sound.levels(segment)[: max(len(levels) - at, 0)]
+        levels[at : at + len(part)] = part
     return levels
 
 

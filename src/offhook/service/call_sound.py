@@ -22,7 +22,9 @@ import numpy.typing as npt
 
 from offhook.audio.capture import SIDES, Side
 from offhook.audio.pcm import PTIME_MS, RATES, samples_per_frame
-from offhook.audio.wav import HEADER_SIZE, wav_header
+from offhook.audio.resample import resample
+from offhook.audio.turns import Levels, levels_of
+from offhook.audio.wav import sound_offset
 
 TRACKS: Final = "tracks.json"
 SERIES: Final = "series.json"
@@ -36,6 +38,8 @@ _MOST_TRACKS_BYTES: Final = 1 << 20
 _MOST_SERIES_BYTES: Final = 8 << 20
 _MOST_POINTS: Final = 4000
 _PIECE: Final = 1 << 20  # samples read at once
+_MOST_HEADER: Final = 1 << 14
+_READ: Final = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _INT16 = np.dtype("<i2")
 
 Samples = npt.NDArray[np.int16]
@@ -95,13 +99,14 @@ class Segment:
     def _read_file(self, out: Samples, first: int) -> None:
         """Fill in what the file has. It must be a regular file with the header that we write, or it has nothing."""
         try:
-            fd = os.open(self.path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+            fd = os.open(self.path, _READ)
         except OSError:
             return
         try:
-            if not stat.S_ISREG(os.fstat(fd).st_mode) or not _is_ours(os.pread(fd, HEADER_SIZE, 0), self.rate):
+            offset = _offset(fd, self.rate)
+            if offset is None:
                 return
-            view, place = out.data.cast("B"), HEADER_SIZE + 2 * first
+            view, place = out.data.cast("B"), offset + 2 * first
             while view and (count := os.preadv(fd, [view], place)) > 0:
                 view, place = view[count:], place + count
         except OSError:
@@ -110,36 +115,37 @@ class Segment:
             os.close(fd)
 
 
-def _is_ours(header: bytes, rate: int) -> bool:
-    """Whether a WAV header is that of `SoundFile`, whatever length it states."""
-    plain = wav_header(rate, 0)
-    return header[8:40] == plain[8:40] and header[:4] == plain[:4]
+def _offset(fd: int, rate: int) -> int | None:
+    """Where the sound of a file of ours begins, whatever length its header states; None for any other file."""
+    return sound_offset(os.pread(fd, _MOST_HEADER, 0), rate) if stat.S_ISREG(os.fstat(fd).st_mode) else None
 
 
 class _Peaks:
-    """The least and the greatest sample of each 20 ms of a segment."""
+    """The least and the greatest sample of each 20 ms of a segment, and the level in dBFS."""
 
-    __slots__ = ("high", "low")
+    __slots__ = ("high", "level", "low")
 
     def __init__(self) -> None:
         self.low: Samples = np.zeros(0, np.int16)
         self.high: Samples = np.zeros(0, np.int16)
+        self.level: Levels = np.zeros(0, np.float32)
 
     def extend(self, segment: Segment) -> _Peaks:
         """Grown to what there is of the segment now."""
         size = samples_per_frame(segment.rate)
-        lows, highs = [self.low], [self.high]
+        lows, highs, levels = [self.low], [self.high], [self.level]
         for piece in segment.pieces(len(self.low) * size, size):
             frames = piece.reshape(-1, size)
             lows.append(frames.min(axis=1))
             highs.append(frames.max(axis=1))
+            levels.append(levels_of(piece, size))
         grown = _Peaks()
-        grown.low, grown.high = np.concatenate(lows), np.concatenate(highs)
+        grown.low, grown.high, grown.level = np.concatenate(lows), np.concatenate(highs), np.concatenate(levels)
         return grown
 
 
 class PeakIndex:
-    """Peaks of segments that were looked at lately: 4 bytes for 20 ms, an hour 720 kB; the longest unused go."""
+    """Peaks of segments that were looked at lately: 8 bytes for 20 ms, an hour 1.4 MB; the longest unused go."""
 
     def __init__(self, most_bytes: int = 32_000_000) -> None:
         self._most = most_bytes
@@ -147,8 +153,8 @@ class PeakIndex:
         self._size = 0
         self._lock = threading.Lock()
 
-    def of(self, segment: Segment) -> tuple[Samples, Samples]:
-        """Low and high of each whole frame of a segment."""
+    def of(self, segment: Segment) -> _Peaks:
+        """Those of each whole frame of a segment."""
         with self._lock:
             known = self._known.get(segment.path) or _Peaks()
         frames = segment.samples // samples_per_frame(segment.rate)
@@ -158,11 +164,11 @@ class PeakIndex:
             known = known.extend(segment)
             with self._lock:
                 before = self._known.pop(segment.path, None)
-                self._size += 4 * (len(known.low) - (0 if before is None else len(before.low)))
+                self._size += 8 * (len(known.low) - (0 if before is None else len(before.low)))
                 self._known[segment.path] = known
                 while self._size > self._most and len(self._known) > 1:
-                    self._size -= 4 * len(self._known.popitem(last=False)[1].low)
-        return known.low, known.high
+                    self._size -= 8 * len(self._known.popitem(last=False)[1].low)
+        return known
 
 
 _INDEX = PeakIndex()
@@ -219,6 +225,10 @@ class CallSound:
             raise ValueError(f"side {side!r}: use said or heard")
         return [one for one in self.segments if one.side == side and leg in (one.leg_id, str(one.number))]
 
+    def levels(self, segment: Segment) -> Levels:
+        """The level of each 20 ms of a segment, in dBFS."""
+        return self._index.of(segment).level
+
     def peaks(self, leg: str, side: str, from_ms: float, to_ms: float, bins: int) -> dict[str, Any] | None:
         """The wave of a stretch: for each bin the least and the greatest sample as -127..127; None for no such leg.
 
@@ -272,10 +282,11 @@ class CallSound:
         out = np.zeros(max(round((to_ms - from_ms) * rate / 1000), 0), _INT16)
         for segment in segments:
             place = round((segment.begin_ms - from_ms) * rate / 1000)
-            if segment.rate == rate and place < len(out):
-                piece = segment.read(-place, len(out) - place)
-                place = max(place, 0)
-                out[place : place + len(piece)] = piece
+            first, last = (at * segment.rate // rate for at in (-place, len(out) - place))
+            piece = resample(segment.read(first, last), segment.rate, rate)
+            place = max(place, 0)
+            piece = piece[: max(len(out) - place, 0)]
+            out[place : place + len(piece)] = piece
         return rate, out.tobytes()
 
     def _draw(
@@ -293,7 +304,8 @@ class CallSound:
         places = np.clip(np.floor(edges[first:last]).astype(np.int64), 0, count - 1)
         begin, end = int(places[0]), min(max(math.ceil(edges[last]), int(places[-1]) + 1), count)
         if coarse:
-            lows, highs = (values[begin:end] for values in self._index.of(segment))
+            peaks = self._index.of(segment)
+            lows, highs = peaks.low[begin:end], peaks.high[begin:end]
         else:
             lows = highs = segment.read(begin, end)
         bins = slice(first, last)
@@ -349,7 +361,7 @@ def _read_row(folder: Path, row: Any) -> list[Segment]:
     if not fits:
         return []
     paths = {side: folder / f"{part_name(number, part)}-{side}.wav" for side in SIDES}  # type: ignore[arg-type]
-    longest = max(_samples_of(path) for path in paths.values())
+    longest = max(_samples_of(path, rate) for path in paths.values())  # type: ignore[arg-type]
     samples = row.get("samples")
     if not _whole(samples, 0, longest):
         samples = longest  # the process ended before it could be told
@@ -359,12 +371,19 @@ def _read_row(folder: Path, row: Any) -> list[Segment]:
     ]
 
 
-def _samples_of(path: Path) -> int:
+def _samples_of(path: Path, rate: int) -> int:
+    """How long a file is."""
     try:
-        found = path.lstat()
+        fd = os.open(path, _READ)
     except OSError:
         return 0
-    return max(found.st_size - HEADER_SIZE, 0) // 2 if stat.S_ISREG(found.st_mode) else 0
+    try:
+        offset = _offset(fd, rate)
+        return 0 if offset is None else max(os.fstat(fd).st_size - offset, 0) // 2
+    except OSError:
+        return 0
+    finally:
+        os.close(fd)
 
 
 def _whole(value: Any, least: int, most: int) -> bool:
@@ -403,7 +422,7 @@ def _numbers(found: Any) -> list[int | None]:
 def _read_json(path: Path, most: int) -> Any:
     """The JSON of a regular file of ours; None for anything else."""
     try:
-        fd = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+        fd = os.open(path, _READ)
     except OSError:
         return None
     with open(fd, "rb") as file:

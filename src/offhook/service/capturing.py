@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from offhook.audio.bridge import Member
-from offhook.audio.capture import SIDES, Block, CallTap, Capture, Side, Track
+from offhook.audio.capture import BLOCK_TICKS, SIDES, Block, Capture, Side, Track
 from offhook.audio.pcm import samples_per_frame
 from offhook.legs.rtp import RtpPort
 from offhook.service.call_folder import write_file
@@ -53,6 +53,15 @@ class _Kept:
         """How long it is, in frames, at a tick."""
         return (now if self.track.end is None else self.track.end) - self.track.begin
 
+    def segments(self, now: int, blocks: list[Block]) -> list[Segment]:
+        """Both sides as they are at a tick; what is in blocks may not be in the files yet."""
+        samples = self.ticks(now) * samples_per_frame(self.rate)
+        return [
+            Segment(self.leg_id, self.number, self.part, side, self.begin_ms, self.rate, samples, file.path,
+                    tuple(sound_of(self.track.said if side == "said" else self.track.heard, blocks)))
+            for side, file in self.files.items()
+        ]  # fmt: skip
+
     def row(self) -> dict[str, Any]:
         """As `tracks.json` has it."""
         end = self.track.end
@@ -86,7 +95,6 @@ class CallCapture:
         self.series: CallSeries | None = None
         self._live = live
         self._captures = captures
-        self._tap: CallTap | None = None
         self._kept: list[_Kept] = []
         self._now: dict[str, _Kept] = {}
         self._streams: set[str] = set()
@@ -111,8 +119,8 @@ class CallCapture:
         if self.series is not None:
             self.series.drop_leg(leg_id)
         kept = self._now.pop(leg_id, None)
-        if kept is not None and self._tap is not None:
-            self._tap.part(kept.track)
+        if kept is not None:
+            self._captures.capture.part(kept.track)
             self._finish(kept)
 
     def look(self, now: float, late: float) -> None:
@@ -131,8 +139,6 @@ class CallCapture:
         """The call is over."""
         for leg_id in [*self._now]:
             self.part(leg_id)
-        if self._tap is not None:
-            self._live.bridge.untap(self._tap)
         self._describe()
         for leg_id, audio in self.audio().items():
             if leg_id in self._live.trace.legs:
@@ -162,47 +168,29 @@ class CallCapture:
     def sound(self) -> Callable[[], CallSound]:
         """What there is up to now; what is called may block."""
         captures, rtp = self._captures, dict[str, dict[str, object]]()
-        waiting, now, kept = (
-            [*captures.writer.waiting(), *captures.capture.blocks],
-            captures.capture.ticks,
-            [*self._kept],
-        )
-        lengths = [one.ticks(now) * samples_per_frame(one.rate) for one in kept]
+        blocks = [*captures.writer.waiting(), *captures.capture.blocks()]
+        segments = [one for kept in self._kept for one in kept.segments(captures.capture.ticks, blocks)]
         for leg_id, leg in self._live.legs.items():
             if isinstance(leg.port, RtpPort):
                 rtp[leg_id] = leg.port.describe()
         series = self.series_page()
-        return lambda: CallSound(self._segments(kept, lengths, waiting), series, rtp=rtp)
-
-    @staticmethod
-    def _segments(stretches: list[_Kept], lengths: list[int], waiting: list[Block]) -> list[Segment]:
-        segments = []
-        for kept, samples in zip(stretches, lengths, strict=True):
-            for side in SIDES:
-                ear = kept.track.said if side == "said" else kept.track.heard
-                path, pieces = kept.files[side].path, tuple(sound_of(ear, waiting))
-                segments.append(
-                    Segment(kept.leg_id, kept.number, kept.part, side, kept.begin_ms, kept.rate, samples, path, pieces)
-                )
-        return segments
+        return lambda: CallSound(segments, series, rtp=rtp)
 
     # inside -----------------------------------------------------------------------------------------------------
 
     def _listen(self, leg_id: str, member: Member, begin_ms: float) -> None:
-        tap, rate = self._tap, self._live.bridge.rate
-        if tap is None:
-            tap = self._tap = CallTap(self._captures.capture, rate, self._failed)
-            self._live.bridge.tap(tap)
+        capture, rate = self._captures.capture, self._live.bridge.rate
         before = [kept for kept in self._kept if kept.leg_id == leg_id]
-        if before and before[-1].track.end == self._captures.capture.ticks:
+        if before and before[-1].track.end == capture.ticks:
             kept = before[-1]  # it has only changed its codec
-            tap.rejoin(kept.track, member)
+            capture.rejoin(kept.track, member, rate)
         elif len(self._kept) >= MOST_SEGMENTS:
             return
         else:
             number, part = self._number(leg_id), len(before) + 1
-            files = {side: SoundFile(self.folder / f"{part_name(number, part)}-{side}.wav", rate) for side in SIDES}
-            track = tap.join(member, (files["said"], files["heard"]))
+            stem, lead = part_name(number, part), -capture.ticks % BLOCK_TICKS * 2 * samples_per_frame(rate)
+            files = {side: SoundFile(self.folder / f"{stem}-{side}.wav", rate, lead) for side in SIDES}
+            track = capture.join(member, rate, (files["said"], files["heard"]))
             kept = _Kept(leg_id, number, part, begin_ms, rate, track, files)
             self._kept.append(kept)
         self._now[leg_id] = kept
@@ -217,12 +205,8 @@ class CallCapture:
         """After the frames that were not handed on yet."""
         capture, writer = self._captures.capture, self._captures.writer
         length = kept.ticks(capture.ticks) * 2 * samples_per_frame(kept.rate)
-        capture.hand_on()
         for file in kept.files.values():
-            writer.call(lambda file=file: writer.finish(file, length))  # type: ignore[misc]
-
-    def _failed(self, error: Exception) -> None:
-        log.error("the sound of call %s is kept no more: %s", self._live.call.call_id, error, exc_info=error)
+            capture.after(lambda file=file: writer.call(lambda: writer.finish(file, length)))  # type: ignore[misc]
 
     def _describe(self) -> None:
         rows = [kept.row() for kept in self._kept]
@@ -272,7 +256,7 @@ class Captures:
         self.keeps_sound = keeps_sound
         self.keeps_series = keeps_series
         self.writer = SoundWriter()
-        self.capture = Capture(self.writer.put)
+        self.capture = Capture(self.writer.put, self.writer.full)
         self._live: dict[str, CallCapture] = {}
         self._ending: dict[str, CallCapture] = {}
 
@@ -286,7 +270,8 @@ class Captures:
         self.writer.start()
 
     def stop(self, seconds: float = 2.0) -> None:
-        """Write what there is. Blocks."""
+        """Write what there is. No tick comes any more. Blocks."""
+        self.capture.hand_on()
         self.writer.stop(seconds)
 
     def begin(self, live: LiveCall) -> CallCapture:
@@ -300,10 +285,13 @@ class Captures:
         call_id = capture.call_id
         self._live.pop(call_id, None)
         self._ending[call_id] = capture
-        self.writer.call(lambda: self._gone(call_id))
+        self.capture.after(lambda: self.writer.call(lambda: self._gone(call_id)))
 
     def tick(self) -> None:
-        """The tick of all calls is over."""
+        """The tick of all calls is over. Where the grid has slipped since the last one nobody heard anything."""
+        slipped = self.media.place - self.capture.ticks
+        if slipped:
+            self.capture.skip(slipped)
         self.capture.tick()
 
     def look(self, now: float) -> None:

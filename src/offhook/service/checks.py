@@ -50,7 +50,16 @@ class Network:
     def session(self) -> aiohttp.ClientSession:
         """A session of its own for one check."""
         connector = aiohttp.TCPConnector(ssl=self.trust, force_close=True, socket_factory=self.targets.open_socket)
-        return aiohttp.ClientSession(timeout=_WAIT, connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+        straight = aiohttp.TraceConfig()
+        straight.on_request_redirect.append(_refuse)
+        jar = aiohttp.DummyCookieJar()
+        return aiohttp.ClientSession(timeout=_WAIT, connector=connector, cookie_jar=jar, trace_configs=[straight])
+
+
+async def _refuse(_: aiohttp.ClientSession, context: object, redirect: aiohttp.TraceRequestRedirectParams) -> None:
+    """Streams follow no redirect, so their check must not; aiohttp's sockets always do."""
+    answer = redirect.response
+    raise aiohttp.WSServerHandshakeError(answer.request_info, (), status=answer.status, headers=answer.headers)
 
 
 async def tls(status: Mapping[str, Any] | None) -> Check:

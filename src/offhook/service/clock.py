@@ -118,6 +118,8 @@ class MediaClock:
         self._next = 0.0
         self.ticks = 0
         self.slips = 0
+        self.place = 0
+        """Frames of the grid that are over, those that it slipped too: in a tick, that of the tick."""
         self.made_up = 0
         self.busy = 0.0
         self.worst_lateness = 0.0
@@ -152,6 +154,7 @@ class MediaClock:
         due = int((now - self._next) / PTIME + 1e-6) + 1
         if due > MAKE_UP:
             self.slips += due - MAKE_UP
+            self.place += due - MAKE_UP
             self._next += (due - MAKE_UP) * PTIME
             due = MAKE_UP
         self.made_up += max(due - 1, 0)
@@ -163,7 +166,10 @@ class MediaClock:
                 self._count(late)
                 self._next += PTIME
                 self.ticks += 1
-                self._tick()
+                try:
+                    self._tick()
+                finally:
+                    self.place += 1
                 if self._handle is not mine:
                     return  # stopped inside the tick, and perhaps started again: that grid has its own wake
         finally:

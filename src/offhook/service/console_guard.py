@@ -22,6 +22,9 @@ from offhook.service.console_logins import ConsoleRule, Sessions
 from offhook.wire.signing import verify_hmac
 
 COOKIE: Final = "offhook_console"
+SECURE_COOKIE: Final = f"__Secure-{COOKIE}"
+"""Over https: a browser that has a secure cookie takes none of its name over plain HTTP (RFC 6265bis §5.7), where the
+same node may be asked too."""
 OURS: Final = "X-Offhook-Console"
 """The header of every write that a page of ours makes: a form cannot send it, nor a page of another origin unasked."""
 MAX_BODY: Final = 64 * 1024
@@ -179,7 +182,7 @@ class Guard:
         for text in request.headers.getall("Cookie", []):
             for pair in text.split(";"):
                 name, _, value = pair.strip().partition("=")
-                if name == COOKIE and self._sessions.alive(value, self._wall()):
+                if name in (COOKIE, SECURE_COOKIE) and self._sessions.alive(value, self._wall()):
                     return value
         return None
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
-from offhook.service.console_guard import COOKIE, Guard, Problem, invalid
+from offhook.service.console_guard import COOKIE, SECURE_COOKIE, Guard, Problem, invalid
 from offhook.service.console_logins import ConsoleRule, Sessions, Tries, same
 
 log = logging.getLogger("offhook.console")
@@ -52,20 +52,21 @@ class Login:
         self._tries.forget(source)
         self._end(request)
         made = web.json_response({"hours": self._rule.session_hours})
-        life = int(self._sessions.life)
-        made.set_cookie(COOKIE, self._sessions.begin(self._wall()), max_age=life, **self._place(request))
+        self._give(request, made, self._sessions.begin(self._wall()), int(self._sessions.life))
         return made
 
     async def _log_out(self, request: web.Request, fields: dict[str, Any]) -> web.StreamResponse:
         self._end(request)
         made = web.json_response({})
-        made.set_cookie(COOKIE, "", max_age=0, **self._place(request))
+        self._give(request, made, "", 0)
         return made
 
     def _end(self, request: web.Request) -> None:
         if (session := self._guard.session(request)) is not None:
             self._sessions.end(session)
 
-    def _place(self, request: web.Request) -> dict[str, Any]:
+    def _give(self, request: web.Request, made: web.Response, session: str, life: int) -> None:
+        """Put the cookie into an answer; `life` in seconds."""
         secure = self._guard.secure(request)
-        return {"path": "/console", "httponly": True, "samesite": "Strict", "secure": secure}
+        place: dict[str, Any] = {"path": "/console", "httponly": True, "samesite": "Strict", "secure": secure}
+        made.set_cookie(SECURE_COOKIE if secure else COOKIE, session, max_age=life, **place)

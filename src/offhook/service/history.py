@@ -157,9 +157,12 @@ class History:
         self._closed = True
         for timer in self._timers:
             timer.cancel()
-        batch, self._dirty = list(self._dirty.values()), {}
+        rest, self._dirty = list(self._dirty.values()), {}
+        end = time.monotonic() + CLOSE_WITHIN
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.run(lambda: self._write(batch)), CLOSE_WITHIN)
+            while rest:
+                writing = self.run(lambda batch=rest: self._write(batch))  # type: ignore[misc]
+                rest = (await asyncio.wait_for(writing, end - time.monotonic()))[:-1]
         self._thread.shutdown(wait=False, cancel_futures=True)
         if self._handle is not None:
             os.close(self._handle)
@@ -258,8 +261,13 @@ class History:
     # in the thread ----------------------------------------------------------------------------------------------
 
     def _write(self, batch: list[CallTrace]) -> list[CallTrace]:
-        """Gives back those that could not be written."""
-        failed, ended = [trace for trace in batch if not self._write_one(trace)], any(trace.ended for trace in batch)
+        """Gives back what could not be written. A disk that refuses one call is not asked for the others at once."""
+        failed: list[CallTrace] = []
+        for place, trace in enumerate(batch):
+            if not self._write_one(trace):
+                failed = [*batch[place + 1 :], trace]
+                break
+        ended = any(trace.ended for trace in batch)
         now = time.monotonic()
         for call_id in [call_id for call_id, at in self._fresh.items() if now - at > _SETTLES]:
             del self._fresh[call_id]

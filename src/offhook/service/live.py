@@ -62,7 +62,7 @@ from offhook.legs.leg import (
 from offhook.legs.rtp import RtpPort
 from offhook.service.call_facts import ENDED_BY, leg_kind, leg_note, media_note
 from offhook.service.capturing import Captures
-from offhook.service.clock import Clock
+from offhook.service.clock import Clock, MediaClock
 from offhook.service.hearings import Hearings
 from offhook.service.listening import Listening
 from offhook.service.prompts import Prompts
@@ -87,6 +87,7 @@ class CallHost(Protocol):
     lanes: Lanes
     batch: Batch
     captures: Captures | None
+    media: MediaClock
     recordings: Recorders | None
     sounds: Loader
     speech: Speech
@@ -140,7 +141,7 @@ class LiveCall:
         """What the caller sent along for the app."""
         self.app_heard: dict[str, float] = {}
         """When each connection's app last gave a sign of life, by connection id."""
-        self.frame = 0
+        self._first_tick = 0  # of the media clock, with somebody on the bridge
         self.bridge = Bridge(rate, self._port_failed)
         self.tick = self.bridge.tick
         self._host = host
@@ -216,7 +217,7 @@ class LiveCall:
                 self.call.leg_ended(leg_id, outcome, now)
         self.settle()
         if isinstance(event, Ended | Refused):
-            self._dismiss(leg_id, leg)
+            self._dismiss(leg_id, leg, event.outcome if isinstance(event, Refused) else "")
 
     def settle(self) -> None:
         """Carry out what the machine wants, in order, until it wants no more."""
@@ -267,18 +268,16 @@ class LiveCall:
     def stream_cut(self, stream: MediaStream, cut: Cut) -> None:
         """See `StreamOwner`; figures are in milliseconds and samples of the call's rate, from the answer."""
         scale = 1000 / stream.port.rate
-        frames = round((self._host.clock.monotonic() - (self.trace.answered or 0.0)) * FRAMES_PER_SECOND)
-        leg_id, heard = self._frames_heard()
-        ramp = cut.ramp * self.rate // stream.port.rate
-        at = (frames if heard is None else heard) * self.rate // FRAMES_PER_SECOND + ramp
+        read = (self._host.media.place - self._first_tick) * self.rate // FRAMES_PER_SECOND
         event = {
             "callConnectionId": stream.connection_id,
             "playedMs": round(cut.played * scale, 3),
             "cutMs": round(cut.cut * scale, 3),
-            "atSample": at,
+            "atSample": read + cut.ramp * self.rate // stream.port.rate,
         }
         told = {name: value for name, value in event.items() if name != "callConnectionId"}
-        self.note("stopAudio", "StopAudio", more={"connection": stream.connection_id, "leg": leg_id}, **told)
+        more = {"connection": stream.connection_id, "leg": next(iter(self._ports), None), "readAtSample": read}
+        self.note("stopAudio", "StopAudio", more=more, **told)
         self._host.stream_cut(self, event)
 
     def stream_mark(self, stream: MediaStream, mark: str, *, completed: bool) -> None:
@@ -425,6 +424,8 @@ class LiveCall:
         leg = self.legs.get(leg_id)
         if leg is None:
             return
+        if self.trace.answered is None:
+            self._first_tick = self._host.media.place
         self._host.traces.joined(self.trace, leg_id, self.rate)
         port = self._host.lanes.rated(leg.port, leg.rate or self.rate, self.rate)
         self._ports[leg_id] = port
@@ -477,7 +478,7 @@ class LiveCall:
         if isinstance(leg.port, RtpPort):
             self.note("leg", "figures", leg=leg_id, **leg.port.describe())
 
-    def _dismiss(self, leg_id: str, leg: Leg) -> None:
+    def _dismiss(self, leg_id: str, leg: Leg, refused: str) -> None:
         """The endpoint left or refused: tell it how the call stands, with the figures of its CallDisconnected."""
         outcome = self._leaving.pop(leg_id, "") or "ended_normally"
         self.legs.pop(leg_id, None)
@@ -485,8 +486,7 @@ class LiveCall:
         self._names.pop(leg_id, None)
         self._part(leg_id)
         self._note_media(leg_id, leg)
-        row = RESULTS[outcome]
-        known = self._last_result or row.information()
+        known = self._last_result or RESULTS[refused or outcome].information()
         ended_by = ENDED_BY.get(outcome) or ("caller" if leg_id in self._inbound else "callee")
         self._tell_end(leg, LegEnd(known.code, known.sub_code, known.message, ended_by))
 
@@ -556,15 +556,6 @@ class LiveCall:
             return
         for stream in self.streams.values():
             stream.send_dtmf(tone, self._host.batch.stamp, self._names[leg_id].raw_id)
-
-    def _frames_heard(self) -> tuple[str | None, int | None]:
-        """The first leg that counts the frames that it has heard since the answer, and how many: the time base of its
-        recording."""
-        for leg_id in self._ports:
-            figures = getattr(self.legs.get(leg_id), "figures", None)
-            if figures is not None:
-                return leg_id, int(figures.frames)
-        return next(iter(self._ports), None), None
 
     def lane_failed(self, port: Port, error: Exception) -> bool:
         """A port raised in its lane, if it is one of ours: it comes off the bridge."""

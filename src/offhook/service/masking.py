@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -35,7 +36,8 @@ _SECRET_FIELD: Final = re.compile(
     re.IGNORECASE,
 )
 """Names of texts in JSON, and of headers of SIP, that are nothing but a secret."""
-_SIP_SECRETS: Final = frozenset((b"authorization", b"proxy-authorization", b"authentication-info", b"identity", b"y"))
+_SIP_SECRETS: Final = frozenset((b"authentication-info", b"identity", b"y"))
+"""Headers whose names do not say so: RFC 3261 §20.6, RFC 8224 §4."""
 _JWT: Final = re.compile(r"(?<![\w-])eyJ[\w-]{8,}\.[\w-]+\.[\w-]*")
 _NESTED: Final = re.compile(r"(?i)(?:%3F|%26)[\w.-]{0,40}?(?:token|secret|key|sig|passw|auth)[\w.-]{0,40}%3D")
 """A secret of a URL that is itself a value."""
@@ -147,8 +149,14 @@ def _size(value: Any) -> int:
     return 16
 
 
+@lru_cache(maxsize=1024)
+def _is_secret(name: str) -> bool:
+    """Whether a field or header is nothing but a secret; the same names come again and again."""
+    return _SECRET_FIELD.search(name) is not None
+
+
 def _covered_field(name: str, value: Any, depth: int) -> Any:
-    if isinstance(value, str | int | float) and value and not isinstance(value, bool) and _SECRET_FIELD.search(name):
+    if isinstance(value, str | int | float) and value and not isinstance(value, bool) and _is_secret(name[-40:]):
         return COVER
     return covered(value, depth)
 
@@ -166,14 +174,12 @@ def _mask_part(match: re.Match[str]) -> str:
 
 def _mask_field(match: re.Match[str]) -> str:
     """Of JSON that is not whole, or none."""
-    return f'"{match[1]}": "{COVER}' if _SECRET_FIELD.search(match[1]) else match[0]
+    return f'"{match[1]}": "{COVER}' if _is_secret(match[1][-40:]) else match[0]
 
 
 def _mask_line(match: re.Match[bytes]) -> bytes:
-    name = match[1]
-    if name.lower() in _SIP_SECRETS or _SECRET_FIELD.search(name.decode("ascii")):
-        return name + b": " + COVER.encode()
-    return match[0]
+    secret = match[1].lower() in _SIP_SECRETS or _is_secret(match[1][-40:].decode("ascii"))
+    return match[1] + b": " + COVER.encode() if secret else match[0]
 
 
 def _mask_key(match: re.Match[bytes]) -> bytes:

@@ -24,7 +24,7 @@ from offhook.service.directory import LocalDirectory
 from offhook.service.eventgrid import IncomingPost
 from offhook.service.exchange import Exchange, call_of
 from offhook.service.live import LiveCall
-from offhook.service.masking import Body
+from offhook.service.masking import Body, plain
 from offhook.service.outside import MediaNetwork, NodeIdentity, Outside, Phone
 from offhook.service.participants import AskCall
 from offhook.service.recordings import Recorders
@@ -565,7 +565,7 @@ class Node:
 
     def _tell_note(self, trace: CallTrace, kind: str, name: str, detail: dict[str, Any]) -> None:
         if kind != "stopAudio":
-            self._tell({"event": kind, "name": name, "callId": trace.call_id, **detail})
+            self._tell({"event": kind, "name": name, "callId": trace.call_id, **plain(detail)})
 
 
 def _rate_of(options: MediaStreamingOptions | None) -> int:

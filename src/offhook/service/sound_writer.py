@@ -4,7 +4,7 @@ A block is written at its place, so one that is left out is silence and nothing 
 sound of calls is for looking at, and what a crash of the machine takes of it is lost; a kill of the process takes what
 waits, half a second or so.
 
-Overflow rule: with `MOST_WAITING` bytes in the queue the newest ticks are left out and counted in `left_out`.
+Overflow rule: with `MOST_WAITING` bytes in the queue it is `full`, and `Capture` leaves the newest frames out.
 """
 
 from __future__ import annotations
@@ -15,13 +15,17 @@ import logging
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from offhook.audio.capture import Block, Ear
-from offhook.audio.wav import HEADER_SIZE, largest_data, wav_header
+import numpy as np
+import numpy.typing as npt
+
+from offhook.audio.capture import BLOCK_TICKS, Block, Ear
+from offhook.audio.pcm import samples_per_frame
+from offhook.audio.wav import PADDED_HEADER_SIZE, largest_data, padded_header
 
 log = logging.getLogger("offhook.sound")
 
@@ -34,14 +38,21 @@ CALL_EVERY: Final = 0.2
 """Seconds that what was not `put` may wait."""
 NICER: Final = 5
 """The tick goes first."""
+MOST_DATA: Final = largest_data() - (1 << 16)
+"""Bytes of sound in one file, which has room for its header as well."""
 
 
 @dataclass(slots=True, eq=False)
 class SoundFile:
-    """One WAV file of PCM16 mono. `put` is called by the loop, everything else by the thread."""
+    """One WAV file of PCM16 mono. Made by the loop, everything else is the thread's.
+
+    `lead`: bytes of sound up to the end of the first block. The sound begins at such a place of the file that blocks
+    end where pages do, and pairs of pages where a block is made of such: what is written whole costs the kernel less.
+    """
 
     path: Path
     rate: int
+    lead: int = 0
     left_out: int = 0
     """Frames that are silent because they could not be written."""
     problem: str = ""
@@ -50,15 +61,21 @@ class SoundFile:
     _fd: int = -1
     _blocks: int = 0
 
-    def write(self, place: int, frames: list[memoryview], *, keep_open: bool) -> None:
-        """Put frames at their place, counted in bytes of sound. OSError."""
-        size = len(frames) * len(frames[0])
-        if place + size > largest_data():
+    @property
+    def offset(self) -> int:
+        """Where the sound begins in the file."""
+        block = BLOCK_TICKS * 2 * samples_per_frame(self.rate)
+        return PADDED_HEADER_SIZE + -(PADDED_HEADER_SIZE + self.lead) % (block & -block)
+
+    def write(self, place: int, frames: npt.NDArray[np.uint8], *, keep_open: bool) -> None:
+        """Put frames, a row each, at their place, counted in bytes of sound. OSError."""
+        size = frames.size
+        if place + size > MOST_DATA:
             self.left_out += len(frames)
             return
         if self._fd < 0:
             self._open()
-        if os.pwritev(self._fd, frames, HEADER_SIZE + place) != size:
+        if os.pwrite(self._fd, frames.data, self.offset + place) != size:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self.size = max(self.size, place + size)
         self._blocks += 1
@@ -69,12 +86,12 @@ class SoundFile:
 
     def finish(self, length: int) -> None:
         """It is this long, with silence at its end where nothing was written. OSError."""
-        length = min(length, largest_data())
+        length = min(length, MOST_DATA)
         try:
             if self._fd < 0:
                 self._open()
             if length > self.size:
-                os.ftruncate(self._fd, HEADER_SIZE + length)
+                os.ftruncate(self._fd, self.offset + length)
                 self.size = length
             self._mark()
         finally:
@@ -91,7 +108,7 @@ class SoundFile:
 
     def _mark(self) -> None:
         """The header says what is there: the file is whole even when nobody comes back to it."""
-        os.pwrite(self._fd, wav_header(self.rate, self.size), 0)
+        os.pwrite(self._fd, padded_header(self.rate, self.size, self.offset), 0)
 
 
 _Job = list[Block] | Callable[[], None]
@@ -101,8 +118,6 @@ class SoundWriter:
     """The queue and its thread. `put` and `call` never wait. The sink of an ear is its `SoundFile`."""
 
     def __init__(self) -> None:
-        self.left_out = 0
-        """Ticks of all calls that were left out."""
         self._jobs: deque[_Job] = deque()
         self._waiting = 0  # bytes of sound that were put
         self._written = 0  # of these, bytes that are dealt with
@@ -125,10 +140,7 @@ class SoundWriter:
 
     def put(self, blocks: list[Block]) -> None:
         """Write these, soon."""
-        if self.behind > MOST_WAITING:
-            self.left_out += len(blocks)
-            return
-        self._waiting += sum(len(data) for _, _, data in blocks)
+        self._waiting += sum(block.size for block in blocks)
         self._jobs.append(blocks)
         self._wake.set()
 
@@ -136,6 +148,10 @@ class SoundWriter:
     def behind(self) -> int:
         """Bytes of sound that wait."""
         return self._waiting - self._written
+
+    def full(self) -> bool:
+        """Whether so much waits that no more must come."""
+        return self.behind > MOST_WAITING
 
     def call(self, work: Callable[[], None]) -> None:
         """Run something in the thread, after all that was put before. It is not left out: calls are bounded."""
@@ -181,25 +197,38 @@ class SoundWriter:
             jobs.popleft()
 
     def _write(self, blocks: list[Block]) -> None:
-        """What each ear heard in these ticks goes into its file, in runs without a hole."""
-        for first, order, views in _stretches(blocks):
-            at = 0
-            for ear in order:
-                end = at + ear.frame_bytes
-                self._put(ear, first, [view[at:end] for view in views])
-                at = end
-        self._written += sum(len(data) for _, _, data in blocks)
+        """What each ear heard goes into its file, in one piece a block: a pause in it is written as silence."""
+        for block in blocks:
+            ears, ticks, rows = block.frames
+            order = np.argsort(ears, kind="stable")
+            ears, ticks, rows = ears[order], ticks[order], rows[order]
+            ends = [*(np.flatnonzero(np.diff(ears)) + 1).tolist(), len(ears)]
+            begin, sound = 0, block.sheet.rows
+            room = np.empty((int(ticks.max() - ticks.min()) + 1, sound.shape[1]), np.uint8)
+            for end in ends:
+                first, last, count = int(ticks[begin]), int(ticks[end - 1]), end - begin
+                piece = room[: last - first + 1]
+                if len(piece) == count:
+                    sound.take(rows[begin:end], axis=0, out=piece, mode="clip")
+                else:
+                    piece[:] = 0
+                    piece[ticks[begin:end] - first] = sound[rows[begin:end]]
+                self._put(block.ears[int(ears[begin])], first, piece, count)
+                begin = end
+            self._written += block.size
+            block.release()
 
-    def _put(self, ear: Ear, tick: int, frames: list[memoryview]) -> None:
+    def _put(self, ear: Ear, tick: int, frames: npt.NDArray[np.uint8], count: int) -> None:
+        """`count`: how many of the frames are not silence."""
         file: SoundFile = ear.sink
         if file.problem:
-            file.left_out += len(frames)
+            file.left_out += count
             return
         keep = file in self._open or len(self._open) < MOST_OPEN
         try:
             file.write((tick - ear.begin) * ear.frame_bytes, frames, keep_open=keep)
         except OSError as error:
-            file.left_out += len(frames)
+            file.left_out += count
             self._broke(file, error)
             return
         if keep:
@@ -213,27 +242,6 @@ class SoundWriter:
         log.error("the sound %s ends here, and its call goes on: %s", file.path, file.problem)
 
 
-def _stretches(blocks: Iterable[Block]) -> Iterator[tuple[int, list[Ear], list[memoryview]]]:
-    """Runs of ticks with the same ears in the same order."""
-    views: list[memoryview] = []
-    first, order = 0, list[Ear]()
-    for tick, ears, data in blocks:
-        if ears is not order or tick != first + len(views):
-            if views:
-                yield first, order, views
-            first, order, views = tick, ears, []
-        views.append(memoryview(data))
-    if views:
-        yield first, order, views
-
-
 def sound_of(ear: Ear, blocks: Iterable[Block]) -> list[tuple[int, bytes]]:
-    """The frames of one ear in these blocks, each with the byte of its sound at which it begins."""
-    found = []
-    for tick, ears, data in blocks:
-        at = 0
-        for other in ears:
-            if other is ear:
-                found.append(((tick - ear.begin) * ear.frame_bytes, data[at : at + ear.frame_bytes]))
-            at += other.frame_bytes
-    return found
+    """The frames of one ear in these blocks, each with the byte of its sound at which it begins. On the loop."""
+    return [frame for block in blocks for frame in block.of(ear)]

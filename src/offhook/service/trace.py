@@ -27,7 +27,8 @@ _ORDINARY, _RARE, _ENDS = 0.8, 0.95, 1.0
 _SHARES = {"call": _RARE, "leg": _RARE, "callback": _RARE, "stopAudio": _RARE}
 _END_NAMES = frozenset(
     ("ended", "refused", "failed", "hung up", "figures", "closed", "closed by the app", "BYE", "200 BYE", "CANCEL",
-     "HangupCall", "TerminateCall", "CallDisconnected", "CreateCallFailed", "AnswerFailed", "ConnectFailed")
+     "HangupCall", "TerminateCall", "CallDisconnected", "CreateCallFailed", "AnswerFailed", "ConnectFailed",
+     "media failed")
 )  # fmt: skip
 QUIET = frozenset({"sip", "browser", "mark", "late"})
 """Kinds of which a node does not tell on its output: there are many of them."""

@@ -78,6 +78,9 @@ def webrtc_problems(plan: NodePlan) -> Iterator[Problem]:
         if is_loopback(shown) and not is_loopback(webrtc.host):
             what = f"{shown} is reached from this machine only"
             yield Problem("[webrtc] advertise", what, "give the address that browsers reach", fatal=False)
+        if ":" in shown and ":" not in webrtc.host:
+            what = f'{shown} is one of IPv6, and host = "{webrtc.host}" takes IPv4 alone'
+            yield Problem("[webrtc] advertise", what, 'give host = "::", which takes both', fatal=False)
     if not plan.console.pages:
         what = "is for pages of the console, and there is none"
         yield Problem("[webrtc]", what, "give [console] a token, or say enabled = false", fatal=False)

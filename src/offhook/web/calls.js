@@ -3,6 +3,7 @@
 import { ApiError, get, listen } from "./api.js";
 import { CallTable, live } from "./call_table.js";
 import { fill, h, icon } from "./dom.js";
+import { nodeOption } from "./node_option.js";
 
 const PAGE = 100;
 const MOST = 500;
@@ -239,9 +240,14 @@ function nothingFound(view) {
 }
 
 function noCalls() {
+  const commands = h("pre", { class: "command", tabindex: "0", text: "offhook exec -- python app.py\noffhook call --to +15550100002 --tone 440" });
+  const told = (/** @type {any} */ setup) => {
+    commands.textContent = commands.textContent.replaceAll(/exec|call/g, (command) => command + nodeOption(setup));
+  };
+  get("setup").then(told).catch(quietly);
   return h("div", { class: "empty" }, icon("phone", 28), h("h2", { text: "No calls yet" }),
     h("p", { text: "Start your app with the node's settings, then call it: with the phone here, or from a second terminal." }),
-    h("pre", { class: "command", tabindex: "0", text: "offhook exec -- python app.py\noffhook call --to +15550100002 --tone 440" }),
-    h("p", { class: "faint" }, "No app yet? ", h("code", { text: "offhook exec -- offhook echo" }), " answers and says back what it hears."),
+    commands,
+    h("p", { class: "faint" }, "No app yet? ", h("code", { text: "offhook echo" }), " in its place answers and says back what it hears."),
     h("button", { type: "button", class: "button go", on: { click: () => dispatchEvent(new CustomEvent("dial", { detail: "" })) } }, icon("phone", 16), "Call the app"));
 }

@@ -30,6 +30,7 @@ export default async function mount(page, signal) {
     }
   });
   fill(page, form);
+  field.focus({ preventScroll: true });
 }
 
 /** The page that was asked for before; only one of ours. */

@@ -2,6 +2,7 @@
 
 import { ApiError, get, post } from "./api.js";
 import { copyButton, fill, h, icon } from "./dom.js";
+import { nodeOption } from "./node_option.js";
 import { kept } from "./phone/memory.js";
 import { shells } from "./shells.js";
 import { snippets } from "./snippets.js";
@@ -113,7 +114,9 @@ function webhooks(setup, signal) {
   const everything = h("button", { type: "button", class: "button", on: { click: () => check(found, null, signal) } }, icon("check", 16), "Test everything");
   const rows = (setup.incoming ?? []).map((/** @type {any} */ hook) => webhook(hook, () => check(found, hook.url, signal)));
   const none = h("div", { class: "note" }, h("p", { text: "No app is told of incoming calls yet. Start the node with your app's event route:" }),
-    h("pre", { class: "command", tabindex: "0", text: "offhook dev --incoming http://localhost:8000/api/incomingCall" }));
+    h("pre", { class: "command", tabindex: "0", text: "offhook dev --incoming http://localhost:8000/api/incomingCall" }),
+    setup.login && h("p", { text: "In the file of offhook serve:" }),
+    setup.login && h("pre", { class: "command", tabindex: "0", text: '[[webhook]]\nurl = "https://app.example.com/api/incomingCall"' }));
   return section("Webhooks", "Where this node tells of incoming calls.", rows.length ? h("ul", { class: "hooks" }, rows) : none, other, h("div", { class: "row" }, everything), found);
 }
 
@@ -171,7 +174,7 @@ function environment(setup, secret) {
  * @param {Secret} secret
  */
 function code(setup, secret) {
-  const panels = snippets(setup.connectionString, setup.environment ?? {}).map(({ name, install, code: text, trust }) => ({
+  const panels = snippets(setup.connectionString, setup.environment ?? {}, nodeOption(setup)).map(({ name, install, code: text, trust }) => ({
     name,
     panel: () => h("div", { class: "snippet" }, block(install, "Copy the line that installs the SDK"), block(text, `Copy the ${name} app`, secret), h("p", { class: "faint", text: trust })),
   }));
@@ -192,7 +195,7 @@ function block(text, label, secret) {
 /** @param {any} setup */
 function phones(setup) {
   if (!setup.sip) {
-    return section("SIP phones", "", h("p", { class: "faint" }, "Off. Start the node with ", h("code", { text: "--sip-port 5060" }), " to connect a softphone of your machine."));
+    return section("SIP phones", "", h("p", { class: "faint" }, "Off. Start the node with ", h("code", { text: "--sip-port 5060" }), " to connect a softphone of your machine; ", h("code", { text: "offhook serve" }), " with a ", h("code", { text: "[sip]" }), " section in its file."));
   }
   const rows = Object.entries(setup.sip).filter(([, one]) => one !== null && typeof one !== "object");
   return section("SIP phones", "Register a softphone with these, or call without registering.",

@@ -140,14 +140,15 @@ web.run_app(app, host="localhost", port=8000)
 /**
  * @param {string} connection the connection string
  * @param {Record<string, string>} environment
+ * @param {string} node see `nodeOption`
  * @returns {{name: string, install: string, code: string, trust: string}[]}
  */
-export function snippets(connection, environment) {
+export function snippets(connection, environment, node) {
   const authority = environment.NODE_EXTRA_CA_CERTS ?? "";
   const trust = {
-    Python: "Run it by offhook exec -- python app.py, which makes the SDK trust this node's certificate.",
-    "C#": "Run it by offhook exec -- dotnet run, which makes .NET on Linux trust this node's certificate.",
-    JavaScript: "Run it by offhook exec -- node app.mjs, which makes Node.js trust this node's certificate.",
+    Python: `Run it by offhook exec${node} -- python app.py, which makes the SDK trust this node's certificate.`,
+    "C#": `Run it by offhook exec${node} -- dotnet run, which makes .NET on Linux trust this node's certificate.`,
+    JavaScript: `Run it by offhook exec${node} -- node app.mjs, which makes Node.js trust this node's certificate.`,
     Java: `Java has a trust store of its own. Make one once: keytool -importcert -noprompt -alias offhook -file ${authority} -keystore offhook.p12 -storepass offhook, and run the app with -Djavax.net.ssl.trustStore=offhook.p12`,
   };
   return /** @type {(keyof typeof CODE)[]} */ (Object.keys(CODE)).map((name) => ({

@@ -61,7 +61,7 @@ function sentence(call) {
 /** @param {import("./call.js").PhoneCall} call */
 function figures(call) {
   const figure = call.figures;
-  if (call.note && call.state !== "ended") return call.note;
+  if (call.note) return call.note;
   if (!figure || call.state !== "connected") return "";
   const parts = [figure.codec === "OPUS" ? "Opus" : figure.codec, `${figure.lost} lost`, `jitter ${figure.jitterMs} ms`, figure.roundTripMs === null ? "" : `round trip ${figure.roundTripMs} ms`];
   return parts.filter(Boolean).join(" · ");

@@ -1,5 +1,6 @@
 /** The phone as it is seen: a column beside the pages, a page of its own on a narrow screen, a bar while a call is up. */
 
+import { alive, connection } from "../api.js";
 import { fill, h, icon } from "../dom.js";
 import { identity } from "../format.js";
 import { title } from "../title.js";
@@ -77,6 +78,8 @@ export function mountPhone({ dock, top, offered, navigate }) {
     title({ call: phone.call?.state === "incoming" ? "Incoming call" : "" });
   };
   phone.addEventListener("change", draw);
+  phone.addEventListener("change", () => phone.status === "lost" && connection.up && alive()); // the page tells it then
+  connection.addEventListener("change", () => connection.up && phone.signalling.seen());
   setInterval(() => {
     if (phone.call?.state === "connected" || phone.call?.state === "reconnecting") {
       view?.update();

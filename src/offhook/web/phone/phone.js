@@ -184,6 +184,7 @@ export class Phone extends EventTarget {
   take(message) {
     const { call } = this;
     if (message.kind === "invite") this.invited(message);
+    else if (message.kind === "servers") this.iceServers = message.iceServers;
     else if (message.kind === "error" && message.about === "dial") this.refused(message);
     else if (call && (message.call === call.call || (message.kind === "placed" && !call.call))) call.take(message).catch((error) => call.fail(error));
   }

@@ -37,8 +37,9 @@ export class Signalling {
     /** @type {number | null} performance.now() of the oldest ping that nothing was heard since */
     this.pinged = null;
     this.online = () => this.again(0);
+    /** There may be a way to the node again: timers of hidden pages wait for a minute. */
     this.seen = () => {
-      if (!this.ready && !document.hidden) this.again(0); // timers of hidden pages may wait for a minute
+      if (!this.ready && !document.hidden) this.again(0);
     };
   }
 
