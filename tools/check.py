@@ -50,18 +50,15 @@ def _conformance(*, python: bool) -> tuple[str, ...]:
 
 
 _JUDGED = ("test_baresip.py", "test_kamailio.py", "test_story.py")
-_TALKING = ("test_browser_calls.py", "test_console_barge_in.py", "test_console_network.py", "test_console_phone.py")
 
 
 def _kind(name: str) -> str:
     """With what a file of tests/interop tests: phones that are judged, linphone (slow, for it sends no faster than
-    people talk), browsers (those that talk take as long as people do), or other programs."""
+    people talk), browsers, or other programs."""
     if name in _JUDGED:
         return "judged"
     if name == "test_linphone.py":
         return "linphone"
-    if name in _TALKING:
-        return "talking"
     return "browser" if name.startswith(("test_browser_", "test_console_")) else "other"
 
 
@@ -86,7 +83,7 @@ FIRST = (
         Beside("real-time", ("tests/cli/test_demo.py", *_interop("judged")), nice=False),
         Beside("linphone", _interop("linphone"), nice=False),
     ),
-    (Beside("browsers", _interop("browser"), nice=False), Beside("talking-browsers", _interop("talking"), nice=False)),
+    (Beside("browsers", _interop("browser"), nice=False),),
 )
 """Judge a whole call by its gaps, as users hear it, and pages by their frames: one stage after another, before the
 others begin, beside those that give way."""

@@ -12,6 +12,7 @@ from playwright.async_api import Browser, Page
 from tests.interop.made_console import MadeConsole
 
 pytestmark = [pytest.mark.interop, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(60)]
+MUTED = {"kind": "mute", "call": "c", "muted": True}
 STAGE = """
     const { PhoneCall } = await import('/console/phone/call.js');
     const { Phone } = await import('/console/phone/phone.js');
@@ -119,9 +120,11 @@ async def test_a_description_that_the_browser_cannot_take_ends_the_call_and_says
         const starting = call.start();
         await asked();
         await starting;
+        call.mute(true);
+        const muted = sent.at(-1);
         sent.length = 0;
         phone.take({ kind: 'answer', call: 'c', sdp: 'v=0 nonsense' });
         for (let n = 0; n < 100 && call.state !== 'ended'; n++) await new Promise((done) => setTimeout(done, 20));
-        return [call.state, call.result?.message.slice(0, 32), sent];""",
+        return [call.state, call.result?.message.slice(0, 32), sent, muted];""",
     )
-    assert found == ["ended", "The call could not be connected:", [{"kind": "hangup", "call": "c"}]]
+    assert found == ["ended", "The call could not be connected:", [{"kind": "hangup", "call": "c"}], MUTED]

@@ -55,10 +55,10 @@ FRAMES = f"""async (what) => {{
     before = now;
     done();
   }}));
-  for (let n = 0; n < 60; n++) {{
+  for (let n = 0; n < 40; n++) {{
     if (what === "list") list.grid.scrollTop += 137;
-    if (what === "lanes") timeline.scroller.scrollTop += n < 30 ? 9 : -9;
-    if (what === "zoom") state.zoom(n < 30 ? 1.12 : 1 / 1.12, 120000);
+    if (what === "lanes") timeline.scroller.scrollTop += n < 20 ? 9 : -9;
+    if (what === "zoom") state.zoom(n < 20 ? 1.12 : 1 / 1.12, 120000);
     if (what === "pan") state.pan(0.02);
     await frame();
   }}

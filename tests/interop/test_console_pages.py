@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from playwright.async_api import Page, expect
+from tests.console_leg import caller
 from tests.interop.browser import NARROW, WIDE, Watched, watched_page
 from tests.interop.console import Console, dial, ready_phone
-from tests.live import call, dev_node
+from tests.live import dev_node
 
 from tools import js_sdk
 
@@ -52,11 +53,11 @@ async def seen(console: Console) -> AsyncIterator[Watched]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def over(console: Console, seen: Watched) -> str:
+async def over(console: Console) -> str:
     """The id of a call that is over."""
-    await call(console.node, "--tone", "440", "--duration", "0.5", "--dtmf", "0.2:1")
-    await seen.page.goto(console.url())
-    return str(await seen.page.locator("tr[data-call]").first.get_attribute("data-call"))
+    async with caller(console.node, dtmf=[[0.2, "1"]], tone=440, duration=0.5) as leg:
+        await leg.told("ended")
+        return str((await leg.told("placed"))["callId"])
 
 
 async def serious(page: Page) -> list[dict[str, Any]]:
@@ -152,7 +153,7 @@ async def test_a_theme_that_is_chosen_stays(console: Console) -> None:
         await page.wait_for_function(f"() => ({theme})() === 'light'")
 
 
-async def test_the_list_is_searched_and_filtered(console: Console) -> None:
+async def test_the_list_is_searched_and_filtered(console: Console, over: str) -> None:
     async with watched_page(console.browser) as watched:
         page = watched.page
         await page.goto(console.url())

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 from playwright.async_api import Browser, Page, expect
+from tests.console_leg import caller
 from tests.interop.browser import watched_page
 from tests.interop.console import Console
-from tests.live import LiveNode, call, dev_node, sdk_environment, until
+from tests.live import LiveNode, dev_node, sdk_environment, until
 
 from tools import js_sdk
 
@@ -95,8 +96,8 @@ async def answers(node: LiveNode, page: Page, webhook: str) -> None:
     while not await found():
         assert asyncio.get_running_loop().time() < end, await findings.inner_text()
     await until(lambda: [e for e in node.named("subscription") if e["state"] == "validated"], "the app is validated")
-    _, report = await call(node, "--tone", "440", "--duration", "0.5")
-    assert (report["endedBy"], report["durationMs"] >= 400) == ("caller", True), report
+    async with caller(node) as leg:
+        await leg.told("answered")
 
 
 async def test_what_is_copied_is_what_a_shell_takes(console: Console, tmp_path: Path) -> None:

@@ -228,9 +228,12 @@ async def test_hold_silences_both_ways_and_keys_still_count(scene: Scene) -> Non
         assert len(page.peer.heard) == sent
         await page.say("hold", call=page.call, held=False)
         await until(lambda: len(page.peer.heard if page.peer else []) > sent + 5, "sound again")
+        await page.say("mute", call=page.call, muted=True)
+        await page.say("mute", call=page.call, muted="no")
+        assert "muted must be" in (await page.heard("error"))["message"]
         await page.say("bye")
         connection = (await app.event("CallDisconnected"))["callConnectionId"]
-        assert [e["name"] for e in of_browser(await live.trace(node, connection))][-2:] == ["hold", "unhold"]
+        assert [e["name"] for e in of_browser(await live.trace(node, connection))][-3:] == ["hold", "unhold", "mute"]
 
 
 async def test_a_page_that_comes_back_goes_on_with_its_call_on_new_media(scene: Scene) -> None:
@@ -354,6 +357,8 @@ async def test_a_second_page_takes_the_identity_over(scene: Scene) -> None:
         assert other.identity != page.identity, "who cannot prove an identity gets a new one"
         gone = other.identity
         assert (await live.rest(node, "DELETE", f"/identities/{gone}", api_version="2023-10-01"))[0] == 204
+        await other.say("ping")
+        await until(lambda: other.socket and other.socket.closed, "who is no more is no phone")
         await other.again()
         assert other.identity != gone, "nor has anybody one that an app has deleted"
 
@@ -370,7 +375,7 @@ WRONG: list[tuple[str | bytes, str]] = [
     (json.dumps({"kind": "dial", "to": "1" * 300, "sdp": "v=0"}), "at most 256"),
     (json.dumps({"kind": "hangup", "call": "x"}), "no such call"),
     (json.dumps({"kind": "dtmf", "call": None, "tone": "1"}), "no such call"),
-    (json.dumps({"kind": "hold"}), "held must be"),
+    (json.dumps({"kind": "hold"}), "no such call"),
     (json.dumps({"kind": ["hangup"]}), "unknown kind"),
     (json.dumps({"kind": "hello"}), "unknown kind"),
     (b"\0\1", "text"),

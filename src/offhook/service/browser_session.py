@@ -108,7 +108,8 @@ class BrowserSession:
             "decline": lambda message: self._mine(message).refuse("declined"),
             "hangup": lambda message: self._mine(message).leave(),
             "dtmf": lambda message: self._mine(message).press(_tone(message)),
-            "hold": self._hold,
+            "hold": lambda message: self._mine(message).hold(_flag(message, "held")),
+            "mute": self._mute,
             "ping": lambda message: self.say("pong"),
         }
 
@@ -240,11 +241,9 @@ class BrowserSession:
         self._note_descriptions(message, leg)
         self.say("answer", call=leg.leg_id, sdp=leg.description)
 
-    def _hold(self, message: Mapping[str, Any]) -> None:
-        held = message.get("held")
-        if not isinstance(held, bool):
-            raise ValueError(f"held must be true or false, not {held!r}")
-        self._mine(message).hold(held)
+    def _mute(self, message: Mapping[str, Any]) -> None:
+        """The page sends silence itself; whoever misses its sound is to see why."""
+        self._note(self._mine(message).leg_id, "mute" if _flag(message, "muted") else "unmute", {})
 
     def _mine(self, message: Mapping[str, Any]) -> BrowserLeg:
         if self.leg is None or message.get("call") != self.leg.leg_id:
@@ -307,6 +306,13 @@ def _callee(message: Mapping[str, Any]) -> Identifier:
     if callee.kind not in (PHONE_NUMBER, COMMUNICATION_USER) or not text.isprintable():
         raise ValueError(f"to is {text!r}, which cannot be called: give a number such as +15550100, or 8:acs:...")
     return callee
+
+
+def _flag(message: Mapping[str, Any], field: str) -> bool:
+    value = message.get(field)
+    if not isinstance(value, bool):
+        raise ValueError(f"{field} must be true or false, not {value!r}")
+    return value
 
 
 def _tone(message: Mapping[str, Any]) -> str:

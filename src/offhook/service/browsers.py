@@ -173,7 +173,7 @@ class Browsers:
         async for received in link.socket:
             if session.link is not link:
                 return  # another page has taken the identity
-            if not self.still(request):
+            if not self.still(request) or self.deleted(session.identity.raw_id):
                 link.close(1008)
                 return
             if received.type is not WSMsgType.TEXT:

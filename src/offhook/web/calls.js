@@ -40,9 +40,11 @@ export default async function mount(page, signal) {
 /** The rows of a view, kept as the node has them. */
 class Calls {
   #round = 0;
+  #search = 0;
   #loading = false;
   #waiting = 0;
   #polling = 0;
+  #due = 0;
 
   /**
    * @param {View} view
@@ -56,6 +58,7 @@ class Calls {
     signal.addEventListener("abort", () => {
       clearTimeout(this.#waiting);
       clearInterval(this.#polling);
+      cancelAnimationFrame(this.#due);
     });
   }
 
@@ -81,17 +84,19 @@ class Calls {
 
   /** Another search, or another filter. */
   anew() {
+    this.#search += 1;
     Object.assign(this.view, { live: [], ended: [], more: false });
     this.load().catch(quietly);
   }
 
   async older() {
     const { view } = this;
-    const round = this.#round;
+    const search = this.#search;
     const last = view.ended[view.ended.length - 1];
     const rows = await this.#ask("ended", PAGE, last.callId);
-    if (round !== this.#round || last !== view.ended[view.ended.length - 1]) return;
-    view.ended = [...view.ended, ...rows];
+    if (search !== this.#search) return;
+    const known = new Set(view.ended.map((row) => row.callId)); // the button may be pressed twice
+    view.ended = [...view.ended, ...rows.filter((row) => !known.has(row.callId))];
     view.more = rows.length >= PAGE;
     history.replaceState({ ...history.state, rows: view.ended.length }, "");
     this.changed();
@@ -144,7 +149,10 @@ class Calls {
       const at = view[place].findIndex((one) => one.startedAt <= row.startedAt);
       view[place].splice(at < 0 ? view[place].length : at, 0, row);
     }
-    this.changed();
+    this.#due ||= requestAnimationFrame(() => {
+      this.#due = 0;
+      this.changed(); // once for all rows that come together
+    });
   }
 }
 

@@ -5,7 +5,7 @@
 
 const INSTALL = {
   Python: "pip install azure-communication-callautomation aiohttp",
-  "C#": "dotnet add package Azure.Communication.CallAutomation\ndotnet add package Azure.Messaging.EventGrid",
+  "C#": "dotnet new web\ndotnet add package Azure.Communication.CallAutomation\ndotnet add package Azure.Messaging.EventGrid",
   JavaScript: "npm install @azure/communication-call-automation",
   Java: "implementation(\"com.azure:azure-communication-callautomation:1.6.0\")\nimplementation(\"io.javalin:javalin:6.7.0\")\nimplementation(\"com.fasterxml.jackson.core:jackson-databind:2.17.2\")",
 };

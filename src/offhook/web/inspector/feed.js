@@ -37,7 +37,10 @@ export function follow(model, told, signal) {
     else told.changed();
   };
   const poll = () => {
-    if (!timer) timer = setInterval(() => void quietly(whole().then(() => model.live || finish())), POLL_MS);
+    if (timer) return;
+    const ask = () => void quietly(whole().then(() => model.live || finish()));
+    timer = setInterval(ask, POLL_MS);
+    ask();
   };
   listen(
     `${path}/stream`,

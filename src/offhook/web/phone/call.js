@@ -275,6 +275,7 @@ export class PhoneCall extends EventTarget {
   mute(muted) {
     this.muted = muted;
     this.speak();
+    if (this.call) this.signalling.send({ kind: "mute", call: this.call, muted });
     this.changed();
   }
 
