@@ -415,6 +415,9 @@ async def test_without_a_stream_of_events_the_page_asks(place: Place) -> None:
 async def test_a_call_nobody_answered_and_names_that_are_markup(place: Place) -> None:
     async with watched_page(place.browser) as watched:
         watched.allowed = ["404"]  # there is no sound and there are no series
+        await watched.context.add_init_script(  # some browsers keep nothing
+            "Object.defineProperty(window, 'localStorage', { get() { throw new Error('denied'); } })"
+        )
         page = await opened(watched, place, RANG)
         await expect(page.locator(".notices")).to_contain_text("Never answered")
         await expect(page.locator(".notices")).to_contain_text("Opened from a file")

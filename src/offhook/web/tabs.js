@@ -1,6 +1,7 @@
 /** Tabs (WAI-ARIA APG): arrow keys, Home and End move among them; one panel is shown. */
 
 import { h } from "./dom.js";
+import { keep, kept } from "./storage.js";
 
 let made = 0;
 
@@ -21,7 +22,7 @@ export function tabs(label, tabs, remembered) {
       button.tabIndex = at === chosen ? 0 : -1;
       panels[at].hidden = at !== chosen;
     });
-    if (remembered) keep(remembered, tabs[chosen].name);
+    if (remembered) keep(`tab.${remembered}`, tabs[chosen].name);
   };
   buttons.forEach((button, at) => button.addEventListener("click", () => choose(at)));
   const list = h("div", { role: "tablist", class: "tabs", "aria-label": label }, buttons);
@@ -34,28 +35,7 @@ export function tabs(label, tabs, remembered) {
     choose(next);
     buttons[next].focus();
   });
-  const known = tabs.findIndex(({ name }) => remembered && name === kept(remembered));
+  const known = tabs.findIndex(({ name }) => remembered && name === kept(`tab.${remembered}`));
   choose(Math.max(0, known));
   return h("div", {}, list, panels);
-}
-
-/** @param {string} key */
-function kept(key) {
-  try {
-    return localStorage.getItem(`offhook.tab.${key}`);
-  } catch {
-    return null;
-  }
-}
-
-/**
- * @param {string} key
- * @param {string} value
- */
-function keep(key, value) {
-  try {
-    localStorage.setItem(`offhook.tab.${key}`, value);
-  } catch {
-    // the first tab it is next time
-  }
 }

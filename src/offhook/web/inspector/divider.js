@@ -1,8 +1,9 @@
 /** The divider between the lanes and the table: dragged, or moved by keys; where it was put is kept. */
 
 import { h } from "../dom.js";
+import { keep, kept } from "../storage.js";
 
-const KEPT = "offhook.inspector.lanes";
+const KEPT = "inspector.lanes";
 const [LEAST, USUAL, MOST] = [20, 58, 85];
 const STEP = 4;
 
@@ -40,11 +41,11 @@ export function divided(upper, lower) {
   };
   const choose = (/** @type {number} */ wanted) => {
     put(wanted);
-    localStorage.setItem(KEPT, String(share));
+    keep(KEPT, String(share));
   };
   /** What is seen: content may be lower than its share. */
   const seen = () => (100 * upper.offsetHeight) / panes.offsetHeight;
-  put(Number(localStorage.getItem(KEPT)) || USUAL);
+  put(Number(kept(KEPT)) || USUAL);
   handle.addEventListener("keydown", (event) => {
     const move = KEYS[event.key];
     if (!move) return;

@@ -12,7 +12,7 @@ const SHORT = {
   answerTime: "Answered after",
   greetingLatency: "Greeting",
   turnLatency: "Turns, median",
-  turnLatency95: "Turns, 95 %",
+  turnLatency95: "Turns, 95\u00a0%",
   turnLatencyWorst: "Turns, longest",
   bargeInToSilence: "Barge-in to silence",
   stopAudioToSilence: "Stop to silence",

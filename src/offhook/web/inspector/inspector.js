@@ -26,7 +26,7 @@ const CALM_MS = 1000;
 const SERIES_MS = 2000;
 const FOLLOWED_MS = 20000;
 /** Figures of long calls take a while: they are asked for again after so many times that. */
-const CALM_OF = 20;
+const CALM_OF = 8;
 
 /**
  * @param {HTMLElement} element
