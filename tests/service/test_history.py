@@ -185,6 +185,11 @@ async def test_nothing_is_kept_where_nothing_is_to_be(tmp_path: Path) -> None:
         ("call.json", b'{"callId": "another", "startedAt": "2023-11-14T22:13:20.000Z"}'),
         ("call.json", b'{"callId":' + b"[" * 100_000),
         ("call.json", b"x" * (1 << 20) + b"x"),
+        (
+            "call.json",
+            b'{"callId": "call-1", "startedAt": "2023-11-14T22:13:20Z", "ended": false, "legs": [{"legId": "l",'
+            b'"number": 1, "audio": [{"side": "said", "beginMs": 0, "rate": 0, "samples": 1}]}]}',
+        ),
         ("call.json", b'{"callId": "call-1", "startedAt": "9999-12-31T23:59:59+00:00", "ended": false}'),
     ],
 )

@@ -54,7 +54,7 @@ class _Result(_Row):
 class _Audio(_Row):
     side: str
     begin_ms: _Ms
-    rate: _Count
+    rate: Annotated[int, msgspec.Meta(ge=1, le=1 << 20)]
     samples: _Count
 
 

@@ -359,7 +359,7 @@ class History:
                 self._orphan(folder, f"it has no {CALL}")
             except OSError as error:
                 self._complain(error)
-            except (DamagedCall, ValueError, OverflowError) as error:
+            except (DamagedCall, ValueError, ArithmeticError) as error:
                 self._orphan(folder, str(error))
         self._sweep()
 
