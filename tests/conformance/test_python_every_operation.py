@@ -172,6 +172,20 @@ class Shared:
     ringing: Leg
     over: Subject
     bare: Subject
+    rang_at: float
+
+    async def ring_again(self) -> None:
+        """A call rings for half a minute; on a busy machine these tests take longer."""
+        await self.rings.ask("TerminateCall")
+        await self.ringing.told("ended")
+        await self.app.event("CallDisconnected")
+        over = self.rings.connection_id
+        self.app.events[:] = [one for one in self.app.events if one["data"]["callConnectionId"] != over]
+        del self.ringing.said[1:]
+        client = self.rings.sdk
+        made = await client(client.client.create_call, number(NEVER), self.app.callback)
+        await self.ringing.told("invite")
+        self.rings, self.rang_at = replace(self.rings, connection_id=made.call_connection_id), time.monotonic()
 
     async def as_before(self) -> None:
         """Nothing has become of a request: nobody is told, rung, muted, held, or gone."""
@@ -218,13 +232,16 @@ async def shared(world: tuple[LiveNode, TestApp]) -> AsyncIterator[Shared]:
         leg = await stack.enter_async_context(caller(node, tone=440))
         connected = await answered(app, client, media_streaming=media_streaming(app.socket))
         await app.event("MediaStreamingStarted")
-        yield Shared(clients, app, leg, connected, rings, ringing, over, bare)
+        yield (calls := Shared(clients, app, leg, connected, rings, ringing, over, bare, time.monotonic()))
+        rings = calls.rings
         await rings.ask("TerminateCall")
 
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def calls(shared: Shared) -> AsyncIterator[Shared]:
     """After each test, too, the calls are as they were before."""
+    if time.monotonic() - shared.rang_at > 15:
+        await shared.ring_again()
     await shared.as_before()
     yield shared
     await shared.as_before()
