@@ -17,6 +17,7 @@ from offhook.audio.codecs import codec
 from offhook.audio.resample import resample
 from offhook.audio.tones import sine
 from offhook.audio.wav import read_wav
+from offhook.audio.wideband import Opus
 from offhook.errors import AudioError
 
 SPEECH = Path(__file__).parents[2] / "src/offhook/assets/speech.wav"
@@ -105,7 +106,7 @@ def test_packets_of_opus_of_other_lengths(ms: int) -> None:
 def test_opus_mends_a_loss_from_the_packet_after_it() -> None:
     """A tone that changes with every packet: what the loss hid can come from the redundancy alone."""
     speech = np.concatenate([sine(200 + 60 * n, 16000, 0.02, 8000 if n % 2 else 16000) for n in range(50)])
-    coder, mended, guessed = (codec("OPUS", 48000) for _ in range(3))
+    coder, mended, guessed = (Opus() for _ in range(3))
     packets = [coder.encode(speech[at : at + 320]) for at in range(0, len(speech), 320)]
     errors = []
     for decoder, following in ((mended, True), (guessed, False)):

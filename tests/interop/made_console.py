@@ -6,15 +6,18 @@ Run by itself (`python -m tests.interop.made_console 8099`) it is for looking at
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import json
 import sys
 import wave
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from aiohttp import web
+from playwright.async_api import Browser, Page
 from tests.interop.made_call import MadeCall, crowded, going_on, story, unanswered
 
 from offhook.service.console_guard import HEADERS
@@ -197,6 +200,21 @@ class MadeConsole:
         if not path.is_file() or not path.is_relative_to(WEB):
             path = WEB / "index.html"
         return web.FileResponse(path, headers={"Content-Security-Policy": POLICY, "Cache-Control": "no-cache"})
+
+
+@contextlib.asynccontextmanager
+async def page_for_modules(browser: Browser) -> AsyncIterator[Page]:
+    """A page of the console's origin with nothing on it, for tests of its modules."""
+    runner = web.AppRunner(MadeConsole([]).app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    opened = await browser.new_page()
+    try:
+        await opened.goto(f"http://127.0.0.1:{runner.addresses[0][1]}/console/icon.svg")
+        yield opened
+    finally:
+        await opened.close()
+        await runner.cleanup()
 
 
 def main() -> None:

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from aiohttp import web
 from playwright.async_api import Browser, Page
-from tests.interop.made_console import MadeConsole
+from tests.interop.made_console import page_for_modules
 
 pytestmark = [pytest.mark.interop, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(60)]
 MUTED = {"kind": "mute", "call": "c", "muted": True}
@@ -35,14 +34,8 @@ STAGE = """
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def page(browser: Browser) -> AsyncIterator[Page]:
     """A page of the console's origin, for its modules."""
-    runner = web.AppRunner(MadeConsole([]).app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    opened = await browser.new_page()
-    await opened.goto(f"http://127.0.0.1:{runner.addresses[0][1]}/console/icon.svg")
-    yield opened
-    await opened.close()
-    await runner.cleanup()
+    async with page_for_modules(browser) as opened:
+        yield opened
 
 
 async def run(page: Page, body: str) -> Any:

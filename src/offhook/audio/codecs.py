@@ -6,6 +6,7 @@ cannot be of the codec raises AudioError.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Final, Protocol
 
@@ -26,8 +27,6 @@ class Codec(Protocol):
     name: str
     rate: int
     clock: int
-    conceals: bool
-    """Whether it can make up for lost packets itself."""
     remembers: bool
     """Whether a packet depends on those before it."""
 
@@ -37,8 +36,9 @@ class Codec(Protocol):
     def encode(self, frame: Frame) -> bytes:
         """A packet's payload."""
 
-    def conceal(self, samples: int, following: bytes | None) -> Frame:
-        """Samples for a lost packet; `following` is the next packet if it has come. Only if it `conceals`."""
+    @property
+    def conceal(self) -> Callable[[int, bytes | None], Frame] | None:
+        """Makes so many samples for a lost packet, from the next if that has come; None: it has no such means."""
 
 
 def _mulaw_decode() -> Frame:
@@ -80,11 +80,8 @@ def _alaw_encode() -> npt.NDArray[np.uint8]:
 class _Memoryless:
     """A codec whose packets know nothing of each other."""
 
-    conceals = remembers = False
-
-    def conceal(self, samples: int, following: bytes | None) -> Frame:
-        """See `Codec`: there is nothing to go on with."""
-        raise NotImplementedError
+    conceal = None
+    remembers = False
 
 
 class Law(_Memoryless):

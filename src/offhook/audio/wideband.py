@@ -28,7 +28,8 @@ class G722:
 
     name = "G722"
     rate, clock = 16000, 8000
-    conceals, remembers = False, True
+    conceal = None
+    remembers = True
 
     def __init__(self) -> None:
         library = _library("G722", "server").G722
@@ -42,10 +43,6 @@ class G722:
         """See `Codec`."""
         return bytes(self._out.encode(frame))
 
-    def conceal(self, samples: int, following: bytes | None) -> Frame:
-        """See `Codec`: it has no concealment of its own."""
-        raise NotImplementedError
-
 
 class Opus:
     """Mono at `OPUS_RATE` with forward error correction: a lost packet is made from what the next says of it.
@@ -56,7 +53,7 @@ class Opus:
 
     name = "OPUS"
     rate, clock = OPUS_RATE, 48000
-    conceals = remembers = True
+    remembers = True
 
     def __init__(self) -> None:
         library = _library("opuslib_next", "opus")

@@ -8,6 +8,7 @@ gives way to an action that interrupts. Who is on hold has a place of their own,
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Final, Literal
 
@@ -26,7 +27,7 @@ NOT_BEGUN: Final = float("-inf")
 NOBODY: Final = "Nobody who was to hear it is in the call any more."
 
 
-class MediaAction:
+class MediaAction(ABC):
     """What an app has asked for and is told the end of, once, by `tell`.
 
     The methods that take a fact give back the outcome that it brings about, a row of the results table, or nothing.
@@ -105,9 +106,9 @@ class MediaAction:
     def stop(self) -> None:
         """It is over: take back what it has asked of the node, its sound apart."""
 
+    @abstractmethod
     def tell(self, outcome: str, detail: str = "") -> None:
         """The app is told how it ended."""
-        raise NotImplementedError
 
     def tell_unplayable(self, outcome: str, detail: str, index: int | None) -> None:
         """The app is told that its sound cannot be played, which ends it; `index` is the source at fault."""

@@ -309,12 +309,13 @@ class RtpPort:
         if due is Due.NOTHING:
             return self._quiet[:samples]
         self._made_up = True
-        if not fmt.codec.conceals:
+        conceal = fmt.codec.conceal
+        if conceal is None:
             self._know_payloads(fmt.codec)
             return self._concealer.conceal(samples)
         for following in (self._jitter.following(), None):
             try:
-                return fmt.codec.conceal(samples, following)
+                return conceal(samples, following)
             except AudioError:
                 continue  # what follows is no packet of the codec, or the gap is of no length that it knows
         return self._quiet[:samples]
@@ -331,7 +332,7 @@ class RtpPort:
             samples = fmt.codec.decode(payload)
         except AudioError:
             return self._absent(fmt, Due.LOST, self._size)
-        if fmt.codec.conceals or not len(samples):
+        if fmt.codec.conceal is not None or not len(samples):
             return samples
         self._know_payloads(fmt.codec)
         return self._concealer.heard(samples)

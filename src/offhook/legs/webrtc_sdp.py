@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from aiosipua.sdp import MediaDescription, SdpMessage, parse_sdp
+from aiosipua.sdp import MediaDescription, SdpMessage
 
 from offhook.audio.codecs import is_there
 from offhook.audio.wideband import OPUS_RATE
@@ -18,7 +18,7 @@ from offhook.errors import SipError
 from offhook.legs.dtls import fingerprint
 from offhook.legs.ice import Credentials
 from offhook.legs.latch import Address
-from offhook.sip.sdp import MAX_FORMATS, TELEPHONE_EVENT, Format
+from offhook.sip.sdp import TELEPHONE_EVENT, Format, parse
 
 MAX_BODY: Final = 32 * 1024
 MAX_MEDIA: Final = 64
@@ -64,14 +64,7 @@ def read(text: str) -> Offer:
     """An offer. SipError names what it lacks."""
     if len(text) > MAX_BODY:
         raise SipError(f"a session description of {len(text)} characters is longer than {MAX_BODY}")
-    if not text.lstrip().startswith("v="):
-        raise SipError("this is no session description: no v= line")
-    try:
-        parsed = parse_sdp(text)
-    except (ValueError, IndexError, TypeError) as error:
-        raise SipError(f"this is no session description: {error}") from None
-    if len(parsed.media) > MAX_MEDIA or any(len(line.formats) > MAX_FORMATS for line in parsed.media):
-        raise SipError(f"the description has more than {MAX_MEDIA} m= lines, or than {MAX_FORMATS} formats in one")
+    parsed = parse(text, MAX_MEDIA)
     for index, line in enumerate(parsed.media):
         if line.media == "audio" and line.port and line.proto.upper() in PROFILES:
             return _offer(parsed, index, line)

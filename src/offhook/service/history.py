@@ -11,7 +11,6 @@ import asyncio
 import bisect
 import contextlib
 import logging
-import os
 import re
 import shutil
 import time
@@ -36,6 +35,7 @@ from offhook.service.call_folder import (
     size_of,
     write_header,
 )
+from offhook.service.folder_lock import FolderLock
 from offhook.service.trace import CallTrace, Traces, event_page, iso, row_of, sought
 
 log = logging.getLogger("offhook.history")
@@ -136,7 +136,7 @@ class History:
         self._timers: list[asyncio.TimerHandle] = []
         self._busy = self._closed = False
         self._troubled = False
-        self._handle: int | None = None
+        self._lock = FolderLock(root)
         self._alone = True
 
     # life -------------------------------------------------------------------------------------------------------
@@ -164,9 +164,7 @@ class History:
                 writing = self.run(lambda batch=rest: self._write(batch))  # type: ignore[misc]
                 rest = (await asyncio.wait_for(writing, end - time.monotonic()))[:-1]
         self._thread.shutdown(wait=False, cancel_futures=True)
-        if self._handle is not None:
-            os.close(self._handle)
-            self._handle = None
+        self._lock.release()
 
     def run(self, work: Callable[[], Result]) -> asyncio.Future[Result]:
         """Do something that blocks in the thread, after what is queued there."""
@@ -343,7 +341,7 @@ class History:
         """Find the calls that earlier nodes have left; finish those that were live when one was killed."""
         try:
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._alone = self._lock()
+            self._alone = self._lock.share()
             folders = [path for path in self.root.iterdir() if _ID.fullmatch(path.name) and not path.is_symlink()]
         except OSError as error:
             self._complain(error)
@@ -423,23 +421,6 @@ class History:
             except OSError as error:
                 self._complain(error)
             time.sleep(0)
-
-    def _lock(self) -> bool:
-        """Whether no other node has this folder; it is shared for as long as this process lives."""
-        try:
-            import fcntl
-        except ImportError:  # no such lock here
-            return True
-        handle = self._handle = os.open(self.root, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            alone = True
-        except BlockingIOError:
-            alone = False
-        except OSError:  # nor on this file system
-            return True
-        fcntl.flock(handle, fcntl.LOCK_SH)
-        return alone
 
     def _complain(self, error: OSError | DamagedCall) -> None:
         if not self._troubled:

@@ -17,6 +17,7 @@ from typing import Final
 import msgspec
 
 from offhook.audio.wav import HEADER_SIZE
+from offhook.service.folder_lock import FolderLock
 from offhook.service.recording_writer import mend, piece_path
 
 log = logging.getLogger("offhook.recordings")
@@ -103,14 +104,14 @@ class Shelf:
         """Whether no other node has this folder: what is not finished in it was left by one that ended."""
         self._keep = keep_seconds
         self._most = most_bytes
-        self._handle: int | None = None
+        self._lock = FolderLock(folder)
 
     def open(self, now: float) -> None:
         """Make the folder, read what is in it, mend what a node that was killed has left."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not os.access(self.folder, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, "it cannot be written into")
-        self.alone = self._lock()
+        self.alone = self._lock.share()
         for path in self.folder.iterdir() if self.alone else ():
             if _DRAFT.fullmatch(path.name):
                 path.unlink(missing_ok=True)
@@ -210,28 +211,9 @@ class Shelf:
             except OSError as error:
                 log.error("the recording %s is %s, and cannot be deleted: %s", document.id, why, error)
 
-    def _lock(self) -> bool:
-        """Share the folder for as long as this process lives; whether it has it alone as it comes."""
-        try:
-            import fcntl
-        except ImportError:  # no such lock here
-            return True
-        handle = self._handle = os.open(self.folder, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            alone = True
-        except BlockingIOError:
-            alone = False
-        except OSError:  # nor on this file system
-            return True
-        fcntl.flock(handle, fcntl.LOCK_SH)
-        return alone
-
     def close(self) -> None:
         """Leave the folder to others."""
-        if self._handle is not None:
-            os.close(self._handle)
-            self._handle = None
+        self._lock.release()
 
     def _recover(self, document: Document) -> bool:
         """Finish what a node that was killed has left; False where it had no file yet."""

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import socket
 import ssl
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from socket import gaierror
 from typing import Any, ClassVar, Protocol, TypeVar
@@ -86,7 +87,7 @@ class MediaOwner(StreamOwner["MediaStream"], Protocol):
         """A mark of the app was heard, or cut off before it was; called in a tick."""
 
 
-class AppStream:
+class AppStream(ABC):
     """The socket of one subscription of an app. `url` is what is dialled, byte for byte.
 
     What it carries is its subclass's: the first message, what to do when the socket is up, down or behind, and with
@@ -129,9 +130,9 @@ class AppStream:
 
     # what it carries --------------------------------------------------------------------------------------------
 
+    @abstractmethod
     def greeting(self) -> bytes:
         """The first message of every connection."""
-        raise NotImplementedError
 
     def up(self, socket: _Socket) -> None:
         """A connection is open and greeted."""

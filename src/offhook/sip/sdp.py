@@ -118,15 +118,7 @@ def read(body: bytes) -> Description:
     """A description; SipError when it is none."""
     if len(body) > MAX_BODY:
         raise SipError(f"a session description of {len(body)} bytes is longer than {MAX_BODY}")
-    text = body.decode("utf-8", "replace")
-    if not text.lstrip().startswith("v="):
-        raise SipError("the body is no session description: no v= line")
-    try:
-        parsed = parse_sdp(text)
-    except (ValueError, IndexError, TypeError) as error:
-        raise SipError(f"the body is no session description: {error}") from None
-    if len(parsed.media) > MAX_MEDIA or any(len(m.formats) > MAX_FORMATS for m in parsed.media):
-        raise SipError(f"the description has more than {MAX_MEDIA} m= lines, or than {MAX_FORMATS} formats in one")
+    parsed = parse(body.decode("utf-8", "replace"))
     media = tuple((m.media, m.proto, tuple(m.formats)) for m in parsed.media)
     audio = None
     for index, line in enumerate(parsed.media):
@@ -134,6 +126,19 @@ def read(body: bytes) -> Description:
         if usable and (audio is None or audio.port == 0):
             audio = _audio(parsed, line, index)
     return Description(audio, media, parsed.origin.session_version)
+
+
+def parse(text: str, most_media: int = MAX_MEDIA) -> SdpMessage:
+    """The lines of a description of bounded size; SipError when it is none, or has too many m= lines or formats."""
+    if not text.lstrip().startswith("v="):
+        raise SipError("this is no session description: no v= line")
+    try:
+        parsed = parse_sdp(text)
+    except (ValueError, IndexError, TypeError) as error:
+        raise SipError(f"this is no session description: {error}") from None
+    if len(parsed.media) > most_media or any(len(line.formats) > MAX_FORMATS for line in parsed.media):
+        raise SipError(f"the description has more than {most_media} m= lines, or than {MAX_FORMATS} formats in one")
+    return parsed
 
 
 def _audio(parsed: SdpMessage, line: MediaDescription, index: int) -> Audio:
