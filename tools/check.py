@@ -36,6 +36,9 @@ class Beside:
     paths: tuple[str, ...]
     nice: bool
     """Whether they give way to all others."""
+    covered: bool = True
+    """Whether what they run counts as covered. Nodes then run at half their speed, not as those that users run: not for
+    tests that are judged by time or sound, or that say no more of coverage than the others."""
 
     @property
     def coverage(self) -> Path:
@@ -71,19 +74,19 @@ def _interop(kind: str) -> tuple[str, ...]:
 _PROCESSOR = ("tests/wire", "tests/audio", "tests/sip", "tests/calls", "tests/scenarios")
 BESIDE = (
     Beside("processor", _PROCESSOR, nice=True),
-    Beside("python-sdk", _conformance(python=True)[::2], nice=False),
-    Beside("python-sdk-too", _conformance(python=True)[1::2], nice=False),
+    Beside("python-sdk", _conformance(python=True)[::2], nice=False, covered=False),
+    Beside("python-sdk-too", _conformance(python=True)[1::2], nice=False, covered=False),
     Beside("conformance", _conformance(python=False), nice=False),
-    Beside("long-runs", ("tests/soak",), nice=False),
-    Beside("interop", _interop("other"), nice=False),
+    Beside("long-runs", ("tests/soak",), nice=False, covered=False),
+    Beside("interop", _interop("other"), nice=False, covered=False),
     Beside("service", ("tests/service",), nice=False),
 )
 FIRST = (
     (
-        Beside("real-time", ("tests/cli/test_demo.py", *_interop("judged")), nice=False),
-        Beside("linphone", _interop("linphone"), nice=False),
+        Beside("real-time", ("tests/cli/test_demo.py", *_interop("judged")), nice=False, covered=False),
+        Beside("linphone", _interop("linphone"), nice=False, covered=False),
     ),
-    (Beside("browsers", _interop("browser"), nice=False),),
+    (Beside("browsers", _interop("browser"), nice=False, covered=False),),
 )
 """Judge a whole call by its gaps, as users hear it, and pages by their frames: one stage after another, before the
 others begin, beside those that give way."""
@@ -180,8 +183,9 @@ def count_results(report: Path) -> tuple[int, int, int]:
     return passed, failed, skipped
 
 
-def pytest_command(report: Path, arguments: Sequence[str]) -> list[str]:
-    options = ["--continue-on-collection-errors", "--cov=offhook", "--cov-report=", "--durations=8"]
+def pytest_command(report: Path, arguments: Sequence[str], *, covered: bool = True) -> list[str]:
+    options = ["--continue-on-collection-errors", "--durations=8"]
+    options += ["--cov=offhook", "--cov-report="] if covered else []
     return [sys.executable, "-m", "pytest", f"--junitxml={report}", *options, *arguments]
 
 
@@ -189,7 +193,7 @@ def start_beside(group: Beside) -> subprocess.Popen[bytes]:
     """Starts a group; what it prints goes into a file."""
     report = BUILD / f"junit-{group.name}.xml"
     report.unlink(missing_ok=True)
-    command = pytest_command(report, ["-p", "no:cacheprovider", *group.paths])
+    command = pytest_command(report, ["-p", "no:cacheprovider", *group.paths], covered=group.covered)
     if group.nice and (nice := shutil.which("nice")):
         command = [nice, "-n", "19", *command]
     environment = os.environ | {"COVERAGE_FILE": str(group.coverage)}
@@ -206,8 +210,9 @@ def end_beside(tally: Tally, group: Beside, process: subprocess.Popen[bytes]) ->
     heading(f"pytest: {group.name}")
     sys.stdout.write((BUILD / f"pytest-{group.name}.txt").read_text(errors="replace"))
     count_run(tally, f"pytest of {group.name}", status, BUILD / f"junit-{group.name}.xml")
-    combine = [sys.executable, "-m", "coverage", "combine", "--quiet", "--append", str(group.coverage)]
-    subprocess.run(combine, cwd=ROOT, check=False)
+    if group.covered:
+        combine = [sys.executable, "-m", "coverage", "combine", "--quiet", "--append", str(group.coverage)]
+        subprocess.run(combine, cwd=ROOT, check=False)
 
 
 def pytest_step(tally: Tally, arguments: Sequence[str]) -> None:

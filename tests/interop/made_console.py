@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import io
 import json
+import mimetypes
 import sys
 import wave
 from collections.abc import AsyncIterator
@@ -199,7 +200,9 @@ class MadeConsole:
         path = (WEB / request.match_info["path"]).resolve()
         if not path.is_file() or not path.is_relative_to(WEB):
             path = WEB / "index.html"
-        return web.FileResponse(path, headers={"Content-Security-Policy": POLICY, "Cache-Control": "no-cache"})
+        kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+        headers = {"Content-Security-Policy": POLICY, "Cache-Control": "no-cache"}
+        return web.Response(body=path.read_bytes(), content_type=kind, headers=headers)
 
 
 @contextlib.asynccontextmanager
