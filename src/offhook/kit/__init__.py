@@ -5,6 +5,8 @@ Adapters import the server they are for only when they are used; docs/kit.md has
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from offhook.errors import ConfigError, OffhookError, WireError
 from offhook.kit.aiohttp import stream_handler
 from offhook.kit.asgi import StreamApp, accept_stream, stream_app
@@ -33,15 +35,47 @@ from offhook.wire.app_side import (
     WordData,
 )
 
+if TYPE_CHECKING:
+    from offhook.kit.app import VoiceApp
+    from offhook.kit.call import Call, CallEnded, SoundFrame
+    from offhook.kit.playback import Playback
+    from offhook.kit.turns import Interrupted, Resumed, SpeechEnded, SpeechStarted, TurnTaking
+
+# What needs numpy is imported when it is first asked for: an app that only parses messages does not pay for it.
+_LATER = {
+    "VoiceApp": "app",
+    "Call": "call",
+    "CallEnded": "call",
+    "SoundFrame": "call",
+    "Playback": "playback",
+    "Interrupted": "turns",
+    "Resumed": "turns",
+    "SpeechEnded": "turns",
+    "SpeechStarted": "turns",
+    "TurnTaking": "turns",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+
+
 __all__ = [
     "Audio",
     "AudioData",
     "AudioMetadata",
+    "Call",
+    "CallEnded",
     "ConfigError",
     "Dtmf",
     "DtmfData",
     "Event",
     "Handler",
+    "Interrupted",
     "MarkData",
     "MarkReached",
     "OffhookError",
@@ -49,6 +83,11 @@ __all__ = [
     "OutStreamingData",
     "PlainServer",
     "PlayQueueFull",
+    "Playback",
+    "Resumed",
+    "SoundFrame",
+    "SpeechEnded",
+    "SpeechStarted",
     "Stream",
     "StreamApp",
     "StreamClosed",
@@ -59,8 +98,10 @@ __all__ = [
     "Transcript",
     "TranscriptionData",
     "TranscriptionMetadata",
+    "TurnTaking",
     "UnknownKeyError",
     "Unreadable",
+    "VoiceApp",
     "WireError",
     "WordData",
     "accept_stream",

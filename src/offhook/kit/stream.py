@@ -110,14 +110,14 @@ class Stream:
         if self._closed:
             raise StreamClosed("the stream is closed")
         self.session.play(pcm)
-        await self._flush()
+        await self.flush()
 
     async def stop(self) -> float:
         """Drop all audio that has not been heard, also what a waiting `play` still holds; ms heard so far."""
         if self._closed:
             raise StreamClosed("the stream is closed")
         heard = self.session.stop()
-        await self._flush()
+        await self.flush()
         return heard
 
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
@@ -126,7 +126,8 @@ class Stream:
             self._closed = True
             await self._socket.close(code, reason)
 
-    async def _flush(self) -> None:
+    async def flush(self) -> None:
+        """Send what the session wants sent. StreamClosed."""
         # One text at a time under the lock: a stop that comes while an earlier play still waits
         # for the socket empties the session, and that play then sends nothing more.
         async with self._sending:

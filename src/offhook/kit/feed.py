@@ -1,0 +1,72 @@
+"""One source of things and any number of listeners, each at its own pace; nobody holds up the call."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from typing import Generic, TypeVar
+from weakref import WeakSet
+
+T = TypeVar("T")
+
+
+class Listener(Generic[T]):
+    """What one listener has not taken yet. When it is full, the oldest is dropped and counted."""
+
+    def __init__(self, most: int) -> None:
+        self._waiting: deque[T] = deque(maxlen=most)
+        self._woken = asyncio.Event()
+        self._ended = False
+        self.dropped = 0
+
+    def put(self, item: T) -> None:
+        """One more."""
+        if len(self._waiting) == self._waiting.maxlen:
+            self.dropped += 1
+        self._waiting.append(item)
+        self._woken.set()
+
+    def end(self) -> None:
+        """Nothing more comes; what waits is still given out."""
+        self._ended = True
+        self._woken.set()
+
+    def __aiter__(self) -> AsyncIterator[T]:
+        return self
+
+    async def __anext__(self) -> T:
+        while not self._waiting:
+            if self._ended:
+                raise StopAsyncIteration
+            self._woken.clear()
+            await self._woken.wait()
+        return self._waiting.popleft()
+
+
+class Feed(Generic[T]):
+    """Gives each thing to all listeners. A listener hears what comes after it was made, until nobody holds it."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._listeners: WeakSet[Listener[T]] = WeakSet()
+        self._ended = False
+
+    def listen(self) -> Listener[T]:
+        """A new listener."""
+        listener: Listener[T] = Listener(self._most)
+        if self._ended:
+            listener.end()
+        self._listeners.add(listener)
+        return listener
+
+    def put(self, item: T) -> None:
+        """To all."""
+        for listener in self._listeners:
+            listener.put(item)
+
+    def end(self) -> None:
+        """Nothing more comes."""
+        self._ended = True
+        for listener in self._listeners:
+            listener.end()
