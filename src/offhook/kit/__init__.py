@@ -37,7 +37,9 @@ from offhook.wire.app_side import (
 
 if TYPE_CHECKING:
     from offhook.kit.app import VoiceApp
-    from offhook.kit.call import Call, CallEnded, SoundFrame
+    from offhook.kit.call import Call, CallEnded, SoundFrame, TransferFailed
+    from offhook.kit.decisions import Ignore, Redirect, Reject
+    from offhook.kit.life import DialFailed
     from offhook.kit.playback import Playback
     from offhook.kit.turns import Interrupted, Resumed, SpeechEnded, SpeechStarted, TurnTaking
 
@@ -47,6 +49,11 @@ _LATER = {
     "Call": "call",
     "CallEnded": "call",
     "SoundFrame": "call",
+    "TransferFailed": "call",
+    "DialFailed": "life",
+    "Ignore": "decisions",
+    "Redirect": "decisions",
+    "Reject": "decisions",
     "Playback": "playback",
     "Interrupted": "turns",
     "Resumed": "turns",
@@ -71,10 +78,12 @@ __all__ = [
     "Call",
     "CallEnded",
     "ConfigError",
+    "DialFailed",
     "Dtmf",
     "DtmfData",
     "Event",
     "Handler",
+    "Ignore",
     "Interrupted",
     "MarkData",
     "MarkReached",
@@ -84,6 +93,8 @@ __all__ = [
     "PlainServer",
     "PlayQueueFull",
     "Playback",
+    "Redirect",
+    "Reject",
     "Resumed",
     "SoundFrame",
     "SpeechEnded",
@@ -98,6 +109,7 @@ __all__ = [
     "Transcript",
     "TranscriptionData",
     "TranscriptionMetadata",
+    "TransferFailed",
     "TurnTaking",
     "UnknownKeyError",
     "Unreadable",
