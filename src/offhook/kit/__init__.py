@@ -38,6 +38,8 @@ from offhook.wire.app_side import (
 if TYPE_CHECKING:
     from offhook.kit.app import VoiceApp
     from offhook.kit.call import Call, CallEnded, SoundFrame
+    from offhook.kit.cascade import Conversation, Message, converse
+    from offhook.kit.local_speech import LocalSpeech, local_speech
     from offhook.kit.playback import Playback
     from offhook.kit.turns import Interrupted, Resumed, SpeechEnded, SpeechStarted, TurnTaking
 
@@ -47,6 +49,11 @@ _LATER = {
     "Call": "call",
     "CallEnded": "call",
     "SoundFrame": "call",
+    "Conversation": "cascade",
+    "Message": "cascade",
+    "converse": "cascade",
+    "LocalSpeech": "local_speech",
+    "local_speech": "local_speech",
     "Playback": "playback",
     "Interrupted": "turns",
     "Resumed": "turns",
@@ -71,13 +78,16 @@ __all__ = [
     "Call",
     "CallEnded",
     "ConfigError",
+    "Conversation",
     "Dtmf",
     "DtmfData",
     "Event",
     "Handler",
     "Interrupted",
+    "LocalSpeech",
     "MarkData",
     "MarkReached",
+    "Message",
     "OffhookError",
     "Opened",
     "OutStreamingData",
@@ -105,6 +115,8 @@ __all__ = [
     "WireError",
     "WordData",
     "accept_stream",
+    "converse",
+    "local_speech",
     "serve",
     "stream_app",
     "stream_handler",
