@@ -17,7 +17,6 @@ import numpy.typing as npt
 from offhook.assets import speech_wav
 from offhook.audio.buffers import RAMP_MS
 from offhook.audio.pcm import FRAMES_PER_SECOND
-from offhook.audio.resample import resample
 from offhook.audio.wav import read_wav
 
 Samples = npt.NDArray[np.int16]
@@ -49,14 +48,17 @@ class Run:
 
 
 @cache
-def coded(seed: int, rate: int, seconds: float, loudness: float = 0.5) -> Samples:
+def coded(seed: int, rate: int, seconds: float, percent: int = 50) -> Samples:
     """Speech of `seconds` that begins at another place for each `seed`, with a noise of 16 steps of its own."""
     sound = read_wav(speech_wav())
-    speech = resample(sound.samples, sound.rate, rate)
     size = round(seconds * rate)
-    turned = np.roll(np.tile(speech, size // len(speech) + 1), -(seed * 7919) % len(speech) * 5 // 4)[:size]
+    # In whole numbers, so that it comes out the same in every process.
+    wide = np.append(np.roll(sound.samples, -seed * 7919).astype(np.int64), 0)
+    place, rest = np.divmod(np.arange(size) * sound.rate, rate)
+    place %= len(sound.samples)
+    speech = (wide[place] * (rate - rest) + wide[place + 1] * rest) // rate
     noise = np.random.default_rng(seed).integers(1, 17, size)
-    made: Samples = (turned * loudness).astype(np.int16) + noise.astype(np.int16)
+    made: Samples = (speech * percent // 100 + noise).astype(np.int16)
     made[made == 0] = 1
     return made
 

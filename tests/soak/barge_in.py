@@ -13,6 +13,7 @@ import json
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,7 @@ class Interruption:
     traced_ms: float | None
     """Where the node's trace says that the sound ended: `atSample`."""
     stop_ms: float | None
-    """From StopAudio's arrival at the node to the leaving of the last frame with the app's sound."""
+    """From the app's StopAudio to the leaving of the last frame with its sound."""
     old_ms: float
     """Sound of this turn or one before that was heard after the end."""
 
@@ -177,7 +178,7 @@ def _row(
         heard_ms=None if cut is None else cut.end * 1000 / rate,
         told_ms=said[0]["heardMs"] if said else None,
         traced_ms=None if stop is None else stop["detail"]["atSample"] * 1000 / rate,
-        stop_ms=None if stop is None else _stop_ms(page, stop, rate),
+        stop_ms=None if stop is None or not said else _stop_ms(page, stop, said[0]["at"], rate),
         old_ms=sum(run.length for run in old) * 1000 / rate,
     )
 
@@ -188,6 +189,7 @@ def _stop(page: dict[str, Any], cut: Run, rate: int) -> dict[str, Any] | None:
     return min(stops, key=lambda event: abs(event["detail"]["atSample"] - cut.silent_at), default=None)
 
 
-def _stop_ms(page: dict[str, Any], stop: dict[str, Any], rate: int) -> float:
-    (track,) = [one for one in page["sound"]["tracks"] if one["side"] == "heard"]
-    return float(track["beginMs"] + stop["detail"]["readAtSample"] * 1000 / rate - stop["atMs"])
+def _stop_ms(page: dict[str, Any], stop: dict[str, Any], at: float, rate: int) -> float:
+    (track,) = [audio for leg in page["legs"] for audio in leg["audio"] if audio["side"] == "heard"]
+    answered = datetime.fromisoformat(page["answeredAt"]).timestamp() * 1000
+    return float(answered + track["beginMs"] + stop["detail"]["readAtSample"] * 1000 / rate - at * 1000)

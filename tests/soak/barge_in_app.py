@@ -1,7 +1,7 @@
 """An app on the kit that can be interrupted: `python -m tests.soak.barge_in_app`, run by tests/soak/barge_in.py.
 
 It says one coded sound after another (tests/ear.py), the next when the caller has ended what interrupted the last. How
-it hands them over is the sixth digit of the caller's number. Each turn event is a JSON line.
+it hands them over is the fourth last digit of the caller's number. Each turn event is a JSON line.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ async def agent(call: Call) -> None:
     turns, turn, cut = call.turns, 0, False
 
     def tell(event: str, **more: Any) -> None:
-        print(json.dumps({"event": event, "caller": call.caller, "turn": turn, **more}), flush=True)
+        print(json.dumps({"event": event, "caller": call.caller, "turn": turn, "at": time.time(), **more}), flush=True)
 
     say(call, turn)
     async for event in turns:
