@@ -7,14 +7,12 @@ sound was heard (tests/ear.py), which the app's own count and the node's trace a
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,7 @@ import numpy as np
 from tests.console_leg import caller
 from tests.ear import Run, Samples, taken_apart
 from tests.examples.running import Example, example_node, running_app
-from tests.live import LiveNode, trace, until
+from tests.live import LiveNode, trace
 from tests.soak import barge_in_app
 from tests.soak.barge_in_app import BURST, FILE, PACED, STREAMED
 

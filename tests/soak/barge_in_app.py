@@ -51,7 +51,7 @@ def say(call: Call, turn: int) -> Playback:
         return call.play(pieces(pcm, 20, 0.02))
     if way == FILE:
         path = f"{os.environ['BARGE_IN_FOLDER']}/{call.caller[2:]}-{turn}.wav"
-        with open(path, "wb") as file:  # noqa: ASYNC230
+        with open(path, "wb") as file:
             file.write(write_wav(np.asarray(samples), RATE))
         return call.play(path)
     return call.play(pcm)
