@@ -12,8 +12,9 @@ from offhook.audio.pcm import Frame
 from offhook.errors import SpeechError
 from offhook.service import hearings
 from offhook.service.clock import ManualClock
-from offhook.service.speech import HeardDone, Speech
+from offhook.service.speech import Speech
 from offhook.speech.provider import Recognised, RecognisedWord
+from offhook.speech.requests import HeardDone
 
 
 @dataclass

@@ -18,9 +18,10 @@ from offhook.audio.pcm import Frame
 from offhook.audio.wav import read_wav, write_wav
 from offhook.errors import SpeechError
 from offhook.service.remote_speech import RemoteSpeech
-from offhook.service.speech import MOST_WAITING, Speech, SpeechPlan
+from offhook.service.speech import Speech, SpeechPlan
 from offhook.service.targets import Targets
 from offhook.speech.provider import Recognised, Words
+from offhook.speech.requests import MOST_WAITING
 
 
 @pytest_asyncio.fixture

@@ -17,9 +17,10 @@ from offhook.audio.sound import Sound
 from offhook.errors import PromptError, SpeechError
 from offhook.service import sounds as module
 from offhook.service.sounds import Loaded, Sounds
-from offhook.service.speech import HeardDone, PieceTaken, Speech, SpokenDone
+from offhook.service.speech import Speech
 from offhook.service.targets import Targets
 from offhook.speech.provider import Words
+from offhook.speech.requests import HeardDone, PieceTaken, SpokenDone
 from offhook.wire.playing import PlaySource
 
 

@@ -112,11 +112,11 @@ class VoiceApp:
 
         return register
 
-    def run(self, host: str = "127.0.0.1", port: int = 8000) -> None:
-        """Serve until SIGINT or SIGTERM."""
+    def run(self, host: str = "127.0.0.1", port: int | None = None) -> None:
+        """Serve until SIGINT or SIGTERM. A port that is not given comes from PORT, or is 8000."""
         from offhook.kit.web import run
 
-        run(self, host, port)
+        run(self, host, int(os.environ.get("PORT") or 8000) if port is None else port)
 
     # ------------------------------------------------------------------ what a server hands in
 

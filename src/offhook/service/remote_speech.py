@@ -24,9 +24,10 @@ from offhook.audio.resample import StreamResampler, resample
 from offhook.audio.wav import read_wav, write_wav
 from offhook.errors import AudioError, SpeechError
 from offhook.service.posting import describe, request_url
-from offhook.service.speech import MOST_WAITING, HeardDone, PieceTaken, SpeechPlan, SpokenDone, too_many
+from offhook.service.speech import SpeechPlan
 from offhook.service.targets import Targets
 from offhook.speech.provider import LISTENING_RATE, Recognised, RecognisedWord, Words
+from offhook.speech.requests import MOST_WAITING, HeardDone, PieceTaken, SpokenDone, too_many
 from offhook.speech.ssml import Segment, segments
 
 log = logging.getLogger("offhook.speech")

@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
 from offhook.audio.pcm import Frame
 from offhook.errors import SpeechError
 from offhook.service.clock import Clock
 from offhook.speech.provider import Recognised, Words
+from offhook.speech.requests import HeardDone, PieceTaken, Provider, SpokenDone
 
 NOT_SET_UP: Final = (
     "No speech provider is set up: run  pip install 'offhook[speech]'  where the node runs, or name one in [speech] of"
@@ -19,11 +20,6 @@ NOT_SET_UP: Final = (
 )
 
 SWITCHED_OFF: Final = 'Speech is switched off here: [speech] of the node\'s file says provider = "off".'
-MOST_WAITING: Final = 64  # requests of either kind at once; a further one fails
-
-PieceTaken = Callable[[Frame], None]
-SpokenDone = Callable[[SpeechError | None], None]
-HeardDone = Callable[[Recognised | SpeechError], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,22 +34,6 @@ class SpeechPlan:
     recogniser_model: str = "whisper-1"
     timeout: float = 15.0
     """Seconds without a byte of an answer."""
-
-
-class Provider(Protocol):
-    """Speaks and understands, off the loop. Callbacks come on the loop, outside ticks and after the call returned."""
-
-    glances: int
-    """Utterances that go on which it may be asked to recognise at once, so that whole ones do not wait for them."""
-
-    def speak(self, words: Words, rate: int, piece: PieceTaken, done: SpokenDone) -> Callable[[], None]:
-        """See `Speech.speak`. SpeechError when it cannot be taken now."""
-
-    def recognise(self, pcm: Frame, language: str, phrases: Sequence[str], done: HeardDone) -> Callable[[], None]:
-        """See `Speech.recognise`. SpeechError when it cannot be taken now."""
-
-    async def close(self) -> None:
-        """End; whoever still waits is told nothing any more."""
 
 
 class Speech:
@@ -133,10 +113,3 @@ class Speech:
         """End with the node."""
         if self._provider is not None:
             await self._provider.close()
-
-
-def too_many(waiting: int, *, speaks: bool) -> None:
-    """SpeechError when so many requests of a kind wait that there is no room for another."""
-    if waiting >= MOST_WAITING:
-        what = "texts are being spoken" if speaks else "pieces of speech wait to be recognised"
-        raise SpeechError("speech_failed", f"{MOST_WAITING} {what} already; try again later.")

@@ -6,8 +6,8 @@ import ssl
 
 from offhook.service.remote_speech import RemoteSpeech
 from offhook.service.speech import SWITCHED_OFF, Speech, SpeechPlan
-from offhook.service.speech_process import SpeechProcess
 from offhook.service.targets import Targets
+from offhook.speech.process import SpeechProcess
 
 
 def chosen_speech(plan: SpeechPlan, targets: Targets, tls: ssl.SSLContext) -> Speech:

@@ -1,4 +1,4 @@
-"""`python -m offhook.speech`: the speech process with the local voice and recogniser; `service.speech` starts it."""
+"""`python -m offhook.speech`: the speech process with the local voice and recogniser; `speech.process` starts it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Events as an app receives them: Event Grid posts and call callbacks, read (protocol.md 5.2, 5.3, 6.2, 6.3).
 
-Only what most apps need is typed; `data` has all of it.
+The classes of the callbacks are in `callbacks`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,12 @@ import msgspec
 from msgspec import Struct
 
 from offhook.errors import WireError
+from offhook.wire.callbacks import CallbackEvent, Party, typed
+
+__all__ = [
+    "CallbackEvent", "CustomContext", "GridEvent", "IncomingCall", "OtherGridEvent", "SubscriptionValidation",
+    "read_callbacks", "read_grid_events",
+]  # fmt: skip
 
 _PREFIX: Final = "Microsoft.Communication."
 _VALIDATION: Final = "Microsoft.EventGrid.SubscriptionValidationEvent"
@@ -30,21 +36,26 @@ class SubscriptionValidation(Struct, frozen=True, rename="camel"):
         return msgspec.json.encode({"validationResponse": self.validation_code})
 
 
-class _Party(Struct, frozen=True, rename="camel"):
-    raw_id: str = ""
+class CustomContext(Struct, frozen=True, rename="camel"):
+    """What the caller's side gave along: headers of SIP, and of calls over the network."""
+
+    sip_headers: dict[str, Any] | None = None
+    voip_headers: dict[str, Any] | None = None
 
 
 class IncomingCall(Struct, frozen=True, rename={
     "incoming_call_context": "incomingCallContext", "caller": "from", "callee": "to", "server_call_id": "serverCallId",
-    "caller_display_name": "callerDisplayName", "correlation_id": "correlationId"}):  # fmt: skip
+    "caller_display_name": "callerDisplayName", "correlation_id": "correlationId",
+    "custom_context": "customContext"}):  # fmt: skip
     """A call rings: answer, redirect or reject it with `incoming_call_context`. It may be delivered twice."""
 
     incoming_call_context: str
-    caller: _Party = _Party()
-    callee: _Party = _Party()
+    caller: Party = Party()
+    callee: Party = Party()
     server_call_id: str = ""
     caller_display_name: str = ""
     correlation_id: str = ""
+    custom_context: CustomContext | None = None
 
 
 class OtherGridEvent(Struct, frozen=True):
@@ -54,20 +65,6 @@ class OtherGridEvent(Struct, frozen=True):
 
 
 GridEvent: TypeAlias = SubscriptionValidation | IncomingCall | OtherGridEvent
-
-
-class CallbackEvent(Struct, frozen=True):
-    """One callback of a call. `type` is without its prefix, such as CallConnected; `data` is all of it, as sent."""
-
-    type: str
-    id: str
-    call_connection_id: str
-    correlation_id: str
-    operation_context: str | None
-    code: int | None
-    sub_code: int | None
-    message: str
-    data: dict[str, Any]
 
 
 class _Grid(Struct, rename="camel"):
@@ -108,19 +105,18 @@ def read_callbacks(body: bytes) -> list[CallbackEvent]:
         except (msgspec.ValidationError, RecursionError) as error:
             raise WireError(f"a callback's data cannot be read: {error}", "data") from None
         result = data.result_information or _Result()
-        found.append(
-            CallbackEvent(
-                row.type.removeprefix(_PREFIX),
-                row.id,
-                data.call_connection_id,
-                data.correlation_id,
-                data.operation_context,
-                result.code,
-                result.sub_code,
-                result.message or "",
-                row.data,
-            )
+        event = CallbackEvent(
+            row.type.removeprefix(_PREFIX),
+            row.id,
+            data.call_connection_id,
+            data.correlation_id,
+            data.operation_context,
+            result.code,
+            result.sub_code,
+            result.message or "",
+            row.data,
         )
+        found.append(typed(event))
     return found
 
 

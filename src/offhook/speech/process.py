@@ -1,4 +1,7 @@
-"""The node's end of the speech process: started when first needed, started anew after it died, ended with the node."""
+"""The other end of the speech process (`speech.worker`), on an event loop: a node's, or an app's.
+
+The process is started when first needed, started anew after it died, and ended with who holds it.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,6 @@ import msgspec
 
 from offhook.audio.pcm import Frame, from_bytes, to_bytes
 from offhook.errors import SpeechError
-from offhook.service.speech import HeardDone, PieceTaken, SpokenDone, too_many
 from offhook.speech.messages import (
     HEAD,
     LONGEST,
@@ -31,6 +33,7 @@ from offhook.speech.messages import (
     packed,
 )
 from offhook.speech.provider import Words
+from offhook.speech.requests import HeardDone, PieceTaken, SpokenDone, too_many
 
 log = logging.getLogger("offhook.speech")
 
@@ -106,7 +109,7 @@ class SpeechProcess:
     ) -> Callable[[], None]:
         """Send a request; SpeechError when too many wait. Gives back what forgets it."""
         if self._closed:
-            raise SpeechError("speech_failed", "The node is stopping.")
+            raise SpeechError("speech_failed", "Speech has been closed.")
         too_many(sum(one.speaks == speaks for one in self._waiting.values()), speaks=speaks)
         loop = asyncio.get_running_loop()
         self._numbers += 1
@@ -139,14 +142,18 @@ class SpeechProcess:
         self.pid = process.pid
         writer = asyncio.create_task(self._write(process.stdin))
         watch = asyncio.create_task(self._watch(process))
+        told_to_end = False
         try:
             await self._read(process.stdout)
+        except asyncio.CancelledError:  # closed, or the loop ends
+            told_to_end = True
+            raise
         finally:
             writer.cancel()
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
-            if not self._closed:
+            if not told_to_end:
                 stuck = watch.done()
                 why = f"did not answer for {STUCK:g} s and was ended" if stuck else "ended"
                 log.warning("the speech process %s (exit status %s)", why, process.returncode)
