@@ -38,10 +38,9 @@ from offhook.wire.app_side import (
 if TYPE_CHECKING:
     from offhook.kit.app import VoiceApp
     from offhook.kit.call import Call, CallEnded, SoundFrame, TransferFailed
+    from offhook.kit.cascade import Conversation, Message, converse
     from offhook.kit.decisions import Ignore, Redirect, Reject
     from offhook.kit.life import DialFailed
-    from offhook.kit.call import Call, CallEnded, SoundFrame
-    from offhook.kit.cascade import Conversation, Message, converse
     from offhook.kit.local_speech import LocalSpeech, local_speech
     from offhook.kit.playback import Playback
     from offhook.kit.turns import Interrupted, Resumed, SpeechEnded, SpeechStarted, TurnTaking

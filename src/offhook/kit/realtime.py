@@ -17,7 +17,7 @@ from offhook.kit.call import CallEnded
 from offhook.kit.feed import Listener
 from offhook.kit.realtime_floor import Floor
 from offhook.kit.realtime_history import History
-from offhook.kit.realtime_link import Lost, Reconnect, RelayFailed, keep_connected
+from offhook.kit.realtime_link import Reconnect, RelayFailed, keep_connected
 from offhook.kit.realtime_outgoing import Outgoing
 from offhook.kit.realtime_services import Connection, Service, service_from_environment
 from offhook.kit.realtime_speech import Spoken

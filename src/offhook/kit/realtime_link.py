@@ -43,7 +43,7 @@ class Reconnect:
     """Tell the new session as text what was said so far, as far as there are transcripts."""
 
 
-class Lost(Exception):  # noqa: N818
+class Lost(Exception):
     """A connection broke; the message says how."""
 
 
