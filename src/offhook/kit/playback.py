@@ -115,15 +115,14 @@ class PlayQueue:
     def advance(self) -> None:
         """To be called with every frame: what was heard by now is heard."""
         if not self.held:
-            self._settle()
+            self._settle(self._session.heard_ms)
         while self._line and self._line[0]._whole and self._line[0]._heard >= self._line[0]._length:
             self._line.popleft()._ended.set()
 
     def hold(self) -> float:
         """Stop what is being heard, keep the rest; ms of the current playback that were heard."""
         if not self.held:
-            self._settle()
-            self._session.stop()
+            self._settle(self._session.stop())
             self._settled = 0
             self.held = True
         return self._line[0].heard_ms if self._line else 0.0
@@ -153,8 +152,8 @@ class PlayQueue:
             one._ended.set()
         return dropped
 
-    def _settle(self) -> None:
-        heard = round(self._session.heard_ms * self._session.sample_rate / 1000)
+    def _settle(self, heard_ms: float) -> None:
+        heard = round(heard_ms * self._session.sample_rate / 1000)
         new, self._settled = max(0, heard - self._settled), max(heard, self._settled)
         for one in self._line:
             taken = min(new, one._length - one._heard)
