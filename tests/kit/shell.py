@@ -207,3 +207,31 @@ async def opened(call: Call, socket: Socket | None = None) -> tuple[Socket, asyn
     task = asyncio.create_task(call.run(Stream(socket, {})))
     await until(call.opened.is_set)
     return socket, task
+
+
+class Agent:
+    """Records its calls, and stays until it is let go."""
+
+    def __init__(self, app: VoiceApp) -> None:
+        self.calls: list[Call] = []
+        self.left: list[str] = []
+        self.go = asyncio.Event()
+        self.error: Exception | None = None
+        app.on_call(self)
+
+    async def __call__(self, call: Call) -> None:
+        self.calls.append(call)
+        try:
+            await self.go.wait()
+            if self.error is not None:
+                raise self.error
+        finally:
+            self.left.append(call.id)
+
+
+async def open_call(shell: Shell, agent: Agent, context: str = "c") -> tuple[Call, str, Socket]:
+    before = len(agent.calls)
+    secret = await shell.rung(context)
+    socket = shell.dial(secret, f"connection-{context}")
+    await until(lambda: len(agent.calls) > before)
+    return agent.calls[-1], secret, socket

@@ -5,70 +5,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from azure.core.exceptions import HttpResponseError
+from tests.kit import shell as shell_module
 from tests.kit.issued import AUDIENCE, KEY, Page, token
-from tests.kit.shell import CALLER, LOUD, Shell, Socket, settle, until
+from tests.kit.shell import CALLER, LOUD, Agent, Shell, open_call, settle, until
 
-from offhook.errors import ConfigError
 from offhook.kit import (
     Call,
-    DialFailed,
     Ignore,
     Redirect,
     Reject,
     TokenCheck,
-    TransferFailed,
-    TurnTaking,
-    VoiceApp,
 )
 from offhook.kit import app as app_module
 from offhook.kit import life as life_module
 from offhook.kit.events import CallbackEvent, IncomingCall, PlayCompleted, RecognizeCompleted
-
-
-class Agent:
-    """Records its calls, and stays until it is let go."""
-
-    def __init__(self, app: VoiceApp) -> None:
-        self.calls: list[Call] = []
-        self.left: list[str] = []
-        self.go = asyncio.Event()
-        self.error: Exception | None = None
-        app.on_call(self)
-
-    async def __call__(self, call: Call) -> None:
-        self.calls.append(call)
-        try:
-            await self.go.wait()
-            if self.error is not None:
-                raise self.error
-        finally:
-            self.left.append(call.id)
-
-
-@pytest.fixture
-async def shell() -> AsyncIterator[Shell]:
-    made = Shell(turn_taking=TurnTaking(barge_in=False))
-    yield made
-    await made.close()
-
-
-@pytest.fixture
-def agent(shell: Shell) -> Agent:
-    return Agent(shell.app)
-
-
-async def open_call(shell: Shell, agent: Agent, context: str = "c") -> tuple[Call, str, Socket]:
-    before = len(agent.calls)
-    secret = await shell.rung(context)
-    socket = shell.dial(secret, f"connection-{context}")
-    await until(lambda: len(agent.calls) > before)
-    return agent.calls[-1], secret, socket
-
+from offhook.kit.session import GONE_MS
 
 # ------------------------------------------------------------------ answering
 
@@ -210,7 +165,7 @@ async def test_a_second_socket_goes_on_where_the_first_stopped(shell: Shell, age
     second = shell.dial(secret, "connection-c")
     await until(lambda: second.stops == 1 and second.audio)
     assert len(second.audio) == len(LOUD) * 10 - round(playback.heard_ms * 32)
-    assert playback.heard_ms == 100
+    assert playback.heard_ms == 100 + GONE_MS
     await second.heard(7)
     assert playback.done and not playback.cut and playback.heard_ms == 200
     assert [(await anext(frames)).pcm for _ in range(13)] == [LOUD] * 13
@@ -444,7 +399,7 @@ async def test_an_agent_that_fails_is_told_and_its_call_hung_up(
     agent.go.set()
     await until(lambda: shell.connection("third").hung_up)
     assert "the agent of call connection-third from 4:+15550100001 failed: the call is hung up" in caplog.text
-    assert "ZeroDivisionError" in caplog.text and __file__ in caplog.text
+    assert "ZeroDivisionError" in caplog.text and shell_module.__file__ in caplog.text
     assert not other.ended.is_set() and not call.ended.is_set() and not agent_error.is_set()
     assert agent.left == [third.id]
 
@@ -508,133 +463,3 @@ async def test_a_hook_runs_at_the_start(shell: Shell, agent: Agent, caplog: pyte
     await shell.app.start()
     await settle()
     assert ran == ["good"] and "the on_start hook" in caplog.text and "bad failed" in caplog.text
-
-
-# ------------------------------------------------------------------ placing calls
-
-
-async def test_a_call_is_placed_and_has_the_same_agent(shell: Shell, agent: Agent) -> None:
-    dialling = asyncio.create_task(shell.app.dial("+15550100003", caller_id="+15550100009"))
-    await until(lambda: shell.client.created)
-    (asked,) = shell.client.created
-    assert asked["target"].properties["value"] == "+15550100003"
-    assert asked["source_caller_id_number"].properties["value"] == "+15550100009"
-    secret = asked["callback"].rpartition("/")[2]
-    await shell.callback(secret, "CallConnected")
-    assert not dialling.done()
-    shell.dial(secret, "connection-1")
-    call = await dialling
-    assert agent.calls == [call] and (call.caller, call.incoming) == ("", None)
-
-
-async def test_a_call_that_nobody_takes_says_why(shell: Shell, agent: Agent) -> None:
-    dialling = asyncio.create_task(shell.app.dial("8:acs:a_b"))
-    await until(lambda: shell.client.created)
-    secret = shell.client.created[0]["callback"].rpartition("/")[2]
-    result = {"code": 487, "subCode": 10004, "message": "not answered"}
-    await shell.callback(secret, "CreateCallFailed", resultInformation=result)
-    with pytest.raises(DialFailed, match="487/10004 not answered") as failed:
-        await dialling
-    assert (failed.value.code, failed.value.sub_code) == (487, 10004)
-    shell.client.error = HttpResponseError("no such number")
-    with pytest.raises(DialFailed, match="no such number"):
-        await shell.app.dial("+15550100003")
-    assert not agent.calls
-
-
-async def test_a_placed_call_without_a_stream_fails(
-    shell: Shell, agent: Agent, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(life_module, "RING_S", 0.01)
-    monkeypatch.setattr(life_module, "STREAM_WAIT_S", 0.01)
-    monkeypatch.setattr(life_module, "LEAVE_S", 0.01)
-    with pytest.raises(DialFailed, match="did not come about"):
-        await shell.app.dial("+15550100003")
-    assert shell.connection("1").hung_up == 1
-
-
-# ------------------------------------------------------------------ transfer
-
-
-async def transferring(shell: Shell, agent: Agent) -> tuple[Call, str, asyncio.Task[Any], str]:
-    call, secret, _ = await open_call(shell, agent)
-    task = asyncio.create_task(call.transfer("+15550100003", caller_id="+15550100002", sip_headers={"X-A": "b"}))
-    await until(lambda: shell.connection().transfers)
-    (asked,) = shell.connection().transfers
-    assert asked["target"].properties["value"] == "+15550100003" and asked["sip_headers"] == {"X-A": "b"}
-    return call, secret, task, asked["operation_context"]
-
-
-async def test_a_transfer_waits_until_it_is_accepted(shell: Shell, agent: Agent) -> None:
-    call, secret, task, context = await transferring(shell, agent)
-    await shell.callback(secret, "CallTransferFailed", "another")
-    assert not task.done()
-    await shell.callback(secret, "CallTransferAccepted", context, transferTarget={"rawId": "4:+15550100003"})
-    assert (await task).transfer_target.raw_id == "4:+15550100003"
-    agent.go.set()
-    await settle()
-    assert not shell.connection().hung_up  # the caller talks to the target now
-    await shell.callback(secret, "CallDisconnected")
-    await until(lambda: not shell.app._lives)
-    assert not shell.connection().hung_up
-
-
-async def test_a_transfer_that_fails_says_why_and_the_call_goes_on(shell: Shell, agent: Agent) -> None:
-    call, secret, task, context = await transferring(shell, agent)
-    result = {"code": 486, "subCode": 560486, "message": "busy"}
-    await shell.callback(secret, "CallTransferFailed", context, resultInformation=result)
-    with pytest.raises(TransferFailed, match="486/560486 busy") as failed:
-        await task
-    assert (failed.value.code, failed.value.sub_code) == (486, 560486) and not call.ended.is_set()
-    shell.connection().error = HttpResponseError("no")
-    with pytest.raises(TransferFailed, match="the transfer was refused: no"):
-        await call.transfer("8:acs:a_b")
-    shell.connection().error = None
-    ending = asyncio.create_task(call.transfer("+15550100003"))
-    await settle()
-    await shell.callback(secret, "CallDisconnected")
-    with pytest.raises(TransferFailed, match="the call ended"):
-        await ending
-    agent.go.set()
-
-
-# ------------------------------------------------------------------ settings
-
-
-def test_settings_that_cannot_be_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("ACS_CONNECTION_STRING", "ACS_RESOURCE_ID", "PUBLIC_URL", "STREAM_URL"):
-        monkeypatch.delenv(name, raising=False)
-    with pytest.raises(ConfigError, match="rate is 16000 or 24000"):
-        VoiceApp(rate=8000)
-    with pytest.raises(ConfigError, match="public_url is a base URL"):
-        VoiceApp(public_url="my.host")
-    with pytest.raises(ConfigError, match="stream_url is a base URL such as wss://"):
-        VoiceApp(stream_url="https://my.host")
-    app = VoiceApp()
-    with pytest.raises(ConfigError, match="no agent"):
-        app.check()
-    with pytest.raises(ConfigError, match=r"plain has to be async: async def agent"):
-        app.on_call(plain)  # type: ignore[type-var]
-    Agent(app)
-    with pytest.raises(ConfigError, match="has an agent already"):
-        app.on_call(Agent.__call__)  # type: ignore[type-var]
-    with pytest.raises(ConfigError, match="ACS_RESOURCE_ID"):
-        app.check()
-    monkeypatch.setenv("ACS_RESOURCE_ID", AUDIENCE)
-    with pytest.raises(ConfigError, match="ACS_CONNECTION_STRING is not set"):
-        app.check()
-    monkeypatch.setenv("ACS_CONNECTION_STRING", "x")
-    with pytest.raises(ConfigError, match="ACS_CONNECTION_STRING cannot be used"):
-        app.check()
-
-
-async def test_an_app_that_is_mounted_needs_its_url(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("PUBLIC_URL", raising=False)
-    shell = Shell(public_url="")
-    Agent(shell.app)
-    with pytest.raises(ConfigError, match="PUBLIC_URL"):
-        await shell.app.start()
-
-
-def plain(call: Call) -> None:
-    """No coroutine function."""

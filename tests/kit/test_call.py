@@ -15,6 +15,7 @@ from offhook.audio.wav import write_wav
 from offhook.kit import Call, CallEnded, OffhookError, PlayQueueFull
 from offhook.kit import sources as sources_module
 from offhook.kit.events import CallbackEvent, PlayCompleted, PlayFailed
+from offhook.kit.session import GONE_MS
 from offhook.wire.app_events import read_callbacks, read_grid_events
 
 SECOND = LOUD * 50
@@ -164,7 +165,7 @@ async def test_a_source_is_closed_when_it_is_cut(live: tuple[Call, Socket], kind
     behind = call.play(waiting.stream())
     await until(lambda: socket.audio)
     await socket.heard(2)
-    assert await call.stop() == playback.heard_ms == call.heard == 20
+    assert await call.stop() == playback.heard_ms == call.heard == min(20 + GONE_MS, playback.length_ms)
     await until(lambda: source.closed == 1)
     assert playback.cut and behind.cut and waiting.pulled == 0
     after = call.play(LOUD)
@@ -235,9 +236,9 @@ async def test_what_was_heard_is_known_after_its_end(live: tuple[Call, Socket]) 
     assert call.heard == 60
     playback = call.play(LOUD * 9)
     await socket.heard(3)
-    assert await call.stop() == call.heard == playback.heard_ms == 40
+    assert await call.stop() == call.heard == playback.heard_ms == 40 + GONE_MS
     await socket.heard(3)
-    assert call.heard == 40 and await call.stop() == 0
+    assert call.heard == 40 + GONE_MS and await call.stop() == 0
 
 
 async def test_quiet_waits_for_all_that_was_played(live: tuple[Call, Socket]) -> None:
@@ -311,7 +312,7 @@ async def test_the_first_key_stops_the_prompt_and_its_time_begins_after_it(live:
     assert not gathering.done()
     socket.keys("5")
     assert await gathering == "5"
-    assert prompt.cut and prompt.heard_ms == 40
+    assert prompt.cut and prompt.heard_ms == 40 + GONE_MS
     fixed = call.play(LOUD * 5, interruptible=False)
     gathering = asyncio.create_task(call.gather(1))
     await settle()
