@@ -37,7 +37,11 @@ from offhook.wire.app_side import (
 
 if TYPE_CHECKING:
     from offhook.kit.app import VoiceApp
-    from offhook.kit.call import Call, CallEnded, SoundFrame
+    from offhook.kit.call import Call, CallEnded, SoundFrame, TransferFailed
+    from offhook.kit.cascade import Conversation, Message, converse
+    from offhook.kit.decisions import Ignore, Redirect, Reject
+    from offhook.kit.life import DialFailed
+    from offhook.kit.local_speech import LocalSpeech, local_speech
     from offhook.kit.playback import Playback
     from offhook.kit.realtime import relay
     from offhook.kit.realtime_events import Reconnected, RelayEvent, Said, ServiceError, ToolCalled, Truncated
@@ -51,6 +55,16 @@ _LATER = {
     "Call": "call",
     "CallEnded": "call",
     "SoundFrame": "call",
+    "TransferFailed": "call",
+    "DialFailed": "life",
+    "Ignore": "decisions",
+    "Redirect": "decisions",
+    "Reject": "decisions",
+    "Conversation": "cascade",
+    "Message": "cascade",
+    "converse": "cascade",
+    "LocalSpeech": "local_speech",
+    "local_speech": "local_speech",
     "Playback": "playback",
     "Interrupted": "turns",
     "Resumed": "turns",
@@ -88,13 +102,18 @@ __all__ = [
     "Call",
     "CallEnded",
     "ConfigError",
+    "DialFailed",
+    "Conversation",
     "Dtmf",
     "DtmfData",
     "Event",
     "Handler",
+    "Ignore",
     "Interrupted",
+    "LocalSpeech",
     "MarkData",
     "MarkReached",
+    "Message",
     "OffhookError",
     "OpenAI",
     "Opened",
@@ -106,6 +125,8 @@ __all__ = [
     "Reconnected",
     "RelayEvent",
     "RelayFailed",
+    "Redirect",
+    "Reject",
     "Resumed",
     "Said",
     "ServiceError",
@@ -124,6 +145,7 @@ __all__ = [
     "TranscriptionData",
     "TranscriptionMetadata",
     "Truncated",
+    "TransferFailed",
     "TurnTaking",
     "UnknownKeyError",
     "Unreadable",
@@ -133,6 +155,8 @@ __all__ = [
     "WordData",
     "accept_stream",
     "relay",
+    "converse",
+    "local_speech",
     "serve",
     "stream_app",
     "stream_handler",
