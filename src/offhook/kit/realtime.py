@@ -290,7 +290,7 @@ class _Relay:
         if event.type == ev.SPEECH_STARTED:
             barge_in = self._call.turn_taking.barge_in
             self._floor.speech_started(interrupts=barge_in)
-            if barge_in and any(self._in_flight(spoken) for spoken in self._spoken.values()):
+            if barge_in and self._spoken and self._call.interruptible:
                 await self._call.stop()
         elif event.type == ev.SPEECH_STOPPED:
             self._floor.speech_ended()
@@ -340,9 +340,6 @@ class _Relay:
         text = spoken.heard_text
         self._history.heard(spoken.item_id, text)
         self._tell(ev.Truncated(spoken.item_id, heard_ms, text))
-
-    def _in_flight(self, spoken: Spoken) -> bool:
-        return spoken.playback is not None and not spoken.playback.done
 
     def _audible(self, response_id: str | None) -> bool:
         return any(spoken.response_id == response_id for spoken in self._spoken.values())
