@@ -37,6 +37,9 @@ from offhook.wire.app_side import (
 
 if TYPE_CHECKING:
     from offhook.kit.app import VoiceApp
+    from offhook.kit.call import Call, CallEnded, SoundFrame, TransferFailed
+    from offhook.kit.decisions import Ignore, Redirect, Reject
+    from offhook.kit.life import DialFailed
     from offhook.kit.call import Call, CallEnded, SoundFrame
     from offhook.kit.cascade import Conversation, Message, converse
     from offhook.kit.local_speech import LocalSpeech, local_speech
@@ -49,6 +52,11 @@ _LATER = {
     "Call": "call",
     "CallEnded": "call",
     "SoundFrame": "call",
+    "TransferFailed": "call",
+    "DialFailed": "life",
+    "Ignore": "decisions",
+    "Redirect": "decisions",
+    "Reject": "decisions",
     "Conversation": "cascade",
     "Message": "cascade",
     "converse": "cascade",
@@ -78,11 +86,13 @@ __all__ = [
     "Call",
     "CallEnded",
     "ConfigError",
+    "DialFailed",
     "Conversation",
     "Dtmf",
     "DtmfData",
     "Event",
     "Handler",
+    "Ignore",
     "Interrupted",
     "LocalSpeech",
     "MarkData",
@@ -94,6 +104,8 @@ __all__ = [
     "PlainServer",
     "PlayQueueFull",
     "Playback",
+    "Redirect",
+    "Reject",
     "Resumed",
     "SoundFrame",
     "SpeechEnded",
@@ -108,6 +120,7 @@ __all__ = [
     "Transcript",
     "TranscriptionData",
     "TranscriptionMetadata",
+    "TransferFailed",
     "TurnTaking",
     "UnknownKeyError",
     "Unreadable",
