@@ -11,17 +11,18 @@ import json
 import os
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tests.ear import Samples, coded
 
 from offhook.audio.wav import write_wav
 from offhook.kit import Call, Interrupted, Playback, Resumed, SpeechEnded, SpeechStarted, VoiceApp
 
-SECONDS = 12.0
-"""Length of each sound."""
-BURST, STREAMED, PACED, FILE = "0", "1", "2", "3"
+SECONDS = 25.0
+"""Length of each sound, but those of callers who get theirs RUSHED: `RUSHED_S` in `RUSH_S`."""
+RUSHED_S, RUSH_S = 9.5, 0.85
+BURST, STREAMED, PACED, FILE, RUSHED = "0", "1", "2", "3", "4"
 RATE = int(os.environ.get("BARGE_IN_RATE") or 24000)
 
 app = VoiceApp(rate=RATE)
@@ -29,7 +30,7 @@ app = VoiceApp(rate=RATE)
 
 def sound(caller: str, turn: int, rate: int = RATE) -> Samples:
     """What is said to a caller in a turn."""
-    return coded(int(caller[-2:]) * 100 + turn, rate, SECONDS)
+    return coded(int(caller[-2:]) * 100 + turn, rate, RUSHED_S if caller[-4] == RUSHED else SECONDS)
 
 
 async def pieces(pcm: bytes, ms: int, pause: float) -> AsyncIterator[bytes]:
@@ -49,10 +50,11 @@ def say(call: Call, turn: int) -> Playback:
         return call.play(pieces(pcm, 100, 0.02))
     if way == PACED:
         return call.play(pieces(pcm, 20, 0.02))
+    if way == RUSHED:
+        return call.play(pieces(pcm, 100, RUSH_S * 0.1 / RUSHED_S))
     if way == FILE:
         path = f"{os.environ['BARGE_IN_FOLDER']}/{call.caller[2:]}-{turn}.wav"
-        with open(path, "wb") as file:
-            file.write(write_wav(np.asarray(samples), RATE))
+        Path(path).write_bytes(write_wav(samples, RATE))
         return call.play(path)
     return call.play(pcm)
 
@@ -65,7 +67,8 @@ async def agent(call: Call) -> None:
     def tell(event: str, **more: Any) -> None:
         print(json.dumps({"event": event, "caller": call.caller, "turn": turn, "at": time.time(), **more}), flush=True)
 
-    say(call, turn)
+    said = say(call, turn)
+    frames = asyncio.create_task(followed(call, said)) if call.caller[-4] == RUSHED else None
     async for event in turns:
         match event:
             case SpeechStarted(at_ms):
@@ -80,6 +83,15 @@ async def agent(call: Call) -> None:
                 if cut:
                     turn, cut = turn + 1, False
                     say(call, turn)
+    if frames is not None:
+        tell("followed", frames=await frames)
+
+
+async def followed(call: Call, said: Playback) -> list[tuple[bool, float, float, bool]]:
+    """For each frame: whether the caller said something, ms of the sound that were handed over, and heard, speaking."""
+    return [
+        (any(frame.pcm), round(said.length_ms), round(call.heard), call.speaking) async for frame in call.audio
+    ]
 
 
 if __name__ == "__main__":
