@@ -20,9 +20,11 @@ from offhook.cli.app import run
 from offhook.cli.report import harmless
 from offhook.cli.trace_report import show_rows
 from offhook.service.call_archive import pack
+from offhook.service.call_facts import turn_note
 from offhook.service.clock import ManualClock
 from offhook.service.masking import Body
 from offhook.service.trace import About, Traces
+from offhook.wire.turns import TurnReport
 
 EVIL = "\x1b]0;owned\x07\x1b[2J\x9b31mname\x7f\u202e\r\n"
 
@@ -59,6 +61,19 @@ def test_people_see_who_called_and_what_happened(
     assert "status=202" in line, "what goes into a pipe has an event a line"
     for words in ("call-1", "4:+1555", "by the caller: 0/560000", "12.5 ms", "Play", "status=202", "BYE sip:"):
         assert words in text
+
+
+def test_turns_have_a_table_of_their_own(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    traces = Traces(ManualClock(start=100.0, wall=1_700_000_000.0), lambda *note: None)
+    trace = traces.begin("call-1", About())
+    report = TurnReport(3, "answer", "heard", 1000, 1620, 1700, 1702, 1740, 5740, 4000, 2, 1, 23)
+    traces.note(trace, "turn", "heard", connection="connection-1", **turn_note(report, 0.0, 0))
+    traces.note(trace, "turn", "ended", spans="\x1b[2J", number=EVIL)
+    pack(tmp_path / "call.zip", trace.page(), None, None)
+    lines = shown(capfd, "show", str(tmp_path / "call.zip")).splitlines()
+    (head,) = [n for n, line in enumerate(lines) if line.split()[:3] == ["turn", "what", "outcome"]]
+    assert lines[head + 1].split() == ["3", "answer", "heard", "1.000", "620", "80", "2", "38", "740", "4000", "23"]
+    assert "\x1b" not in "".join(lines)
 
 
 def test_nothing_of_a_call_reaches_the_terminal_as_a_command(exported: Path, capfd: pytest.CaptureFixture[str]) -> None:

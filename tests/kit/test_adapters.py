@@ -38,6 +38,7 @@ from offhook.kit import (
 )
 from offhook.kit import plain as plain_module
 from offhook.wire.streaming import AppAudio, FrameWriter, StopAudio, audio_metadata, dtmf_data, parse_app_message
+from offhook.wire.turns import TurnReport
 
 Serving: TypeAlias = Callable[[Handler, TokenCheck | None], Any]
 FRAME = FrameWriter(None).build(b"\x01\x02" * 320, b"2024-11-15T19:16:12.925Z", False).decode()
@@ -132,7 +133,7 @@ def dial(url: str, authorization: str | None = None, **settings: Any) -> connect
     return connect(url, additional_headers=headers, compression=None, **settings)
 
 
-async def heard(ws: ClientConnection) -> AppAudio | StopAudio | None:
+async def heard(ws: ClientConnection) -> AppAudio | StopAudio | TurnReport | None:
     return parse_app_message(await asyncio.wait_for(ws.recv(), 5))
 
 

@@ -19,6 +19,7 @@ from offhook.service.clock import ManualClock
 from offhook.service.stream_port import Batch, StreamPort
 from offhook.service.streaming import MediaStream
 from offhook.service.targets import Targets
+from offhook.wire.turns import TurnReport
 
 TEXT_KIND = WSMsgType.TEXT
 AUDIO = {"kind": "AudioData", "audioData": {"data": base64.b64encode(b"\1\0" * 320).decode()}}
@@ -34,6 +35,7 @@ class Owner:
         self.notes: list[tuple[str, dict[str, object]]] = []
         self.cuts: list[Cut] = []
         self.marks: list[tuple[str, bool]] = []
+        self.turns: list[TurnReport] = []
 
     def stream_opened(self, stream: MediaStream) -> None:
         self.told.append(("opened",))
@@ -52,6 +54,9 @@ class Owner:
 
     def stream_mark(self, stream: MediaStream, mark: str, *, completed: bool) -> None:
         self.marks.append((mark, completed))
+
+    def stream_turn(self, stream: MediaStream, report: TurnReport) -> None:
+        self.turns.append(report)
 
     def stream_note(self, stream: MediaStream, name: str, detail: dict[str, object]) -> None:
         self.notes.append((name, detail))

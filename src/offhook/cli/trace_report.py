@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from offhook.cli.report import harmless
+from offhook.wire.turns import SPANS
 
 MAX_DETAIL = 400
 _WIDE = 2000
@@ -45,6 +46,8 @@ def show_call(page: Mapping[str, Any], figures: Any) -> None:
         _print(_figures(figures))
     if page["legs"]:
         _print(_legs(page["legs"]))
+    if turns := [event for event in page["events"] if event["kind"] == "turn"]:
+        _print(_turns(turns))
     _print(_events(page["events"], {leg["legId"]: leg["number"] for leg in page["legs"]}))
 
 
@@ -101,6 +104,28 @@ def _legs(legs: Sequence[Mapping[str, Any]]) -> Table:
             f"{sound:.1f} s" if sound else "-",
         )
         drawn.add_row(*(Text(harmless(cell)) for cell in cells))
+    return drawn
+
+
+def _turns(turns: Iterable[Mapping[str, Any]]) -> Table:
+    """What the app told of its turns (docs/kit.md, "Telemetry"): seconds of the call, and spans in ms that add up."""
+    drawn = _table("turn", "what", "outcome", "from", *SPANS, "response", "heard ms", "± ms")
+    for column in drawn.columns[3:]:
+        column.justify = "right"
+    for event in turns:
+        detail = event["detail"]
+        spans = detail.get("spans")
+        moments = (detail.get(name) for name in ("stoppedMs", "detectedMs", "audioMs"))
+        begin = next((at for at in moments if isinstance(at, int | float)), None)
+        cells = [
+            detail.get("number"),
+            detail.get("turn"),
+            event["name"],
+            _seconds(begin),
+            *((spans.get(name) if isinstance(spans, Mapping) else None) for name in SPANS),
+            *(detail.get(name) for name in ("responseMs", "heardMs", "errorMs")),
+        ]
+        drawn.add_row(*(Text(harmless("-" if cell is None else _short(cell))) for cell in cells))
     return drawn
 
 

@@ -18,13 +18,18 @@ LONGEST_AHEAD_MS: Final = 600_000
 
 
 class Playback:
-    """One thing that is said; `await playback` waits until it was heard to its end or cut, and gives itself back."""
+    """One thing that is said; `await playback` waits until it was heard to its end or cut, and gives itself back.
+
+    Where its source failed (a file that is not there), it raises that error; nothing else raises.
+    """
 
     def __init__(self, *, interruptible: bool = True) -> None:
         self.interruptible = interruptible
         """Whether the caller's speech cuts it."""
         self.cut = False
         """It ended before it was heard whole: by speech, `stop`, or the end of the call."""
+        self.error: Exception | None = None
+        """What its source raised; what came before that is still heard."""
         self._rate = 0
         self._chunks: deque[bytes] = deque()  # from `_kept` on: what was not heard, and the last of what was
         self._kept = 0
@@ -51,6 +56,8 @@ class Playback:
 
     def __await__(self) -> Generator[Any, None, Playback]:
         yield from self._ended.wait().__await__()
+        if self.error is not None:
+            raise self.error
         return self
 
 

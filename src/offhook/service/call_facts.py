@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from offhook.audio.pcm import PTIME_MS
 from offhook.calls.actions import (
     DialLeg,
     DropPrompt,
@@ -25,6 +26,7 @@ from offhook.legs.sip import SipLeg
 from offhook.legs.webrtc import BrowserLeg
 from offhook.service.trace import About
 from offhook.wire.playing import PlaySource
+from offhook.wire.turns import MOMENTS, TurnReport
 
 ENDED_BY: Final = {
     "ended_by_app": "app",
@@ -75,6 +77,26 @@ def leg_note(event: LegEvent) -> tuple[str, str, dict[str, Any]]:
             return "dtmf", "played", {"tone": tone, "direction": "out"}
     detail = {"outcome": event.outcome} if isinstance(event, Ended | Refused) and event.outcome else {}
     return "leg", type(event).__name__.lower(), detail
+
+
+def turn_note(report: TurnReport, begin_ms: float, dropped: int) -> dict[str, Any]:
+    """The detail of a turn that an app told of; `begin_ms`: where on the call's axis its stream begins.
+
+    The app counts the frames that it got: what was `dropped` of them makes it late by 20 ms each.
+    """
+    names = [f"{first}{rest.title().replace('_', '')}" for first, _, rest in (name.partition("_") for name in MOMENTS)]
+    moments = dict(zip(names, report.moments, strict=True))
+    return {
+        "number": report.number,
+        "turn": report.kind,
+        "spans": report.spans,
+        "responseMs": sum(report.spans.values()) if report.first_heard_ms is not None else None,
+        **{name: None if at is None else round(begin_ms + at, 1) for name, at in moments.items()},
+        "heardMs": report.heard_ms,
+        "playbacks": report.playbacks,
+        "resumed": report.resumed,
+        "errorMs": report.error_ms + dropped * PTIME_MS,
+    }
 
 
 def media_note(action: object) -> tuple[str, dict[str, Any]] | None:

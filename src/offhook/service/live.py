@@ -60,7 +60,7 @@ from offhook.legs.leg import (
     Ringing,
 )
 from offhook.legs.rtp import RtpPort
-from offhook.service.call_facts import ENDED_BY, leg_kind, leg_note, media_note
+from offhook.service.call_facts import ENDED_BY, leg_kind, leg_note, media_note, turn_note
 from offhook.service.capturing import Captures
 from offhook.service.clock import Clock, MediaClock
 from offhook.service.hearings import Hearings
@@ -76,6 +76,7 @@ from offhook.service.transcription import Transcript, Transcriptions, Transcript
 from offhook.wire.events import CallDisconnected, CreateCallFailed
 from offhook.wire.identifiers import Identifier
 from offhook.wire.results import RESULTS, ResultInformation
+from offhook.wire.turns import TurnReport
 
 log = logging.getLogger("offhook.call")
 
@@ -142,6 +143,7 @@ class LiveCall:
         self.app_heard: dict[str, float] = {}
         """When each connection's app last gave a sign of life, by connection id."""
         self._first_tick = 0  # of the media clock, with somebody on the bridge
+        self._first_sound = 0.0  # when that tick is
         self.bridge = Bridge(rate, self._port_failed)
         self.tick = self.bridge.tick
         self._host = host
@@ -240,12 +242,14 @@ class LiveCall:
 
     def stream_opened(self, stream: MediaStream) -> None:
         """See `StreamOwner`."""
+        stream.first_frame = self._host.media.next_tick
         self.note("stream", "opened", connection=stream.connection_id, url=stream.url)
         self.call.stream_opened(stream.connection_id, self._host.clock.monotonic())
         self.settle()
 
     def stream_reestablished(self, stream: MediaStream) -> None:
         """See `StreamOwner`."""
+        stream.first_frame = self._host.media.next_tick
         self.note("stream", "reestablished", connection=stream.connection_id, url=stream.url)
         self.call.stream_reestablished(stream.connection_id, self._host.clock.monotonic())
         self.settle()
@@ -283,6 +287,12 @@ class LiveCall:
     def stream_mark(self, stream: MediaStream, mark: str, *, completed: bool) -> None:
         """See `StreamOwner`."""
         self.note("mark", "heard" if completed else "cut", connection=stream.connection_id, mark=mark)
+
+    def stream_turn(self, stream: MediaStream, report: TurnReport) -> None:
+        """See `MediaOwner`."""
+        begin = max(stream.first_frame, self._first_sound) - (self.trace.answered or self.trace.began)
+        more = turn_note(report, begin * 1000, stream.port.counters.dropped)
+        self.note("turn", report.outcome, connection=stream.connection_id, **more)
 
     def stream_note(self, stream: MediaStream, name: str, detail: dict[str, Any]) -> None:
         """See `StreamOwner`."""
@@ -425,7 +435,7 @@ class LiveCall:
         if leg is None:
             return
         if self.trace.answered is None:
-            self._first_tick = self._host.media.place
+            self._first_tick, self._first_sound = self._host.media.place, self._host.media.next_tick
         self._host.traces.joined(self.trace, leg_id, self.rate)
         port = self._host.lanes.rated(leg.port, leg.rate or self.rate, self.rate)
         self._ports[leg_id] = port

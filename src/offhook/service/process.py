@@ -54,6 +54,7 @@ from offhook.service.transcription import Transcript, TranscriptStream
 from offhook.service.users import Users
 from offhook.wire.events import grid_time, subscription_validation
 from offhook.wire.signing import TokenIssuer
+from offhook.wire.turns import VERSION_HEADER
 
 log = logging.getLogger("offhook")
 
@@ -334,6 +335,7 @@ class LiveNode:
         headers = {
             "x-ms-call-connection-id": action.connection_id,
             "x-ms-call-correlation-id": live.call.correlation_id,
+            VERSION_HEADER: __version__,
             **self._origins.headers(action.options.transport_url or ""),
         }
         return {

@@ -35,6 +35,7 @@ from offhook.service.clock import Clock
 from offhook.service.stream_port import Batch, Push, StreamPort
 from offhook.service.targets import Targets
 from offhook.wire.streaming import AppAudio, audio_metadata, dtmf_data, mark_data, parse_app_message
+from offhook.wire.turns import TurnReport
 
 log = logging.getLogger("offhook.stream")
 
@@ -52,6 +53,8 @@ AT_ONCE = 1.0  # a socket that lives shorter than this was dropped at once
 WRITE_HIGH_WATER = 64 * 1024
 # A close without a code (what `close()` sends in JavaScript) is an ordinary one too.
 NORMAL_CLOSES = (WSCloseCode.OK, WSCloseCode.GOING_AWAY, WSCloseCode.NO_INFO)
+TURNS_AT_ONCE = 10  # reports of turns that an app may send at once, and then so many a second
+TURNS_A_SECOND = 2.0
 FRAME_HEAD = 8  # bytes that a WebSocket frame of ours has round its message
 
 
@@ -85,6 +88,9 @@ class MediaOwner(StreamOwner["MediaStream"], Protocol):
 
     def stream_mark(self, stream: MediaStream, mark: str, *, completed: bool) -> None:
         """A mark of the app was heard, or cut off before it was; called in a tick."""
+
+    def stream_turn(self, stream: MediaStream, report: TurnReport) -> None:
+        """The app tells of one of its turns (protocol.md §9 row 67)."""
 
 
 class AppStream(ABC):
@@ -315,6 +321,10 @@ class MediaStream(AppStream):
         self.dtmf_tones = dtmf_tones
         self._cut = owner.stream_cut
         self._marked = owner.stream_mark
+        self._turned = owner.stream_turn
+        self._turns_left, self._turns_at = float(TURNS_AT_ONCE), clock.monotonic()
+        self.first_frame = 0.0
+        """Monotonic seconds of the tick that the present socket's first frame may go in."""
         port.playout.on_refused = self._full
         # Bytes of a 20 ms frame at the rate that this stream does not have.
         self._other_rate_frame = samples_per_frame(24000 if port.rate == 16000 else 16000) * SAMPLE_BYTES
@@ -365,8 +375,21 @@ class MediaStream(AppStream):
                 self._complain(f"frames of {size} bytes are not 20 ms at {port.rate} Hz: is the rate right?")
         elif message is None:
             port.counters.ignored_messages += 1
+        elif isinstance(message, TurnReport):
+            self._turn(message)
         else:
             self._cut(self, port.stop())
+
+    def _turn(self, report: TurnReport) -> None:
+        now = self._clock.monotonic()
+        left = self._turns_left + (now - self._turns_at) * TURNS_A_SECOND
+        self._turns_left, self._turns_at = min(left, TURNS_AT_ONCE), now
+        if self._turns_left < 1:
+            self.port.counters.bad_messages += 1
+            self._complain(f"more than {TURNS_A_SECOND:g} reports of turns a second: the newest are not kept")
+            return
+        self._turns_left -= 1
+        self._turned(self, report)
 
     def _full(self) -> None:
         self._complain("the playout buffer is full: the newest audio is refused")

@@ -26,6 +26,7 @@ from offhook.wire.app_side import (
     parse_service_message,
 )
 from offhook.wire.folding import UNREADABLE, Text, members, string
+from offhook.wire.turns import TurnReport, read_turn
 
 __all__ = [
     "MAX_MESSAGE",
@@ -179,11 +180,12 @@ _decode_fast: Final = msgspec.json.Decoder(_FastMessage).decode
 _decode_base64: Final = msgspec.json.Decoder(bytes).decode
 
 
-def parse_app_message(data: Text) -> AppAudio | StopAudio | None:
+def parse_app_message(data: Text) -> AppAudio | StopAudio | TurnReport | None:
     """Read what an app sent (protocol.md 2.6).
 
     None: nothing for us (not JSON, no object, another kind); to be ignored without closing.
-    WireError: an audio message that holds no whole samples; its text says what and where.
+    WireError: an audio message that holds no whole samples, or a bad report of a turn (§9 row 67); its text says what
+    and where.
     """
     # The spellings of all known senders are fields of one struct. Anything else, two spellings of
     # one key included, is read again by the case-folding path, whose answer is the rule.
@@ -213,7 +215,7 @@ def parse_app_message(data: Text) -> AppAudio | StopAudio | None:
     return AppAudio(pcm)
 
 
-def _parse_folded(data: Text) -> AppAudio | StopAudio | None:
+def _parse_folded(data: Text) -> AppAudio | StopAudio | TurnReport | None:
     found = members(data)
     if found is None:
         return None
@@ -223,6 +225,8 @@ def _parse_folded(data: Text) -> AppAudio | StopAudio | None:
             return _read_audio(found.get("audiodata"))
         case "stopaudio":
             return _STOP
+        case "offhookturn":
+            return read_turn(found.get("offhookturn"))
     return None
 
 

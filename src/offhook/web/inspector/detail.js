@@ -6,6 +6,7 @@ import { jsonView, linedTexts } from "./json_view.js";
 import { isBad, kindOf, nameOf } from "./kinds.js";
 import { clock, lengthOf } from "./scale.js";
 import { swatch } from "./swatch.js";
+import { turnBars } from "./turn.js";
 
 export class Detail {
   #shown = null;
@@ -55,6 +56,7 @@ export class Detail {
         { class: "detail-body" },
         this.#lag(),
         this.#actions(event),
+        event.kind === "turn" && turnBars(detail),
         related.length > 1 && this.#related(event, related),
         only ? null : jsonView(detail),
         texts.map(([name, text]) => h("figure", { class: "lined" }, h("figcaption", { text: name }), h("pre", { tabindex: "0", role: "group", "aria-label": name, text: text.replace(/\r/g, "") }))),

@@ -4,6 +4,7 @@
  */
 
 import { lengthOf } from "./scale.js";
+import { turnWords } from "./turn.js";
 
 /** @typedef {{seq: number, atMs: number, kind: string, name: string, leg: ?string, connection: ?string, detail: any}} CallEvent */
 
@@ -15,6 +16,7 @@ export const KINDS = {
   callback: { title: "Callbacks", colour: "--kind-callback", shape: "circle", lane: "callback" },
   delivery: { title: "Deliveries", colour: "--kind-delivery", shape: "circle", lane: "callback" },
   stream: { title: "Sockets", colour: "--kind-stream", shape: "square", lane: "stream" },
+  turn: { title: "Turns", colour: "--kind-turn", shape: "square", lane: "turn" },
   mark: { title: "Marks", colour: "--kind-mark", shape: "diamond", lane: "mark" },
   stopAudio: { title: "StopAudio", colour: "--kind-stop", shape: "stop", lane: "mark" },
   dtmf: { title: "Keys", colour: "--kind-dtmf", shape: "key", lane: "dtmf" },
@@ -42,6 +44,7 @@ export function isBad({ kind, name, detail = {} }) {
   if (kind === "delivery") return Boolean(detail.error) || !(detail.status >= 200 && detail.status < 300);
   if (kind === "sip") return /^[456]\d\d /.test(name) && !/^(401|407) /.test(name); // they only ask who it is
   if (kind === "late") return Number(detail.lost) > 0;
+  if (kind === "turn") return name === "unanswered";
   return FAILED.test(name);
 }
 
@@ -70,6 +73,7 @@ const TOLD = {
   media: (d) => (Array.isArray(d.sources) ? d.sources.join(", ") : ""),
   mark: (d) => some(d.playedMs === undefined ? null : `played ${lengthOf(d.playedMs)}`),
   dtmf: (d, who, { leg }) => some(`${d.direction === "out" ? "to" : "from"} ${who(leg) || "the leg"}`, d.source),
+  turn: (d) => turnWords(d),
   late: (d) => some(d.lost ? `${d.lost} lost` : null, d.late ? `${d.late} late` : null, d.ticks ? `${d.ticks} over ${d.overMs} ms` : null),
   __proto__: null,
 };

@@ -21,6 +21,7 @@ export const LANE_PAD = 4;
 
 /** Lanes of items below the sound, in order. */
 const SIGNALS = [
+  ["turn", "Turns", "as the app has them"],
   ["mark", "Marks", "StopAudio"],
   ["dtmf", "Keys", "DTMF"],
   ["media", "Media", "plays, holds"],

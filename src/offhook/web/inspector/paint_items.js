@@ -134,6 +134,7 @@ function paintItem(scene, item, place, room) {
     const width = Math.max(3, place.right - place.left);
     inside = width > widthOf(paper, item.label) + 14;
     bar(scene, place, width, tone, item.bad);
+    if (item.parts) parts(scene, item, place, tone);
     text = inside ? Math.max(place.left, 0) + 8 : place.left + width + LABEL_GAP;
     if (inside && text + widthOf(paper, item.label) > place.right) inside = false;
   } else if (item.dots.length) {
@@ -187,6 +188,17 @@ function bar({ paper, palette }, { left, y }, width, tone, bad) {
   }
   paper.globalAlpha = alpha;
   paper.fillRect(left, top, 2.5, 16);
+}
+
+/** What a stretch is made of from its begin: stripes along its lower edge, each of its own strength. */
+function parts({ paper, scale }, item, { left, y }, tone) {
+  const alpha = paper.globalAlpha;
+  paper.fillStyle = tone;
+  for (const { from, ms, fade } of item.parts) {
+    paper.globalAlpha = alpha * fade;
+    paper.fillRect(left + from / scale.msPerPx, y + 4, Math.max(ms / scale.msPerPx, 1), 4);
+  }
+  paper.globalAlpha = alpha;
 }
 
 /** A callback: from when it was made, along its attempts, to the last one. */

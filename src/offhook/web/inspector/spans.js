@@ -4,6 +4,8 @@
  */
 
 import { isBad, kindOf } from "./kinds.js";
+import { lengthOf } from "./scale.js";
+import { extentOf, spansOf } from "./turn.js";
 
 /** @typedef {import("./kinds.js").CallEvent} CallEvent */
 /**
@@ -25,6 +27,7 @@ import { isBad, kindOf } from "./kinds.js";
  * @property {Dot[]} dots
  * @property {number[]} seqs all its events
  * @property {?string} way "in" or "out"
+ * @property {import("./turn.js").Span[]} [parts] drawn apart, from its begin
  * @property {boolean} [hollow] drawn as an outline: a mark that was cut
  */
 
@@ -87,6 +90,7 @@ class Grouping {
       delivery: this.#delivery,
       stream: this.#stream,
       media: this.#media,
+      turn: this.#turn,
       __proto__: null,
     };
     (join[event.kind] ?? this.#point).call(this, event);
@@ -122,6 +126,14 @@ class Grouping {
   #rest(event) {
     const begin = event.atMs - (Number(event.detail?.ms) || 0);
     this.#point(event, { from: begin, span: true });
+  }
+
+  /** A turn is told of when it is over. */
+  #turn(event) {
+    const extent = extentOf(event.detail);
+    const response = event.detail?.responseMs;
+    const label = typeof response === "number" ? `${event.name}, ${lengthOf(response)}` : event.name;
+    this.#point(event, extent ? { ...extent, label, span: true, parts: spansOf(event.detail) } : {});
   }
 
   #callback(event) {
