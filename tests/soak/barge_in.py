@@ -71,11 +71,24 @@ class Plan:
     def said(self, rate: int) -> Samples:
         """All that the caller says, from the answer."""
         at_ms, last = self.clips[-1]
-        line = np.zeros(round((at_ms + last.length_ms + STAY_MS) * rate / 1000), np.int16)
-        for at_ms, clip in self.clips:
+        end_ms = at_ms + last.length_ms + STAY_MS
+        line = np.zeros(round(end_ms * rate / 1000), np.int16)
+        done = 0
+        for number, (at_ms, clip) in enumerate(self.clips):
             samples, start = resample(clip.samples, clip.rate, rate), round(at_ms * rate / 1000)
+            after = round((self.clips[number + 1][0] if number + 1 < len(self.clips) else end_ms) * rate / 1000)
+            alone = samples[: round(clip.onset_ms * 0.8 * rate / 1000)]
+            until = min(after, start + len(samples) + rate // 2)
+            line[done:until] = _going_on(alone, until - done)
             line[start : start + len(samples)] = samples
+            done = until
+        line[done:] = _going_on(alone, len(line) - done)
         return line
+
+
+def _going_on(line: Samples, size: int) -> Samples:
+    """`size` samples of a line on which nobody speaks, of which there are a few: there and back, without a step."""
+    return np.resize(np.concatenate([line, line[::-1]]), size)
 
 
 @dataclass(frozen=True)
@@ -160,13 +173,16 @@ async def world(folder: Path, port: int, rate: int) -> AsyncIterator[tuple[LiveN
         yield node, app
 
 
-async def measured(node: LiveNode, app: Example, calls: Sequence[Plan], rate: int) -> list[Heard]:
+async def measured(
+    node: LiveNode, app: Example, calls: Sequence[Plan], rate: int, at_once: int = AT_ONCE
+) -> list[Heard]:
     """All calls, a few at once, and what was heard in them."""
-    room = asyncio.Semaphore(AT_ONCE)
+    room = asyncio.Semaphore(at_once)
 
     async def one(plan: Plan) -> list[Heard]:
         async with room:
             recording = await recorded(node, app, plan, rate)
+        assert recording.old_ms() == 0.0, f"{plan.sender} heard old sound after new: {recording.runs}"
         return [recording.row(at_ms, clip) for at_ms, clip in plan.clips]
 
     return [row for rows in await asyncio.gather(*map(one, calls)) for row in rows]
@@ -223,7 +239,7 @@ class Recording:
             heard_ms=self._ms(cut.end),
             told_ms=None if told is None else told["heardMs"],
             traced_ms=None if stop is None else self._ms(stop["detail"]["atSample"]),
-            stop_ms=None if stop is None or told is None else self._stop_ms(stop, told["at"]),
+            stop_ms=None if stop is None else self._stop_ms(stop),
             resumed_after_ms=None if again is None else self._ms(again.at - cut.silent_at),
             repeated_ms=0.0 if again is None else self._ms(max(0, cut.end - again.start)),
             lost_ms=0.0 if again is None else self._ms(max(0, again.start - cut.end)),
@@ -250,12 +266,62 @@ class Recording:
         return min(events, key=lambda line: abs(line["heardMs"] - self._ms(cut.end)), default=None)
 
     def _stop(self, cut: Run) -> dict[str, Any] | None:
-        """The trace's StopAudio of a cut."""
-        stops = [event for event in self.page["events"] if event["kind"] == "stopAudio" and event["detail"]["cutMs"]]
+        """The trace's StopAudio of a cut, with the moment `sent` at which the app sent it."""
+        traced = [event for event in self.page["events"] if event["kind"] == "stopAudio"]
+        sent = [line["at"] for line in self.told if line["event"] == "stop"]
+        stops = [{**event, "sent": at} for event, at in zip(traced, sent, strict=False) if event["detail"]["cutMs"]]
         return min(stops, key=lambda event: abs(event["detail"]["atSample"] - cut.silent_at), default=None)
 
-    def _stop_ms(self, stop: dict[str, Any], at: float) -> float:
-        """From a moment by the app's clock, which is the node's too, to the tick that read the last frame."""
+    def _stop_ms(self, stop: dict[str, Any]) -> float:
+        """From its sending, by the clock of app and node, to the tick that read the last frame with sound."""
         (track,) = [audio for leg in self.page["legs"] for audio in leg["audio"] if audio["side"] == "heard"]
         answered = datetime.fromisoformat(self.page["answeredAt"]).timestamp() * 1000
-        return float(answered + track["beginMs"] + self._ms(stop["detail"]["readAtSample"]) - at * 1000)
+        return float(answered + track["beginMs"] + self._ms(stop["detail"]["readAtSample"]) - stop["sent"] * 1000)
+
+
+def table(rows: Sequence[Heard]) -> str:
+    """A line for each."""
+    lines = [f"{'clip':16} {'by':9} {'Hz':>5} {'to silence':>10} {'heard':>7} {'told':>5} {'stop':>5}  went on"]
+    for row in rows:
+        shown = (row.latency_ms, row.heard_ms, row.heard_error_ms, row.stop_ms)
+        silence, heard, told, stop = ("-" if value is None else f"{value:.0f}" for value in shown)
+        again = "" if row.resumed_after_ms is None else f"after {row.resumed_after_ms:.0f}, {row.repeated_ms:.0f} twice"
+        lines.append(
+            f"{row.clip:16} {row.way:9} {row.rate:5} {silence:>10} {heard:>7} {told:>5} {stop:>5}  {again}"
+        )
+    return "\n".join(lines)
+
+
+def figures(rows: Sequence[Heard]) -> dict[str, Any]:
+    """What the issue asks for, of all rows."""
+    real, false = [row for row in rows if row.interrupts], [row for row in rows if not row.interrupts]
+    latencies = sorted(row.latency_ms for row in real if row.ended and row.latency_ms is not None)
+    stops = sorted(row.stop_ms for row in rows if row.stop_ms is not None)
+    errors = sorted(row.heard_error_ms for row in rows if row.heard_error_ms is not None)
+    held = [row for row in false if row.resumed_after_ms is not None]
+    return {
+        "interruptions": len(real),
+        "missed": len(real) - len(latencies),
+        "speechToSilenceMs": _quantiles(latencies),
+        "stopToLastFrameMs": _quantiles(stops),
+        "heardErrorMs": [_round(errors[0]), _round(errors[-1])] if errors else None,
+        "traceErrorMs": max((abs(row.traced_ms - row.silent_ms) for row in rows if row.traced_ms and row.silent_ms),
+                            default=None),
+        "noInterruptions": len(false),
+        "cutByMistake": sum(row.ended for row in false),
+        "heldForAWhile": len(held),
+        "pauseMs": _quantiles(sorted(row.resumed_after_ms for row in held if row.resumed_after_ms is not None)),
+        "repeatedMs": _round(max((row.repeated_ms for row in rows), default=0.0)),
+        "lostMs": _round(max((row.lost_ms for row in rows), default=0.0)),
+    }  # fmt: skip
+
+
+def _quantiles(ordered: Sequence[float]) -> dict[str, float] | None:
+    if not ordered:
+        return None
+    places = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
+    return {name: _round(ordered[min(len(ordered) - 1, int(share * len(ordered)))]) for name, share in places.items()}
+
+
+def _round(value: float) -> float:
+    return round(value, 1)

@@ -10,14 +10,15 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tests.ear import Samples, coded
 
 from offhook.audio.wav import write_wav
-from offhook.kit import Call, Interrupted, Playback, Resumed, SpeechEnded, SpeechStarted, VoiceApp
+from offhook.kit import Call, Interrupted, OutStreamingData, Playback, Resumed, SpeechEnded, SpeechStarted, VoiceApp
 
 SECONDS = 25.0
 """Length of each sound, but those of callers who get theirs RUSHED: `RUSHED_S` in `RUSH_S`."""
@@ -42,9 +43,9 @@ async def pieces(pcm: bytes, ms: int, pause: float) -> AsyncIterator[bytes]:
         yield pcm[start : start + size]
 
 
-def say(call: Call, turn: int) -> Playback:
+async def say(call: Call, turn: int) -> Playback:
     """The sound of a turn, handed over in the caller's way."""
-    samples, way = sound(call.caller, turn), call.caller[-4]
+    samples, way = await asyncio.to_thread(sound, call.caller, turn), call.caller[-4]
     pcm = samples.tobytes()
     if way == STREAMED:
         return call.play(pieces(pcm, 100, 0.02))
@@ -54,7 +55,7 @@ def say(call: Call, turn: int) -> Playback:
         return call.play(pieces(pcm, 100, RUSH_S * 0.1 / RUSHED_S))
     if way == FILE:
         path = f"{os.environ['BARGE_IN_FOLDER']}/{call.caller[2:]}-{turn}.wav"
-        Path(path).write_bytes(write_wav(samples, RATE))
+        await asyncio.to_thread(Path(path).write_bytes, write_wav(samples, RATE))
         return call.play(path)
     return call.play(pcm)
 
@@ -67,7 +68,8 @@ async def agent(call: Call) -> None:
     def tell(event: str, **more: Any) -> None:
         print(json.dumps({"event": event, "caller": call.caller, "turn": turn, "at": time.time(), **more}), flush=True)
 
-    said = say(call, turn)
+    note_stops(call, tell)
+    said = await say(call, turn)
     frames = asyncio.create_task(followed(call, said)) if call.caller[-4] == RUSHED else None
     async for event in turns:
         match event:
@@ -82,16 +84,37 @@ async def agent(call: Call) -> None:
                 tell("ended")
                 if cut:
                     turn, cut = turn + 1, False
-                    say(call, turn)
+                    await say(call, turn)
     if frames is not None:
-        tell("followed", frames=await frames)
+        tell("followed", **await frames)
 
 
-async def followed(call: Call, said: Playback) -> list[tuple[bool, float, float, bool]]:
-    """For each frame: whether the caller said something, ms of the sound that were handed over, and heard, speaking."""
-    return [
-        (any(frame.pcm), round(said.length_ms), round(call.heard), call.speaking) async for frame in call.audio
-    ]
+def note_stops(call: Call, tell: Callable[..., None]) -> None:
+    """Tell of each StopAudio in the moment in which it is sent."""
+    session = call.stream.session
+    next_text, stop = session.next_text, OutStreamingData.get_stop_audio_for_outbound()
+
+    def noted() -> str | None:
+        text = next_text()
+        if text == stop:
+            tell("stop")
+        return text
+
+    session.next_text = noted  # type: ignore[method-assign]
+
+
+async def followed(call: Call, said: Playback) -> dict[str, Any]:
+    """For each frame: ms of the sound that were handed over, ms that were heard, and whether the call is speaking.
+
+    And the loudest frame, its number first, so that they can be found on the caller's axis.
+    """
+    frames: list[tuple[int, int, bool]] = []
+    loudest = (0, 0, b"")
+    async for frame in call.audio:
+        loudness = int(np.abs(np.frombuffer(frame.pcm, "<i2").astype(np.int32)).sum())
+        loudest = max(loudest, (loudness, len(frames), frame.pcm))
+        frames.append((round(said.length_ms), round(call.heard), call.speaking))
+    return {"frames": frames, "loudest": (loudest[1], loudest[2].hex())}
 
 
 if __name__ == "__main__":
