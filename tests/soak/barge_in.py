@@ -196,26 +196,30 @@ async def recorded(node: LiveNode, app: Example, plan: Plan, rate: int) -> Recor
         await leg.speak(said.tobytes())
         await leg.told("answered")
         heard = await leg.heard_frames(len(said) * 50 // rate)
-        assert (await leg.told("spoke"))["atSample"] == 0
+        spoke = (await leg.told("spoke"))["atSample"]
         page = await trace(node, call_id)
     told = [json.loads(line) for line in app.log if line.startswith("{") and plan.sender in line]
     sounds = {str(turn): barge_in_app.sound(plan.sender, turn, rate) for turn in range(len(plan.clips) + 1)}
-    return Recording(plan, rate, taken_apart(heard, sounds, rate), told, page)
+    return Recording(plan, rate, spoke, taken_apart(heard, sounds, rate), told, page)
 
 
 @dataclass(frozen=True)
 class Recording:
-    """A call: `runs` of what was heard, what the app `told` of its turns, and the `page` of the node's trace."""
+    """A call: `runs` of what was heard, what the app `told` of its turns, and the `page` of the node's trace.
+
+    `spoke`: the sample of the caller's axis at which what they say begins.
+    """
 
     plan: Plan
     rate: int
+    spoke: int
     runs: list[Run]
     told: list[dict[str, Any]]
     page: dict[str, Any]
 
     def row(self, at_ms: float, clip: Clip) -> Heard:
         """What became of one clip. AssertionError when older sound was heard after it had ended."""
-        onset_ms = at_ms + clip.onset_ms
+        onset_ms = self._ms(self.spoke) + at_ms + clip.onset_ms
         onset = onset_ms * self.rate / 1000
         begun = [run for run in self.runs if run.at <= onset]
         assert begun, f"{self.plan.sender} heard nothing before {onset_ms:.0f} ms"

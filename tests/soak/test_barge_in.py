@@ -62,7 +62,7 @@ async def test_heard_and_speaking_follow_the_ear_and_not_the_sending(calls: tupl
     (followed,) = [line for line in recording.told if line["event"] == "followed"]
     number, pcm = followed["loudest"]  # ties the app's frames to the caller's axis
     place = recording.plan.said(RATE).tobytes().index(bytes.fromhex(pcm))
-    offset, frames = place // 2 * 50 // RATE - number, followed["frames"]
+    offset, frames = (recording.spoke + place // 2) * 50 // RATE - number, followed["frames"]
     run, following = recording.runs
     assert (run.name, run.start, following.name, following.start) == ("0", 0, "1", 0)
     handed_over = next(number for number, (length_ms, *_) in enumerate(frames) if length_ms == RUSHED_S * 1000)
