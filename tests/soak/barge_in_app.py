@@ -23,6 +23,7 @@ from offhook.kit import Call, Interrupted, OutStreamingData, Playback, Resumed, 
 SECONDS = 25.0
 """Length of each sound, but those of callers who get theirs RUSHED: `RUSHED_S` in `RUSH_S`."""
 RUSHED_S, RUSH_S = 9.5, 0.85
+STALL_S = 0.015
 BURST, STREAMED, PACED, FILE, RUSHED = "0", "1", "2", "3", "4"
 RATE = int(os.environ.get("BARGE_IN_RATE") or 24000)
 
@@ -69,6 +70,7 @@ async def agent(call: Call) -> None:
         print(json.dumps({"event": event, "caller": call.caller, "turn": turn, "at": time.time(), **more}), flush=True)
 
     note_stops(call, tell)
+    canary = asyncio.create_task(note_stalls(tell))
     said = await say(call, turn)
     frames = asyncio.create_task(followed(call, said)) if call.caller[-4] == RUSHED else None
     async for event in turns:
@@ -87,6 +89,7 @@ async def agent(call: Call) -> None:
                     await say(call, turn)
     if frames is not None:
         tell("followed", **await frames)
+    canary.cancel()
 
 
 def note_stops(call: Call, tell: Callable[..., None]) -> None:
@@ -101,6 +104,15 @@ def note_stops(call: Call, tell: Callable[..., None]) -> None:
         return text
 
     session.next_text = noted  # type: ignore[method-assign]
+
+
+async def note_stalls(tell: Callable[..., None]) -> None:
+    """Tell of each time at which this process did not run when it wanted to."""
+    while True:
+        began = time.monotonic()
+        await asyncio.sleep(0.005)
+        if (late := time.monotonic() - began - 0.005) > STALL_S:
+            tell("stalled", ms=late * 1000)
 
 
 async def followed(call: Call, said: Playback) -> dict[str, Any]:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import random
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -16,6 +13,7 @@ from tests.soak.barge_in import (
     Heard,
     Plan,
     Recording,
+    all_clips,
     committed_clips,
     figures,
     measured,
@@ -31,6 +29,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 RATE = 24000
 FIVE = ("phrase_01", "people_01", "word_04", "question_01", "digits_01")
 HEARD_WITHIN_MS = 40
+HALF_WITHIN_MS, MOST_WITHIN_MS = 180, 250
 FRAME_MS = 20
 
 
@@ -43,16 +42,19 @@ async def calls(
     five = plans([clips[name] for name in FIVE], 1, (BURST, STREAMED, PACED, FILE), 5, first_ms=(1000, 2000))
     rushed = Plan(RUSHED, 50, ((2300.0, clips[FIVE[0]]),))
     async with world(tmp_path_factory.mktemp("barge-in"), free_port(), RATE) as (node, app):
-        rows, recording = await asyncio.gather(measured(node, app, five, RATE, 5), recorded(node, app, rushed, RATE))
+        rows, recording = await asyncio.gather(
+            measured(node, app, five, RATE, at_once=5), recorded(node, app, rushed, RATE)
+        )
         yield rows, recording
 
 
 async def test_who_cuts_in_is_heard_out_at_once(calls: tuple[list[Heard], Recording]) -> None:
     rows, _ = calls
-    found = figures(rows)
-    print(table(rows), found, sep="\n")
-    assert found["missed"] == 0
-    agrees(found)
+    print(table(rows))
+    assert all(row.ended for row in rows)
+    agrees(rows)
+    latencies = sorted(row.latency_ms - row.stalled_ms for row in rows if row.latency_ms is not None)
+    assert latencies[len(latencies) // 2] <= HALF_WITHIN_MS and latencies[-1] <= MOST_WITHIN_MS
 
 
 async def test_heard_and_speaking_follow_the_ear_and_not_the_sending(calls: tuple[list[Heard], Recording]) -> None:
@@ -72,14 +74,14 @@ async def test_heard_and_speaking_follow_the_ear_and_not_the_sending(calls: tupl
         if ear > following.at - RATE // 5:
             break
         truth_ms = min(max(0, ear - run.at), run.length + run.faded) * 1000 / RATE
-        assert abs(heard_ms - truth_ms) <= HEARD_WITHIN_MS, (number, heard_ms, truth_ms)
+        assert abs(heard_ms - truth_ms) <= HEARD_WITHIN_MS + recording.stalled_ms, (number, heard_ms, truth_ms)
         if abs(ear - run.at) > RATE // 10 and abs(ear - run.silent_at) > RATE // 10:
             assert speaking is (run.at < ear < run.silent_at), f"at {truth_ms:.0f} ms of the sound"
     else:
         raise AssertionError("the next sound was not heard")
     assert row.latency_ms is not None and row.heard_ms is not None
     assert abs(row.heard_ms - (row.onset_ms + row.latency_ms - run.at * 1000 / RATE)) < 1
-    agrees(figures([row]))
+    agrees([row])
 
 
 @pytest.mark.soak
@@ -88,24 +90,19 @@ async def test_heard_and_speaking_follow_the_ear_and_not_the_sending(calls: tupl
 async def test_many_who_cut_in_and_many_who_only_cough(
     rate: int, tmp_path: Path, free_port: Callable[[], int]
 ) -> None:
-    clips = random.Random(rate).sample(every := committed_clips(), len(every))
-    calls = plans(clips, 3, (BURST, STREAMED, PACED, FILE), rate)
-    async with world(tmp_path, free_port(), rate) as (node, app):
-        rows = await measured(node, app, calls, rate)
+    rows = await all_clips(tmp_path, free_port(), rate)
     found = figures(rows)
     print("", table(rows), json.dumps(found, indent=2), sep="\n")
-    if out := os.environ.get("BARGE_IN_RESULTS"):
-        Path(out, f"barge_in_{rate}.json").write_text(json.dumps(found, indent=2) + "\n")
     assert found["interruptions"] >= 40 and found["missed"] <= 0.05 * found["interruptions"]
     assert found["cutByMistake"] <= 0.1 * found["noInterruptions"]
-    assert found["speechToSilenceMs"]["p50"] <= 180 and found["speechToSilenceMs"]["p95"] <= 250
+    assert found["speechToSilenceMs"]["p50"] <= HALF_WITHIN_MS and found["speechToSilenceMs"]["p95"] <= MOST_WITHIN_MS
     assert found["stopToLastFrameMs"]["p99"] <= FRAME_MS
-    agrees(found)
+    agrees(rows)
 
 
-def agrees(found: dict[str, Any]) -> None:
+def agrees(rows: list[Heard]) -> None:
     """What the app counted, what the node traced, and what was heard are the same."""
-    low, high = found["heardErrorMs"]
-    assert -HEARD_WITHIN_MS <= low and high <= HEARD_WITHIN_MS, found
-    assert found["traceErrorMs"] == 0, found
-    assert found["lostMs"] == 0, found
+    for row in rows:
+        assert row.traced_ms == row.silent_ms, row
+        assert row.heard_error_ms is None or abs(row.heard_error_ms) <= HEARD_WITHIN_MS + row.stalled_ms, row
+        assert row.lost_ms == 0, row
