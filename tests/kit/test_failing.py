@@ -67,7 +67,8 @@ async def test_an_agent_that_fails_or_blocks_is_named_and_other_calls_go_on(
     failed = next(message for message in caplog.messages if "failed" in message)
     assert "from 4:+15550100013 failed: the call is hung up" in failed and "ZeroDivisionError" in caplog.text
     (blocked,) = [message for message in caplog.messages if "event loop" in message]
-    line = next(number for number, text in enumerate(Path(__file__).read_text().splitlines(), 1) if text.strip() == "time.sleep(0.6)")
+    lines = [text.strip() for text in Path(__file__).read_text().splitlines()]
+    line = lines.index("time.sleep(0.6)") + 1
     assert f"agent() at {__file__}:{line}" in blocked and "time.sleep(0.6)" in blocked
 
 
