@@ -28,7 +28,14 @@ AZURE_SCOPE: Final = "https://cognitiveservices.azure.com/.default"
 VOICE_LIVE_SCOPE: Final = "https://ai.azure.com/.default"
 
 # Of the `websockets` client: a model that is gone is noticed within 20 s, and holds nothing up when the call ends.
-_OPTIONS: Final[Any] = {"open_timeout": 10, "close_timeout": 2, "ping_interval": 10, "ping_timeout": 10}
+_OPTIONS: Final[Any] = {
+    "open_timeout": 10,
+    "close_timeout": 2,
+    "ping_interval": 10,
+    "ping_timeout": 10,
+    "max_size": 16 << 20,
+    "compression": None,
+}
 
 
 class Connection(Protocol):
