@@ -51,8 +51,13 @@ def note(event: RelayEvent) -> None:
 
 @app.on_call
 async def agent(call: Call) -> None:
-    tools = [free_tables, book, hang_up]
-    await relay(call, instructions=INSTRUCTIONS, greeting="Say hello.", tools=tools, on_event=note)
+    await relay(
+        call,
+        instructions=INSTRUCTIONS,
+        greeting="Say hello.",
+        tools=[free_tables, book, hang_up],
+        on_event=note,
+    )
 
 
 if __name__ == "__main__":

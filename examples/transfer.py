@@ -28,7 +28,7 @@ async def connect(call: Call, department: Literal["sales", "service"]) -> str:
 @app.on_call
 async def agent(call: Call) -> None:
     try:
-        await relay(call, instructions=INSTRUCTIONS, greeting="Say hello.", tools=[connect])
+        await relay(call, instructions=INSTRUCTIONS, greeting="Say hello.", tools=[connect], tool_timeout_s=100)
     except RelayFailed as error:
         print(f"no model for call {call.id}: {error}", flush=True)
         await call.transfer(PEOPLE["service"])  # a person, then

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import msgspec
 
+from offhook.audio.pcm import PTIME_MS
 from offhook.kit import realtime_events as ev
 from offhook.kit import realtime_settings as say
 from offhook.kit.call import CallEnded
@@ -41,8 +42,10 @@ TOOLS_AT_ONCE: Final = 16
 """Functions that run at once for one call; the model is told that more is too much."""
 ANSWER_WAIT_S: Final = 3.0
 """How long the service may take to begin the response that its turn detection promises."""
-BEFORE_SPEECH_FRAMES: Final = 30
-"""Frames from before the kit noticed speech that go to the model too (600 ms)."""
+BEFORE_FRAMES: Final = 100
+"""Frames that are kept while nobody speaks: the kit may be sure of speech 2 s after it began."""
+LEAD_FRAMES: Final = 10
+"""Frames from before the speech began that go to the model too."""
 DROPS_TOLD_MS: Final = 1_000
 """The log tells each further second of the caller that is dropped because the model is slow."""
 LAST_EVENTS_S: Final = 1.0
@@ -62,7 +65,7 @@ async def relay(
     *,
     model: str = "gpt-realtime",
     instructions: str = "",
-    tools: Iterable[ToolFunction | Tool] = (),
+    tools: Iterable[ToolFunction] = (),
     voice: str | None = None,
     greeting: str | None = None,
     service: Service | None = None,
@@ -144,7 +147,7 @@ class _Relay:
         self._calls_of: dict[str, _Calls] = {}  # by response
         self._answer_due: asyncio.TimerHandle | None = None
         self._speaking = False  # by the kit's own turns
-        self._before: deque[bytes] = deque(maxlen=BEFORE_SPEECH_FRAMES)
+        self._before: deque[bytes] = deque(maxlen=BEFORE_FRAMES)
         self._greeting: Mapping[str, Any] | None = None
 
     # ------------------------------------------------------------------ running
@@ -268,8 +271,10 @@ class _Relay:
                 self._speaking = True
                 waiting = self._call.turn_taking.barge_in and not self._audible(self._floor.active)
                 self._floor.speech_started(interrupts=waiting)
-                while self._before:
-                    self._out.sound(self._before.popleft())
+                late = round((self._call.stream.session.stream_ms - turn.at_ms) / PTIME_MS)
+                for pcm in list(self._before)[-max(0, late) - LEAD_FRAMES :]:
+                    self._out.sound(pcm)
+                self._before.clear()
             elif isinstance(turn, Resumed) and self._speaking:
                 self._speaking = False
                 self._out.event(say.clear())
