@@ -201,15 +201,10 @@ async def test_speech_cuts_the_answer_and_what_was_heard_is_kept(call: FakeCall)
 
 
 async def test_what_turns_out_to_be_no_speech_changes_nothing(call: FakeCall) -> None:
-    """Whether it is known before its end or behind it."""
     talking = conversing(call, lambda text: f"{ANSWER} And so on.", not_understood="What?")
     await settled()
     call.asks("when?")
     await until(lambda: len(call.said) == 2, "the answer")
-    call.speaks()
-    call.resumes()
-    call.says("uh-huh")
-    call.asks("hm")
     call.resumes()
     await call.hears(ANSWER)
     await call.hears("And so on.")
