@@ -34,6 +34,7 @@ from offhook.wire.app_side import (
     TranscriptionMetadata,
     WordData,
 )
+from offhook.wire.turns import TurnReport
 
 if TYPE_CHECKING:
     from offhook.kit.app import VoiceApp
@@ -98,6 +99,7 @@ __all__ = [
     "Transcript",
     "TranscriptionData",
     "TranscriptionMetadata",
+    "TurnReport",
     "TurnTaking",
     "UnknownKeyError",
     "Unreadable",

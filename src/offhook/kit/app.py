@@ -13,6 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from offhook.errors import ConfigError, WireError
@@ -27,6 +28,7 @@ from offhook.wire.app_events import (
     read_callbacks,
     read_grid_events,
 )
+from offhook.wire.turns import TurnReport
 
 if TYPE_CHECKING:
     from azure.communication.callautomation.aio import CallAutomationClient
@@ -46,6 +48,8 @@ Agent: TypeAlias = Callable[[Call], Awaitable[None]]
 EventHandler: TypeAlias = Callable[[Call, CallbackEvent], Awaitable[None]]
 A = TypeVar("A", bound=Agent)
 H = TypeVar("H", bound=EventHandler)
+TurnHandler: TypeAlias = Callable[[Call, TurnReport], None]
+M = TypeVar("M", bound=TurnHandler)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +83,12 @@ class VoiceApp:
         rate: int = 24000,
         turn_taking: TurnTaking | None = None,
         token_check: TokenSetting = ...,
+        telemetry: bool = False,
     ) -> None:
-        """What is not given comes from ACS_CONNECTION_STRING, PUBLIC_URL and ACS_RESOURCE_ID. ConfigError."""
+        """What is not given comes from ACS_CONNECTION_STRING, PUBLIC_URL and ACS_RESOURCE_ID. ConfigError.
+
+        `telemetry`: a node that says that it is Offhook is told of each turn, and shows it; real ACS never is.
+        """
         if rate not in RATES:
             raise ConfigError(f"rate is 16000 or 24000 (what the service can stream), not {rate!r}")
         self._connection_string = connection_string
@@ -90,6 +98,8 @@ class VoiceApp:
         self.turn_taking = turn_taking or TurnTaking()
         self._token_setting = token_check
         self._agent: Agent | None = None
+        self.telemetry = telemetry
+        self._turn_handlers: list[TurnHandler] = []
         self._handlers: dict[str, list[EventHandler]] = {}
         self._client: CallAutomationClient | None = None
         self._calls: dict[str, _Pending] = {}
@@ -111,6 +121,11 @@ class VoiceApp:
             return handler
 
         return register
+
+    def on_turn(self, handler: M) -> M:
+        """Decorator: is given the call and each of its turns when it is over, for your metrics; it must not block."""
+        self._turn_handlers.append(handler)
+        return handler
 
     def run(self, host: str = "127.0.0.1", port: int | None = None) -> None:
         """Serve until SIGINT or SIGTERM. A port that is not given comes from PORT, or is 8000."""
@@ -176,6 +191,8 @@ class VoiceApp:
             connection_id = answered.call_connection_id or ""
             connection = self._sdk().get_call_connection(connection_id)
             pending.call = Call(connection, connection_id, incoming, self.turn_taking)
+            pending.call.shares_turns = self.telemetry
+            pending.call.on_turn = partial(self._turn_over, pending.call)
             await self._run(pending, pending.call)
         except AzureError as error:
             log.error("a call from %s could not be answered: %s", incoming.caller.raw_id or "unknown", error)
@@ -223,6 +240,13 @@ class VoiceApp:
         call.take_event(event)
         for handler in self._handlers.get(event.type, ()):
             self._start(handler(call, event))
+
+    def _turn_over(self, call: Call, turn: TurnReport) -> None:
+        for handler in self._turn_handlers:
+            try:
+                handler(call, turn)
+            except Exception:
+                log.exception("call %s: the handler of turns %s failed", call.id, handler)
 
     # ------------------------------------------------------------------ small things
 

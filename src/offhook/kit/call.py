@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
@@ -20,8 +21,10 @@ from offhook.kit.playback import Playback, PlayQueue
 from offhook.kit.session import Audio, Dtmf
 from offhook.kit.sources import Source, pieces
 from offhook.kit.stream import Stream, StreamClosed
+from offhook.kit.telemetry import CallTelemetry
 from offhook.kit.turns import Interrupted, SpeechStarted, TurnEvent, Turns, TurnTaking
 from offhook.wire.app_events import CallbackEvent, IncomingCall
+from offhook.wire.turns import TurnReport
 
 if TYPE_CHECKING:
     from azure.communication.callautomation.aio import CallConnectionClient
@@ -70,10 +73,15 @@ class Call:
         self._turns: Turns | None = None
         self._frames: Feed[SoundFrame] = Feed(AUDIO_KEPT)
         self._keys: Feed[str] = Feed(EVENTS_KEPT)
-        self._turn_events: Feed[TurnEvent] = Feed(EVENTS_KEPT)
+        self._turn_events: Feed[TurnEvent] = Feed(EVENTS_KEPT, self._turn_changed)
         self._events: Feed[CallbackEvent] = Feed(EVENTS_KEPT)
         self._sources: asyncio.Queue[tuple[Playback, Source]] = asyncio.Queue()
         self._send_due = asyncio.Event()
+        self._telemetry: CallTelemetry | None = None
+        self.shares_turns = False
+        """Whether a node that is Offhook is told of each turn."""
+        self.on_turn: Callable[[TurnReport], None] = lambda turn: None
+        """Told of each turn when it is over."""
 
     # ------------------------------------------------------------------ who
 
@@ -149,7 +157,10 @@ class Call:
 
     async def stop(self) -> float:
         """Cut what is being said and all behind it; how many ms of the current one were heard."""
-        return self._cut()
+        heard = self._cut()
+        if self._telemetry is not None:
+            self._telemetry.stopped()
+        return heard
 
     @property
     def heard(self) -> float:
@@ -170,6 +181,8 @@ class Call:
 
         if self.ended.is_set():
             return
+        if self._telemetry is not None:
+            self._telemetry.end()  # told while there still is a stream to tell it on
         try:
             await self.connection.hang_up(is_for_everyone=for_everyone)
         except ResourceNotFoundError:
@@ -189,6 +202,10 @@ class Call:
         self._stream = stream
         self._queue = PlayQueue(stream.session)
         self._turns = Turns(self.turn_taking, self.rate)
+        self._telemetry = CallTelemetry(
+            self.id, stream, self._queue, monotonic,
+            share=self.shares_turns, told=lambda turn: self.on_turn(turn), send=self._send_due.set,
+        )  # fmt: skip
         self.opened.set()
         workers = [asyncio.create_task(self._send()), asyncio.create_task(self._pull())]
         try:
@@ -205,6 +222,8 @@ class Call:
     def _hear(self, event: Audio) -> None:
         assert self._queue is not None and self._turns is not None
         self._queue.advance()
+        if self._telemetry is not None:
+            self._telemetry.frame()
         frame = event.frame
         self._frames.put(SoundFrame(frame.data, self.rate, frame.participant_raw_id, frame.is_silent))
         change = self._turns.feed(frame.data, None)
@@ -214,6 +233,10 @@ class Call:
         current = self._queue.current
         if isinstance(change, SpeechStarted) and self.turn_taking.barge_in and current and current.interruptible:
             self._turn_events.put(Interrupted(self._cut()))
+
+    def _turn_changed(self, event: TurnEvent) -> None:
+        if self._telemetry is not None:
+            self._telemetry.event(event)
 
     def _cut(self) -> float:
         if self._queue is None:
@@ -251,6 +274,8 @@ class Call:
         if self.ended.is_set():
             return
         self.ended.set()
+        if self._telemetry is not None:
+            self._telemetry.end()
         if self._queue is not None:
             self._queue.cut()
         for feed in (self._frames, self._keys, self._turn_events, self._events):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any, Final
 
 from offhook.kit.session import PlayQueueFull, StreamSession
@@ -62,6 +62,9 @@ class PlayQueue:
         self._rewind_ms = rewind_ms
         self._line: deque[Playback] = deque()
         self._settled = 0  # samples of the session's count that are in the playbacks' `_heard` already
+        self._heard_in_all = 0
+        self.on_sound: Callable[[], None] | None = None
+        """Told when the first sound of a playback is put."""
         self.held = False
         """Nothing is sent until `resume` or `cut`; what is put meanwhile waits."""
 
@@ -91,6 +94,8 @@ class PlayQueue:
         playback._odd = data[whole:]
         if whole:
             playback._chunks.append(data[:whole])
+            if not playback._length and self.on_sound is not None:
+                self.on_sound()
             playback._length += whole >> 1
             if not self.held:
                 self._session.play(playback._chunks[-1])
@@ -104,6 +109,11 @@ class PlayQueue:
     def unheard_ms(self) -> float:
         """Length of all that was put and not heard."""
         return sum(one._length - one._heard for one in self._line) * 1000 / self._session.sample_rate
+
+    @property
+    def heard_in_all_ms(self) -> float:
+        """How much the caller has heard of all playbacks so far, what was said again twice."""
+        return self._heard_in_all * 1000 / self._session.sample_rate
 
     def advance(self) -> None:
         """To be called with every frame: what was heard by now is heard."""
@@ -152,6 +162,7 @@ class PlayQueue:
         for one in self._line:
             taken = min(new, one._length - one._heard)
             one._heard += taken
+            self._heard_in_all += taken
             new -= taken
             self._forget(one)
             if not new:
