@@ -62,10 +62,18 @@ async def running_example(
     Yields when it listens and its webhook is validated. After the block SIGTERM has to end it with status 0, and it
     must not have printed a traceback.
     """
+    async with running_app(node, str(EXAMPLES / name), *arguments, env=env) as example:
+        yield example
+
+
+@contextlib.asynccontextmanager
+async def running_app(node: LiveNode, *words: str, env: dict[str, str] | None = None) -> AsyncIterator[Example]:
+    """As `running_example`: any `python WORDS`, in the repository's folder."""
+    name = " ".join(words)
     port = urlsplit(node.info["incoming"][0]["url"]).port
     assert port is not None
     process = await asyncio.create_subprocess_exec(
-        *OFFHOOK, "exec", "--node", node.http, "--", sys.executable, str(EXAMPLES / name), *arguments,
+        *OFFHOOK, "exec", "--node", node.http, "--", sys.executable, *words,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, cwd=ROOT,
         env={**os.environ, "PORT": str(port), "PYTHONUNBUFFERED": "1", **(env or {})},
     )  # fmt: skip

@@ -73,7 +73,7 @@ def test_the_barge_in_example() -> None:
         await example("on_speech_started")["on_speech_started"](stream, Model(), "item-1")
 
     asyncio.run(run())
-    assert told == [("item-1", 200)]
+    assert told == [("item-1", 225)]
 
 
 def test_the_session_example() -> None:

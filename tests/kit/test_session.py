@@ -173,12 +173,22 @@ def test_stop_says_what_was_heard_and_starts_the_count_again() -> None:
     session.play(bytes(32000))
     for _ in range(11):
         session.receive(frame())
-    assert session.stop() == 200
+    assert session.heard_ms == 200
+    assert session.stop() == 225  # the frame that has left, and the ramp after it
     assert (session.heard_ms, session.played_ms) == (0, 0)
     session.play(bytes(32000))
     for _ in range(2):
         session.receive(frame())
     assert session.heard_ms == 20
+
+
+@pytest.mark.parametrize(("frames", "heard_ms"), [(0, 0), (1, 25), (2, 45), (5, 100), (9, 100)])
+def test_stop_counts_what_it_cannot_take_back(frames: int, heard_ms: int) -> None:
+    session = opened()
+    session.play(bytes(3200))  # 100 ms, heard from the next frame on
+    for _ in range(frames):
+        session.receive(frame())
+    assert session.stop() == heard_ms
 
 
 def test_begin_counts_the_next_utterance_behind_the_queue() -> None:

@@ -255,9 +255,8 @@ async def conversation(headers: dict[str, str], *, share: bool) -> tuple[list[st
     queue = PlayQueue(session)
     told: list[TurnReport] = []
     clock = [OFFSET]
-    telemetry = CallTelemetry(
-        "call-1", stream, queue, lambda: clock[0], share=share, told=told.append, send=lambda: None
-    )
+    telemetry = CallTelemetry("call-1", queue, lambda: clock[0], share=share, told=told.append, send=lambda: None)
+    telemetry.attach(stream)
 
     async def frames(count: int) -> None:
         for _ in range(count):
@@ -301,7 +300,7 @@ async def test_turns_are_logged_and_handed_on(caplog: pytest.LogCaptureFixture) 
         ("greeting", "heard", 0),
         ("answer", "interrupted", 1),
     ]
-    assert [turn.heard_ms for turn in told] == [400, pytest.approx(1980, abs=20)]
+    assert [turn.heard_ms for turn in told] == [400, pytest.approx(2000, abs=25)]
     assert told[1].spans["detection"] == 600
     lines = [record.getMessage() for record in caplog.records if record.name == "offhook.kit.turns"]
     assert lines == [f"call call-1: {words(turn)}" for turn in told]

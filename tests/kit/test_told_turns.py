@@ -21,7 +21,6 @@ from offhook.audio.pcm import to_bytes
 from offhook.audio.wav import read_wav, write_wav
 from offhook.kit import Call, SpeechEnded, TurnReport, VoiceApp
 from offhook.kit.telemetry import words
-from offhook.kit.web import add_routes
 from offhook.service.app_environment import environment
 from offhook.wire.signing import http_date, sign_hmac
 
@@ -58,15 +57,14 @@ class Answering:
     @contextlib.asynccontextmanager
     async def serving(self, port: int) -> AsyncIterator[None]:
         app = web.Application()
-        add_routes(self.voice, app)
+        self.voice.public_url = f"http://127.0.0.1:{port}"
+        self.voice.add_to(app)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", port).start()
-        self.voice.public_url = f"http://127.0.0.1:{port}"
         try:
             yield
         finally:
-            await self.voice.close()
             await runner.cleanup()
 
 

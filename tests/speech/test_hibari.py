@@ -6,12 +6,10 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from offhook.audio.pcm import Frame, level_dbfs
 from offhook.errors import SpeechError
-from offhook.speech.hibari import LONGEST, HibariVoice, clauses
+from offhook.speech.hibari import HibariVoice
 from offhook.speech.provider import Words
 
 
@@ -49,19 +47,6 @@ def test_pace_loudness_and_pauses(voice: HibariVoice) -> None:
     assert level_dbfs(plain) - level_dbfs(soft) == pytest.approx(6, abs=0.2)
     later = said(voice, "<speak>Hello there.<break time='300ms'/></speak>", ssml=True)
     assert len(later) == len(plain) + 4800 and not later[-4800:].any()
-
-
-@given(st.text("ab,; \n", max_size=1000))
-def test_a_long_sentence_has_parts(sentence: str) -> None:
-    parts = list(clauses(sentence))
-    assert "".join(parts) == sentence and all(len(part) <= LONGEST for part in parts)
-
-
-def test_a_part_ends_behind_a_comma_or_between_words() -> None:
-    words = "word " * 60
-    assert [len(part) for part in clauses(words)] == [200, 100]
-    assert [part[-6:] for part in clauses(f"{'word ' * 30}word, {words}")][0] == "word, "
-    assert len(list(clauses("word, " + words))) == 2, "not for the sake of a comma at its beginning"
 
 
 @pytest.mark.parametrize(

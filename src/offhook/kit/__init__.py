@@ -38,7 +38,11 @@ from offhook.wire.turns import TurnReport
 
 if TYPE_CHECKING:
     from offhook.kit.app import VoiceApp
-    from offhook.kit.call import Call, CallEnded, SoundFrame
+    from offhook.kit.call import Call, CallEnded, SoundFrame, TransferFailed
+    from offhook.kit.cascade import Conversation, Message, converse
+    from offhook.kit.decisions import Ignore, Redirect, Reject
+    from offhook.kit.life import DialFailed
+    from offhook.kit.local_speech import LocalSpeech, local_speech
     from offhook.kit.playback import Playback
     from offhook.kit.turns import Interrupted, Resumed, SpeechEnded, SpeechStarted, TurnTaking
 
@@ -48,6 +52,16 @@ _LATER = {
     "Call": "call",
     "CallEnded": "call",
     "SoundFrame": "call",
+    "TransferFailed": "call",
+    "DialFailed": "life",
+    "Ignore": "decisions",
+    "Redirect": "decisions",
+    "Reject": "decisions",
+    "Conversation": "cascade",
+    "Message": "cascade",
+    "converse": "cascade",
+    "LocalSpeech": "local_speech",
+    "local_speech": "local_speech",
     "Playback": "playback",
     "Interrupted": "turns",
     "Resumed": "turns",
@@ -72,19 +86,26 @@ __all__ = [
     "Call",
     "CallEnded",
     "ConfigError",
+    "DialFailed",
+    "Conversation",
     "Dtmf",
     "DtmfData",
     "Event",
     "Handler",
+    "Ignore",
     "Interrupted",
+    "LocalSpeech",
     "MarkData",
     "MarkReached",
+    "Message",
     "OffhookError",
     "Opened",
     "OutStreamingData",
     "PlainServer",
     "PlayQueueFull",
     "Playback",
+    "Redirect",
+    "Reject",
     "Resumed",
     "SoundFrame",
     "SpeechEnded",
@@ -99,6 +120,7 @@ __all__ = [
     "Transcript",
     "TranscriptionData",
     "TranscriptionMetadata",
+    "TransferFailed",
     "TurnReport",
     "TurnTaking",
     "UnknownKeyError",
@@ -107,6 +129,8 @@ __all__ = [
     "WireError",
     "WordData",
     "accept_stream",
+    "converse",
+    "local_speech",
     "serve",
     "stream_app",
     "stream_handler",

@@ -47,8 +47,9 @@ _CLOSE_WAIT_S: Final = 1.0
 class _Connection(WSListener):
     """One connection: picows' listener on one side, a stream's Socket on the other."""
 
-    def __init__(self, server: PlainServer, headers: Mapping[str, str], check: TokenCheck | None) -> None:
+    def __init__(self, server: PlainServer, headers: Mapping[str, str], check: TokenCheck | None, path: str) -> None:
         self._server = server
+        self._path = path
         self._headers = headers
         self._check = check
         self._transport: WSTransport | None = None
@@ -148,7 +149,7 @@ class _Connection(WSListener):
         except TokenError:
             await self.close(POLICY, "token refused")
             return
-        await serve_stream(Stream(self, self._headers), self._server.handler)
+        await serve_stream(Stream(self, self._headers, path=self._path), self._server.handler)
 
 
 class PlainServer:
@@ -212,7 +213,7 @@ class PlainServer:
             except TokenError as error:
                 log.warning("stream refused: %s", error)
                 return _refusal(str(error))
-        return _Connection(self, headers, check)
+        return _Connection(self, headers, check, path)
 
 
 def _refusal(why: str) -> WSUpgradeResponseWithListener:

@@ -18,13 +18,18 @@ LONGEST_AHEAD_MS: Final = 600_000
 
 
 class Playback:
-    """One thing that is said; `await playback` waits until it was heard to its end or cut, and gives itself back."""
+    """One thing that is said; `await playback` waits until it was heard to its end or cut, and gives itself back.
+
+    Where its source failed (a file that is not there), it raises that error; nothing else raises.
+    """
 
     def __init__(self, *, interruptible: bool = True) -> None:
         self.interruptible = interruptible
         """Whether the caller's speech cuts it."""
         self.cut = False
         """It ended before it was heard whole: by speech, `stop`, or the end of the call."""
+        self.error: Exception | None = None
+        """What its source raised; what came before that is still heard."""
         self._rate = 0
         self._chunks: deque[bytes] = deque()  # from `_kept` on: what was not heard, and the last of what was
         self._kept = 0
@@ -51,6 +56,8 @@ class Playback:
 
     def __await__(self) -> Generator[Any, None, Playback]:
         yield from self._ended.wait().__await__()
+        if self.error is not None:
+            raise self.error
         return self
 
 
@@ -118,15 +125,14 @@ class PlayQueue:
     def advance(self) -> None:
         """To be called with every frame: what was heard by now is heard."""
         if not self.held:
-            self._settle()
+            self._settle(self._session.heard_ms)
         while self._line and self._line[0]._whole and self._line[0]._heard >= self._line[0]._length:
             self._line.popleft()._ended.set()
 
     def hold(self) -> float:
         """Stop what is being heard, keep the rest; ms of the current playback that were heard."""
         if not self.held:
-            self._settle()
-            self._session.stop()
+            self._settle(self._session.stop())
             self._settled = 0
             self.held = True
         return self._line[0].heard_ms if self._line else 0.0
@@ -156,8 +162,8 @@ class PlayQueue:
             one._ended.set()
         return dropped
 
-    def _settle(self) -> None:
-        heard = round(self._session.heard_ms * self._session.sample_rate / 1000)
+    def _settle(self, heard_ms: float) -> None:
+        heard = round(heard_ms * self._session.sample_rate / 1000)
         new, self._settled = max(0, heard - self._settled), max(heard, self._settled)
         for one in self._line:
             taken = min(new, one._length - one._heard)

@@ -26,6 +26,8 @@ from offhook.wire.folding import Text
 
 MESSAGE_MS: Final = 200
 TOLD_KEPT: Final = 16
+GONE_MS: Final = 25
+"""What a stop cannot take back of what is being heard: the frame that is leaving, and a ramp of 5 ms behind it."""
 _SPEAKERS_KEPT: Final = 64
 _SLOWEST_RATE: Final = 16000
 
@@ -152,11 +154,12 @@ class StreamSession:
         self._played += samples
 
     def stop(self) -> float:
-        """Drop what nobody has heard yet, here and in the service; returns how many ms were heard.
+        """Drop what nobody has heard yet, here and in the service; returns how many ms will have been heard.
 
-        `heard_ms` and `played_ms` count from zero again.
+        That is a little more than `heard_ms`: sound that has left cannot be stopped (GONE_MS). `heard_ms` and
+        `played_ms` count from zero again.
         """
-        heard = self.heard_ms
+        heard = self._heard_when_stopped()
         self._pending.clear()
         self.unsent_bytes = 0
         self._odd = b""
@@ -224,6 +227,12 @@ class StreamSession:
         Only what was played since the last `stop` or `begin` counts. Running dry does not reset it.
         """
         waiting = max(0, self._queue_end - max(self._clock, self._queue_start))
+        return max(0, self._played - waiting) * 1000 / self.sample_rate
+
+    def _heard_when_stopped(self) -> float:
+        if self._clock < self._queue_start:
+            return self.heard_ms  # it has not begun
+        waiting = max(0, self._queue_end - self._clock - GONE_MS * self.sample_rate // 1000)
         return max(0, self._played - waiting) * 1000 / self.sample_rate
 
     @property

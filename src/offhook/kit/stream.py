@@ -57,7 +57,9 @@ class Stream:
     not iterate, the socket fills up and the service waits.
     """
 
-    def __init__(self, socket: Socket, headers: Mapping[str, str], session: StreamSession | None = None) -> None:
+    def __init__(
+        self, socket: Socket, headers: Mapping[str, str], session: StreamSession | None = None, path: str = ""
+    ) -> None:
         self.call_connection_id = headers.get("x-ms-call-connection-id")
         self.correlation_id = headers.get("x-ms-call-correlation-id")
         self.offhook_version = headers.get(VERSION_HEADER)
@@ -65,6 +67,8 @@ class Stream:
         self.on_sent: Callable[[str], None] | None = None
         """Told of each text that the socket has taken."""
         self.session = session or StreamSession()
+        self.path = path
+        """The path that was dialled, as far as the adapter tells it."""
         self._socket = socket
         self._sending = asyncio.Lock()
         self._closed = False

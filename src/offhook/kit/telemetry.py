@@ -252,7 +252,6 @@ class CallTelemetry:
     def __init__(
         self,
         call_id: str,
-        stream: Stream,
         queue: PlayQueue,
         clock: Callable[[], float],
         *,
@@ -262,20 +261,25 @@ class CallTelemetry:
     ) -> None:
         """`clock`: monotonic seconds; `told`: is given each turn; `send`: have what waits in the session sent."""
         self._call_id = call_id
-        self._stream = stream
+        self._stream: Stream | None = None
         self._queue = queue
         self._clock = clock
-        self._share = share and stream.offhook_version is not None
+        self._share = share
         self._told = told
         self._send = send
         self._log = TurnLog(self._over)
         queue.on_sound = self._sound
+
+    def attach(self, stream: Stream) -> None:
+        """The stream from now on; its session goes on counting where the former stopped."""
+        self._stream = stream
         stream.on_sent = self._sent
 
     def frame(self) -> None:
         """A frame of the stream has been counted."""
-        queue = self._queue
-        self._log.frame(self._stream.session.stream_ms, self._clock(), queue.heard_in_all_ms, queue.current is not None)
+        stream, queue = self._stream, self._queue
+        if stream is not None:
+            self._log.frame(stream.session.stream_ms, self._clock(), queue.heard_in_all_ms, queue.current is not None)
 
     def event(self, event: TurnEvent) -> None:
         """Something changed in who speaks."""
@@ -307,8 +311,9 @@ class CallTelemetry:
     def _over(self, turn: TurnReport) -> None:
         if log.isEnabledFor(logging.INFO):
             log.info("call %s: %s", self._call_id, words(turn))
-        if self._share:
-            self._stream.session.tell(write_turn(turn))
+        stream = self._stream
+        if self._share and stream is not None and stream.offhook_version is not None:
+            stream.session.tell(write_turn(turn))
             self._send()
         self._told(turn)
 

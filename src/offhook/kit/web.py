@@ -3,71 +3,145 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 from offhook.errors import ConfigError
 from offhook.kit.aiohttp import stream_handler
+from offhook.kit.app import CALLBACKS, INCOMING, MOST_BODY, STREAMS, Answer, VoiceApp
+from offhook.kit.plain import serve
+from offhook.kit.stream import Stream
 
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from offhook.kit.app import Answer, VoiceApp
 
-
-def add_routes(voice: VoiceApp, app: web.Application) -> None:
-    """Mount it on an aiohttp application."""
+def add_routes(voice: VoiceApp, app: web.Application, prefix: str, *, with_server: bool) -> None:
+    """Mount it on an aiohttp application; `with_server`: it starts and closes with that."""
     from aiohttp import web
-
-    from offhook.kit.app import CALLBACKS, INCOMING, STREAMS
 
     def answer(given: Answer) -> web.Response:
         return web.Response(status=given.status, body=given.body, content_type=given.content_type)
 
     async def incoming(request: web.Request) -> web.Response:
-        return answer(await voice.on_incoming(await request.read()))
+        return answer(await voice.take_incoming(await _body(request)))
 
     async def callback(request: web.Request) -> web.Response:
         headers = {name.lower(): value for name, value in request.headers.items()}
-        return answer(await voice.on_callback(request.match_info["secret"], headers, await request.read()))
+        return answer(await voice.take_callback(request.match_info["secret"], headers, await _body(request)))
 
     async def stream(request: web.Request) -> web.StreamResponse:
         secret = request.match_info["secret"]
-        handler = stream_handler(lambda stream: voice.on_stream(secret, stream), token_check=voice._token_setting)
+        handler = stream_handler(lambda stream: voice.take_stream(secret, stream), token_check=voice.token_setting)
         return await handler(request)
 
-    app.router.add_post(INCOMING, incoming)
-    app.router.add_post(CALLBACKS + "/{secret}", callback)
-    app.router.add_get(STREAMS + "/{secret}", stream)
+    if prefix and not prefix.startswith("/"):
+        raise ConfigError(f"a prefix begins with a slash, such as /voice, not {prefix!r}")
+    prefix = prefix.rstrip("/")
+    app.router.add_post(prefix + INCOMING, incoming)
+    app.router.add_post(prefix + CALLBACKS + "/{secret}", callback)
+    app.router.add_get(prefix + STREAMS + "/{secret}", stream)
+    if with_server:
+        app.on_startup.append(lambda _: voice.start())
+        app.on_shutdown.append(lambda _: voice.close())
 
 
-def run(voice: VoiceApp, host: str, port: int) -> None:
-    """Serve it alone until SIGINT or SIGTERM."""
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(voice, host, port))
-
-
-async def _serve(voice: VoiceApp, host: str, port: int) -> None:
+async def _body(request: web.Request) -> bytes:
+    """As much as a webhook may have, whatever the application that it is mounted on allows. HTTP 413."""
     from aiohttp import web
 
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    app = web.Application(client_max_size=1 << 20)
-    add_routes(voice, app)
+    data = bytearray()
+    async for chunk in request.content.iter_chunked(1 << 16):
+        data += chunk
+        if len(data) > MOST_BODY:
+            raise web.HTTPRequestEntityTooLarge(MOST_BODY, len(data))
+    return bytes(data)
+
+
+def run(voice: VoiceApp, host: str | None, port: int | None, stream_port: int | None) -> None:
+    """Serve it alone until SIGINT or SIGTERM."""
+    host = host or os.environ.get("HOST") or "127.0.0.1"
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(serve_alone(voice, host, _port(port), stream_port))
+
+
+def _port(port: int | None) -> int:
+    if port is not None:
+        return port
+    text = os.environ.get("PORT") or "8000"
+    if not text.isdecimal() or int(text) > 65535:
+        raise ConfigError(f"PORT is a number from 0 to 65535, not {text!r}")
+    return int(text)
+
+
+async def serve_alone(
+    voice: VoiceApp, host: str, port: int, stream_port: int | None = None, stop: asyncio.Event | None = None
+) -> None:
+    """Serve it until `stop` is set, or SIGINT or SIGTERM comes. ConfigError."""
+    try:
+        from aiohttp import web
+    except ModuleNotFoundError:
+        raise ConfigError("app.run() needs the package aiohttp: pip install 'offhook[app]'") from None
+    voice.check()
+    if stream_port is not None and voice.public_url and not voice.stream_url:
+        raise ConfigError(
+            "stream_port needs STREAM_URL, or VoiceApp(stream_url=...): where the service reaches that port, "
+            "such as wss://my.host:8081"
+        )
+    stop = stop or asyncio.Event()
+    _on_signals(stop)
+    app = web.Application()
+    add_routes(voice, app, "", with_server=False)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
-    try:
-        try:
-            await web.TCPSite(runner, host, port).start()
-        except OSError as error:
-            raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
-        voice.public_url = (voice.public_url or f"http://{host}:{runner.addresses[0][1]}").rstrip("/")
-        print(f"The voice app listens; incoming calls go to {voice.public_url}/api/incomingCall", flush=True)  # noqa: T201
+    async with AsyncExitStack() as closing:
+        closing.push_async_callback(runner.cleanup)
+        await _listening(web.TCPSite(runner, host, port).start(), host, port)
+        if stream_port is not None:
+            own = await _listening(
+                serve(lambda stream: _take(voice, stream), host, stream_port, token_check=voice.token_setting),
+                host,
+                stream_port,
+            )
+            closing.push_async_callback(own.close)
+            voice.stream_url = voice.stream_url or f"ws://{_dialled(host)}:{own.port}"
+        closing.push_async_callback(voice.close)
+        voice.public_url = voice.public_url or f"http://{_dialled(host)}:{runner.addresses[0][1]}"
+        await voice.start()
+        print(f"The voice app listens; incoming calls go to {voice.public_url}{INCOMING}", flush=True)  # noqa: T201
         await stop.wait()
-    finally:
-        await voice.close()
-        await runner.cleanup()
+
+
+async def _take(voice: VoiceApp, stream: Stream) -> None:
+    before, slash, secret = stream.path.rpartition("/")
+    await voice.take_stream(secret if before.endswith(STREAMS) and slash else "", stream)
+
+
+async def _listening(starting: Any, host: str, port: int) -> Any:
+    try:
+        return await starting
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen on {host}:{port}: {error.strerror or error}; another port is given by PORT or run(port=...)"
+        ) from None
+
+
+def _on_signals(stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        try:
+            loop.add_signal_handler(number, stop.set)
+        except (NotImplementedError, ValueError, RuntimeError):  # Windows; a thread that is not the main one
+            continue
+
+
+def _dialled(host: str) -> str:
+    """The address to dial for one that was listened on."""
+    if host in ("0.0.0.0", "::"):
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
 
 
 def _loop_factory() -> Any:

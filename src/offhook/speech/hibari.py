@@ -12,11 +12,9 @@ from offhook.audio.pcm import Frame
 from offhook.audio.resample import resample
 from offhook.errors import SpeechError
 from offhook.speech.provider import Words, require_english
+from offhook.speech.sentences import clauses
 from offhook.speech.ssml import Segment, segments
 
-LONGEST: Final = 200
-"""Letters that are spoken in one go, some 13 s: all other texts, and who is to be understood, wait for it."""
-_DIGIT: Final = 5  # letters that a digit is as long as
 _LONG_NUMBER: Final = re.compile(r"[0-9]{13,}")  # what is rather read out digit by digit than as trillions
 
 
@@ -56,24 +54,3 @@ class HibariVoice:
                             yield resample(spoken.astype(np.int16), self.rate, rate)
         except Exception as error:  # an engine of others: whatever it raises means that this cannot be spoken
             raise SpeechError("speech_failed", f"The local voice cannot speak this text: {error}.") from error
-
-
-def clauses(sentence: str) -> Iterator[str]:
-    """Parts of a sentence that are not longer than `LONGEST`, and end behind a comma, between words, or anywhere."""
-    while (most := _reach(sentence)) < len(sentence):
-        ends = [found.end() for found in re.finditer(r"\s", sentence[:most])]
-        marks = [end for end in ends if end > max(most // 2, 1) and sentence[end - 2] in ",;:"]
-        cut = (marks or ends or [most])[-1]
-        yield sentence[:cut]
-        sentence = sentence[cut:]
-    yield sentence
-
-
-def _reach(sentence: str) -> int:
-    """How many characters may be spoken in one go."""
-    left = LONGEST
-    for index, sign in enumerate(sentence):
-        left -= _DIGIT if sign.isdigit() else 1
-        if left < 0:
-            return index
-    return len(sentence)

@@ -1,0 +1,458 @@
+"""A call relayed to a speech model: `await relay(call, model=..., instructions=..., tools=[...])`.
+
+The caller's sound goes to the model as it comes, the model's sound into the call as early as it is there. What the
+caller did not hear, because they spoke or `call.stop()` cut it, the model is told to forget (`conversation.item.truncate`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from offhook.kit import realtime_events as ev
+from offhook.kit import realtime_settings as say
+from offhook.kit.call import CallEnded
+from offhook.kit.feed import Listener
+from offhook.kit.realtime_floor import Floor
+from offhook.kit.realtime_history import History
+from offhook.kit.realtime_link import Reconnect, RelayFailed, keep_connected
+from offhook.kit.realtime_outgoing import Outgoing
+from offhook.kit.realtime_services import Connection, Service, service_from_environment
+from offhook.kit.realtime_speech import Spoken
+from offhook.kit.tools import TIMEOUT_S, Tool, ToolFunction, tools_of
+from offhook.kit.turns import Resumed, SpeechEnded, SpeechStarted
+
+if TYPE_CHECKING:
+    from offhook.kit.call import Call
+
+log: Final = logging.getLogger("offhook.kit")
+
+OnEvent: TypeAlias = Callable[[ev.RelayEvent], Awaitable[None] | None]
+
+EVENTS_KEPT: Final = 1_000
+"""Events that `on_event` may be behind; then the oldest are dropped."""
+TOOLS_AT_ONCE: Final = 16
+"""Functions that run at once for one call; the model is told that more is too much."""
+ANSWER_WAIT_S: Final = 3.0
+"""How long the service may take to begin the response that its turn detection promises."""
+BEFORE_SPEECH_FRAMES: Final = 30
+"""Frames from before the kit noticed speech that go to the model too (600 ms)."""
+KEYS_PAUSE_S: Final = 1.5
+"""A pause that ends a row of keys; so does #."""
+
+_FATAL: Final = frozenset({"invalid_api_key", "insufficient_quota", "model_not_found", "account_deactivated"})
+_HARMLESS: Final = frozenset({"response_cancel_not_active"})
+_ACTIVE_ALREADY: Final = "conversation_already_has_active_response"
+
+
+async def relay(
+    call: Call,
+    *,
+    model: str = "gpt-realtime",
+    instructions: str = "",
+    tools: Iterable[ToolFunction | Tool] = (),
+    voice: str | None = None,
+    greeting: str | None = None,
+    service: Service | None = None,
+    vad: say.Vad = "server",
+    transcribe: bool | str = True,
+    keys: bool = False,
+    on_event: OnEvent | None = None,
+    tool_timeout_s: float = TIMEOUT_S,
+    reconnect: Reconnect = Reconnect(),  # noqa: B008
+    session: Mapping[str, Any] | None = None,
+) -> None:
+    """Let the caller talk with a speech model until the call ends.
+
+    `model`: its name; with Azure OpenAI, your deployment's. `service`: OpenAI(), AzureOpenAI() or VoiceLive(); by
+    default the one whose environment variables are set. `greeting`: instructions for a first answer before the caller
+    has spoken. `tools`: plain functions, see `offhook.kit.tools`; one that takes longer than `tool_timeout_s` is given
+    up. `vad`: who notices the caller's turns: the service ("server", "semantic", or its settings as a dict) or this
+    kit ("local"). `transcribe`: whether the caller's words are told as text, or by which model. `keys`: tell the model
+    the keys that are pressed. `session`: more settings in the service's own words, laid over those made here.
+    `on_event`, a function or coroutine function, is told Said, Truncated, ToolCalled, ServiceError and Reconnected.
+
+    The call's stream must be mixed. Returns when the call is over. ConfigError for settings that are wrong or missing;
+    RelayFailed when the model cannot be had: the call is still there, and yours.
+    """
+    chosen = service or service_from_environment()
+    known = tools_of(tools)
+    rules = say.turn_rules(vad, barge_in=call.turn_taking.barge_in, voice_live=chosen.voice_live)
+    transcriber = transcribe if isinstance(transcribe, str) else chosen.transcriber if transcribe else None
+    settings = say.session_settings(
+        chosen,
+        instructions=instructions,
+        voice=voice,
+        tools=[tool.schema for tool in known.values()],
+        rules=rules,
+        transcriber=transcriber,
+        more=session or {},
+    )
+    running = _Relay(call, chosen, rules, settings, known, tool_timeout_s, on_event)
+    await running.run(model, reconnect, greeting, keys)
+
+
+class _Relay:
+    """One relay while it runs."""
+
+    def __init__(
+        self,
+        call: Call,
+        service: Service,
+        rules: say.TurnRules,
+        settings: say.Event,
+        tools: dict[str, Tool],
+        tool_timeout_s: float,
+        on_event: OnEvent | None,
+    ) -> None:
+        self._call = call
+        self._service = service
+        self._rules = rules
+        self._settings = settings
+        self._tools = tools
+        self._tool_timeout_s = tool_timeout_s
+        self._on_event = on_event
+        self._out = Outgoing()
+        self._floor = self._new_floor()
+        self._history = History()
+        self._spoken: dict[tuple[str, int], Spoken] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._told: Listener[ev.RelayEvent] = Listener(EVENTS_KEPT)
+        self._connections = 0
+        self._unseen: set[str] = set()  # call ids of outputs that the service has not confirmed
+        self._open_calls: dict[str, int] = {}  # by response: calls that run, and one while the response goes on
+        self._greeting: Mapping[str, Any] | None = None
+
+    # ------------------------------------------------------------------ running
+
+    async def run(self, model: str, reconnect: Reconnect, greeting: str | None, keys: bool) -> None:
+        if greeting is not None:
+            self._greeting = {"instructions": greeting}
+
+        async def talk(connection: Connection, tries: int, seconds: float) -> None:
+            await self._talk(connection, tries, seconds, tell=reconnect.history)
+
+        ways = [self._local_turns() if self._rules.local else self._hear(), self._tell_app()]
+        if keys:
+            ways.append(self._keys())
+        work = [asyncio.ensure_future(way) for way in ways]
+        work.append(asyncio.ensure_future(keep_connected(self._service, model, reconnect, talk)))
+        ended = asyncio.ensure_future(self._call.ended.wait())
+        try:
+            done, _ = await asyncio.wait({ended, *work}, return_when=asyncio.FIRST_COMPLETED)
+            if not self._call.ended.is_set():
+                for task in done:
+                    task.result()
+        except CallEnded:
+            return
+        finally:
+            rest = [ended, *work, *self._tasks]
+            for task in rest:
+                task.cancel()
+            for spoken in self._spoken.values():
+                spoken.end()
+            await asyncio.gather(*rest, return_exceptions=True)
+
+    async def _talk(self, connection: Connection, tries: int, seconds: float, *, tell: bool) -> None:
+        """One connection, until it breaks (Lost)."""
+        self._begin(again=self._connections > 0, tries=tries, seconds=seconds, tell=tell)
+        reading = asyncio.ensure_future(self._read(connection))
+        writing = asyncio.ensure_future(self._write(connection))
+        try:
+            done, _ = await asyncio.wait({reading, writing}, return_when=asyncio.FIRST_COMPLETED)
+            for task in sorted(done, key=lambda task: task is writing):
+                task.result()
+        finally:
+            for task in (reading, writing):
+                task.cancel()
+            await asyncio.gather(reading, writing, return_exceptions=True)
+
+    def _begin(self, *, again: bool, tries: int, seconds: float, tell: bool) -> None:
+        self._connections += 1
+        self._out.forget_events()
+        self._out.event(self._settings)
+        unanswered = again and self._history.unanswered
+        active, self._floor = self._floor.active, self._new_floor()
+        self._open_calls.clear()
+        self._unseen.clear()
+        for spoken in self._spoken.values():
+            spoken.end()
+        self._spoken.clear()
+        if again:
+            told = self._history.lines() if tell else []
+            for by, text in told:
+                role = "assistant" if by == "agent" else "user"
+                self._out.event(say.message(role, text, preview=self._service.preview))
+            lost = "what the caller was saying" if active is None else "the answer that was being made"
+            kept = f"{len(told)} lines of the conversation were told anew" if told else "all that was said before"
+            self._tell(ev.Reconnected(tries, seconds, f"{lost}; {kept}" if told else f"{lost}, and {kept}"))
+            if unanswered and told:
+                self._floor.ask()
+        elif self._greeting is not None:
+            self._floor.ask(self._greeting)
+
+    async def _write(self, connection: Connection) -> None:
+        while True:
+            await connection.send(await self._out.take())
+
+    async def _read(self, connection: Connection) -> None:
+        while True:
+            data = await connection.recv_bytes()
+            try:
+                event = ev.read_event(data)
+            except ValueError as error:
+                log.warning("call %s: %s", self._call.id, error)
+                continue
+            if event is not None:
+                await _TAKE[type(event)](self, event)
+
+    def _new_floor(self) -> Floor:
+        return Floor(self._rules, self._out.event, self._out.urgent)
+
+    # ------------------------------------------------------------------ the caller
+
+    async def _hear(self) -> None:
+        async for frame in self._call.audio_at(say.MODEL_RATE):
+            self._out.sound(frame.pcm)
+
+    async def _local_turns(self) -> None:
+        """The kit's turns: only speech, with a little from before, goes to the model."""
+        turns = self._call.turns
+        before: list[bytes] = []
+        speaking = False
+        async for frame in self._call.audio_at(say.MODEL_RATE):
+            while (turn := turns.take()) is not None:
+                if isinstance(turn, SpeechStarted):
+                    speaking = True
+                    self._floor.speech_started(interrupts=not self._audible(self._floor.active))
+                    for pcm in before:
+                        self._out.sound(pcm)
+                    before.clear()
+                elif isinstance(turn, Resumed) and speaking:
+                    speaking = False
+                    self._out.event(say.clear())
+                    self._floor.speech_ended()
+                elif isinstance(turn, SpeechEnded) and speaking:
+                    speaking = False
+                    self._out.event(say.commit())
+                    self._floor.speech_ended()
+                    self._floor.ask()
+            if speaking:
+                self._out.sound(frame.pcm)
+            else:
+                before.append(frame.pcm)
+                del before[:-BEFORE_SPEECH_FRAMES]
+
+    async def _keys(self) -> None:
+        keys = aiter(self._call.dtmf)
+        row = ""
+        while True:
+            try:
+                async with asyncio.timeout(KEYS_PAUSE_S if row else None):
+                    key = await anext(keys)
+            except StopAsyncIteration:
+                return
+            except TimeoutError:
+                key = ""
+            row += key
+            if key in ("", "#"):
+                text = f"(The caller pressed these keys of the telephone: {row})"
+                self._out.event(say.message("user", text, preview=self._service.preview))
+                self._floor.ask()
+                row = ""
+
+    async def _on_speech(self, event: ev.SpeechChange) -> None:
+        if self._rules.local:
+            return
+        if event.type == ev.SPEECH_STARTED:
+            barge_in = self._call.turn_taking.barge_in
+            self._floor.speech_started(interrupts=barge_in)
+            if barge_in and any(self._in_flight(spoken) for spoken in self._spoken.values()):
+                await self._call.stop()
+        elif event.type == ev.SPEECH_STOPPED:
+            self._floor.speech_ended()
+            if self._rules.answers:
+                asyncio.get_running_loop().call_later(ANSWER_WAIT_S, self._floor.no_answer_came)
+        elif not self._rules.answers:
+            self._floor.ask()
+
+    # ------------------------------------------------------------------ the model's voice
+
+    async def _on_audio(self, event: ev.AudioDelta) -> None:
+        if self._floor.is_old(event.response_id):
+            return
+        key = (event.item_id, event.content_index)
+        spoken = self._spoken.get(key)
+        if spoken is None:
+            spoken = self._spoken[key] = Spoken(*key, event.response_id, self._call.rate)
+            spoken.text = self._history.text_of(event.item_id)
+            spoken.playback = self._call.play(spoken.pieces())
+            self._spawn(self._follow(spoken, self._connections))
+        spoken.put(event.delta)
+
+    async def _on_audio_done(self, event: ev.AudioDone) -> None:
+        spoken = self._spoken.get((event.item_id, event.content_index))
+        if spoken is not None:
+            spoken.end()
+
+    async def _follow(self, spoken: Spoken, connection: int) -> None:
+        """Until it was heard to its end, or cut: then the model hears of it."""
+        assert spoken.playback is not None
+        await spoken.playback
+        received, was_whole = spoken.received_ms, spoken.whole
+        spoken.end()
+        self._spoken.pop((spoken.item_id, spoken.content_index), None)
+        if not spoken.playback.cut or self._call.ended.is_set() or (was_whole and spoken.heard_ms >= received):
+            return
+        heard_ms = spoken.heard_ms
+        if connection == self._connections:
+            self._floor.drop(spoken.response_id)
+            self._out.urgent(say.truncate(spoken.item_id, spoken.content_index, int(heard_ms)))
+        text = spoken.heard_text
+        self._history.heard(spoken.item_id, text)
+        self._tell(ev.Truncated(spoken.item_id, heard_ms, text))
+
+    def _in_flight(self, spoken: Spoken) -> bool:
+        return spoken.playback is not None and not spoken.playback.done
+
+    def _audible(self, response_id: str | None) -> bool:
+        return any(spoken.response_id == response_id for spoken in self._spoken.values())
+
+    # ------------------------------------------------------------------ responses and words
+
+    async def _on_response(self, event: ev.ResponseChange) -> None:
+        response = event.response
+        if event.type == "response.created":
+            self._open_calls[response.id] = 1
+            self._floor.created(response.id, covers=not self._unseen)
+            return
+        for spoken in self._spoken.values():
+            if spoken.response_id == response.id:
+                spoken.end()
+        self._floor.done(response.id)
+        self._answered(response.id)
+        if response.status == "failed":
+            self._tell(ev.ServiceError("response_failed", str(response.status_details)))
+            log.warning("call %s: a response failed: %s", self._call.id, response.status_details)
+
+    async def _on_agent_text(self, event: ev.AgentText) -> None:
+        text, final = (event.transcript, True) if event.transcript is not None else (event.delta or "", False)
+        self._history.add("agent", event.item_id, text, final=final)
+        for spoken in self._spoken.values():
+            if spoken.item_id == event.item_id:
+                spoken.text = text if final else spoken.text + text
+        self._tell(ev.Said("agent", text, final, event.item_id))
+
+    async def _on_caller_text(self, event: ev.CallerText) -> None:
+        text, final = (event.transcript, True) if event.transcript is not None else (event.delta or "", False)
+        if final:
+            self._history.add("caller", event.item_id, text, final=True)
+        self._tell(ev.Said("caller", text.strip() if final else text, final, event.item_id))
+
+    async def _on_caller_text_failed(self, event: ev.CallerTextFailed) -> None:
+        log.warning("call %s: the caller's words were not transcribed: %s", self._call.id, event.error)
+
+    async def _on_session(self, event: ev.Session) -> None:
+        log.debug("call %s: %s", self._call.id, event.type)
+
+    async def _on_error(self, event: ev.ErrorEvent) -> None:
+        error = event.error
+        code, text = error.code or error.type or "error", error.message or "no message"
+        asked = (error.event_id or "").startswith("offhook_create_")
+        if asked:
+            self._floor.refused(active=code == _ACTIVE_ALREADY)
+        if code in _HARMLESS or (asked and code == _ACTIVE_ALREADY):
+            log.debug("call %s: the service: %s: %s", self._call.id, code, text)
+            return
+        fatal = code in _FATAL or error.event_id == say.SETTINGS_ID
+        self._tell(ev.ServiceError(code, text, fatal))
+        if error.event_id == say.SETTINGS_ID:
+            where = f" ({error.param})" if error.param else ""
+            raise RelayFailed(f"the service refused the session's settings{where}: {text}")
+        if fatal:
+            raise RelayFailed(f"the service ended the session: {code}: {text}")
+        log.warning("call %s: the service reported an error: %s: %s", self._call.id, code, text)
+
+    # ------------------------------------------------------------------ tools
+
+    async def _on_item(self, event: ev.ItemDone) -> None:
+        item = event.item
+        if item.type == "function_call_output":
+            self._unseen.discard(item.call_id or "")
+        if item.type != "function_call" or not event.response_id or item.status == "incomplete":
+            return
+        self._open_calls[event.response_id] = self._open_calls.get(event.response_id, 1) + 1
+        self._spawn(self._run_tool(item, event.response_id, self._connections))
+
+    async def _run_tool(self, item: ev.Item, response_id: str, connection: int) -> None:
+        name, arguments, call_id = item.name or "", item.arguments or "", item.call_id or ""
+        tool = self._tools.get(name)
+        if tool is None:
+            known = ", ".join(self._tools) or "none"
+            result = ev.ToolCalled(name, arguments, f"error: no tool named {name}; there are: {known}", True, 0.0)
+        elif sum(self._open_calls.values()) - len(self._open_calls) > TOOLS_AT_ONCE:
+            result = ev.ToolCalled(name, arguments, "error: too many calls at once; try again", True, 0.0)
+        else:
+            result = await tool.run(self._call, arguments, self._tool_timeout_s)
+        self._tell(result)
+        if connection != self._connections:  # the session that asked is gone: the new one has no such call
+            text = f"The tool {name} that was called before gave: {result.output}"
+            self._out.event(say.message("system", text, preview=self._service.preview))
+            self._floor.ask()
+            return
+        self._unseen.add(call_id)
+        self._out.event(say.tool_output(call_id, result.output))
+        if self._answered(response_id):
+            self._floor.ask()
+
+    def _answered(self, response_id: str) -> bool:
+        """One thing less is open of a response; whether that was the last, and the response is over."""
+        left = self._open_calls.get(response_id, 0) - 1
+        if left > 0:
+            self._open_calls[response_id] = left
+            return False
+        return self._open_calls.pop(response_id, None) is not None
+
+    # ------------------------------------------------------------------ small things
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("call %s: the relay", self._call.id, exc_info=error)
+
+    def _tell(self, event: ev.RelayEvent) -> None:
+        if self._on_event is not None:
+            self._told.put(event)
+
+    async def _tell_app(self) -> None:
+        assert self._on_event is not None or True
+        async for event in self._told:
+            if self._on_event is None:
+                continue
+            try:
+                result = self._on_event(event)
+                if result is not None:
+                    await result
+            except Exception:
+                log.exception("call %s: on_event failed", self._call.id)
+
+
+_TAKE: Final[dict[type, Callable[[_Relay, Any], Awaitable[None]]]] = {
+    ev.Session: _Relay._on_session,
+    ev.SpeechChange: _Relay._on_speech,
+    ev.ResponseChange: _Relay._on_response,
+    ev.AudioDelta: _Relay._on_audio,
+    ev.AudioDone: _Relay._on_audio_done,
+    ev.AgentText: _Relay._on_agent_text,
+    ev.CallerText: _Relay._on_caller_text,
+    ev.CallerTextFailed: _Relay._on_caller_text_failed,
+    ev.ItemDone: _Relay._on_item,
+    ev.ErrorEvent: _Relay._on_error,
+}

@@ -1,0 +1,113 @@
+"""The way to a speech model that lasts as long as the call: connecting, losing the connection, trying again.
+
+The client's own reconnecting exists in the general release only and keeps an old token, so this is ours: the same for
+all services, with a new token and new settings each time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from offhook.errors import ConfigError, OffhookError
+from offhook.kit.realtime_services import Connection, Service
+
+log: Final = logging.getLogger("offhook.kit")
+
+STEADY_S: Final = 10.0
+"""A connection that held this long was a good one: the tries are counted from zero again."""
+_TRY_AGAIN: Final = frozenset({408, 409, 425, 429})
+"""HTTP statuses below 500 of a refused handshake that may be better next time."""
+_FINAL_CLOSES: Final = frozenset({1008, 3000, 3003})
+"""Close codes that say that the next connection would fare no better: policy, unauthorized, forbidden."""
+
+
+class RelayFailed(OffhookError):
+    """The speech model cannot be reached, refuses the session, or is lost for good. The call is still there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reconnect:
+    """What is done when the connection to the model breaks, or cannot be made."""
+
+    tries: int = 5
+    """In a row; then the relay ends with RelayFailed. 0: never try again."""
+    first_delay_s: float = 0.5
+    """Before the first try; it doubles each time, less up to a quarter by chance."""
+    longest_delay_s: float = 8.0
+    history: bool = True
+    """Tell the new session as text what was said so far, as far as there are transcripts."""
+
+
+class Lost(Exception):
+    """A connection broke; the message says how."""
+
+
+async def keep_connected(
+    service: Service,
+    model: str,
+    policy: Reconnect,
+    talk: Callable[[Connection, int, float], Awaitable[None]],
+) -> None:
+    """Connect and `talk(connection, tries, seconds without)` until it returns; again when it raises Lost. RelayFailed.
+
+    ConfigError for settings that are wrong or missing, at once.
+    """
+    loop = asyncio.get_running_loop()
+    tries, lost_at = 0, loop.time()
+    while True:
+        since = loop.time()
+        try:
+            async with service.connect(model) as connection:
+                since = loop.time()
+                await talk(connection, tries, since - lost_at)
+                return
+        except (ConfigError, RelayFailed):
+            raise
+        except Exception as error:
+            reason = _reason(error)
+        now = loop.time()
+        if now - since > STEADY_S:
+            tries = 0
+        if not tries:
+            lost_at = now
+        tries += 1
+        if tries > policy.tries:
+            raise RelayFailed(_given_up(policy.tries, now - lost_at, reason))
+        delay = min(policy.first_delay_s * 2 ** (tries - 1), policy.longest_delay_s) * random.uniform(0.75, 1)
+        log.warning("the speech model: %s; try %d of %d in %.1f s", reason, tries, policy.tries, delay)
+        await asyncio.sleep(delay)
+
+
+def _given_up(tries: int, seconds: float, reason: str) -> str:
+    if not tries:
+        return f"the speech model: {reason}"
+    return f"the speech model: {reason}; {tries} more tries within {seconds:.1f} s did not help"
+
+
+def _reason(error: Exception) -> str:
+    """What broke, in words. RelayFailed when another try is pointless; what is no failure of a connection is raised."""
+    import openai
+    from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+
+    if isinstance(error, InvalidStatus):
+        status, body = error.response.status_code, bytes(error.response.body or b"")[:300].decode(errors="replace")
+        text = f"the service refused the connection with HTTP {status} {body.strip()}".rstrip()
+        if 400 <= status < 500 and status not in _TRY_AGAIN:
+            raise RelayFailed(f"{text}: check the key or the roles of the credential, the model's name and the URL")
+        return text
+    if isinstance(error, ConnectionClosed):
+        closed = error.rcvd
+        text = f"the connection was closed ({closed.code} {closed.reason})" if closed else "the connection broke off"
+        if closed is not None and closed.code in _FINAL_CLOSES:
+            raise RelayFailed(text) from error
+        return text
+    if isinstance(error, Lost | OSError | TimeoutError | InvalidHandshake):
+        return str(error) or type(error).__name__
+    if isinstance(error, openai.OpenAIError) or type(error).__module__.startswith("azure."):
+        raise RelayFailed(f"no connection to the speech model: {error}") from error
+    raise error

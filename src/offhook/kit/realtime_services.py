@@ -1,0 +1,223 @@
+"""Services that speak the Realtime protocol, each a small description; the `openai` package's client connects to them.
+
+Where each is reached: OpenAI at `/v1/realtime`; Azure OpenAI at `/openai/v1/realtime` (general availability) and
+`/openai/realtime?api-version=&deployment=` (preview); Voice Live at `/voice-live/realtime?api-version=&model=`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from inspect import isawaitable, iscoroutinefunction
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast
+
+from offhook.errors import ConfigError
+
+if TYPE_CHECKING:
+    from openai import AsyncAzureOpenAI, AsyncOpenAI
+
+TokenProvider: TypeAlias = Callable[[], Awaitable[str]]
+
+OPENAI_URL: Final = "https://api.openai.com/v1"
+PREVIEW_VERSION: Final = "2025-04-01-preview"
+VOICE_LIVE_VERSION: Final = "2025-10-01"
+AZURE_SCOPE: Final = "https://cognitiveservices.azure.com/.default"
+VOICE_LIVE_SCOPE: Final = "https://ai.azure.com/.default"
+
+
+class Connection(Protocol):
+    """What the relay needs of the package's connection, the same for both vocabularies."""
+
+    async def send(self, event: Any) -> None:
+        """Send one client event."""
+
+    async def recv_bytes(self) -> bytes:
+        """The next server event as JSON. websockets' ConnectionClosed at the end."""
+
+    async def close(self) -> None:
+        """Close it; harmless when closed."""
+
+
+class Service(Protocol):
+    """What the relay needs of a service."""
+
+    @property
+    def preview(self) -> bool:
+        """Whether it speaks the preview's event names and flat session settings, or those of the general release."""
+
+    @property
+    def voice_live(self) -> bool:
+        """Whether it has Voice Live's own settings."""
+
+    @property
+    def transcriber(self) -> str:
+        """The usual model for transcripts of the caller."""
+
+    def connect(self, model: str) -> AbstractAsyncContextManager[Connection]:
+        """A connection for one call; a fresh token is asked for each time. ConfigError."""
+
+
+@dataclass(slots=True)
+class OpenAI:
+    """OpenAI, or whatever speaks like it at another base URL."""
+
+    api_key: str | TokenProvider | None = None
+    """A key, or an async function that gives one for each connection; else OPENAI_API_KEY."""
+    base_url: str | None = None
+    """Such as https://api.openai.com/v1; else OPENAI_BASE_URL."""
+    preview: bool = False
+    """Speak the preview's protocol (`beta.realtime`)."""
+    voice_live: bool = field(default=False, init=False)
+    transcriber: str = field(default="gpt-4o-mini-transcribe", init=False)
+    _client: AsyncOpenAI | None = field(default=None, init=False, repr=False)
+
+    def connect(self, model: str) -> AbstractAsyncContextManager[Connection]:
+        """As `Service.connect`."""
+        if self._client is None:
+            key = self.api_key or os.environ.get("OPENAI_API_KEY")
+            if not key:
+                raise ConfigError("OpenAI: no key: set OPENAI_API_KEY, or give OpenAI(api_key=...)")
+            self._client = _client(self.base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI_URL, key)
+        if self.preview:
+            return self._client.beta.realtime.connect(model=model)
+        return self._client.realtime.connect(model=model)
+
+
+@dataclass(slots=True)
+class AzureOpenAI:
+    """Azure OpenAI; the relay's `model` is the name of your deployment."""
+
+    endpoint: str | None = None
+    """Such as https://name.openai.azure.com; else AZURE_OPENAI_ENDPOINT."""
+    api_key: str | None = None
+    """Else AZURE_OPENAI_API_KEY; with neither, `credential` is used."""
+    credential: Any = None
+    """Any object with `get_token(scope)`, sync or async, such as azure-identity's; else DefaultAzureCredential."""
+    preview: bool = False
+    """Speak the preview's protocol, with an `api_version`."""
+    api_version: str = PREVIEW_VERSION
+    scope: str = AZURE_SCOPE
+    voice_live: bool = field(default=False, init=False)
+    transcriber: str = field(default="whisper-1", init=False)
+    _client: AsyncOpenAI | None = field(default=None, init=False, repr=False)
+
+    def connect(self, model: str) -> AbstractAsyncContextManager[Connection]:
+        """As `Service.connect`."""
+        if self._client is None:
+            endpoint = _endpoint(self.endpoint, "AZURE_OPENAI_ENDPOINT", "AzureOpenAI(endpoint=...)")
+            key = self.api_key or os.environ.get("AZURE_OPENAI_API_KEY")
+            token = None if key else token_provider(self.credential, self.scope)
+            if self.preview:
+                self._client = _azure_client(endpoint, key, token, self.api_version)
+            else:
+                self._client = _client(f"{endpoint}/openai/v1", key or cast(TokenProvider, token))
+        if self.preview:
+            return self._client.beta.realtime.connect(model=model)
+        return self._client.realtime.connect(model=model)
+
+
+@dataclass(slots=True)
+class VoiceLive:
+    """Azure AI Voice Live; it has the preview's event names, and turn detection and voices of its own."""
+
+    endpoint: str | None = None
+    """Such as https://name.services.ai.azure.com; else AZURE_VOICELIVE_ENDPOINT."""
+    api_key: str | None = None
+    """Else AZURE_VOICELIVE_API_KEY; with neither, `credential` is used."""
+    credential: Any = None
+    """As in `AzureOpenAI`."""
+    api_version: str = VOICE_LIVE_VERSION
+    scope: str = VOICE_LIVE_SCOPE
+    preview: bool = field(default=True, init=False)
+    voice_live: bool = field(default=True, init=False)
+    transcriber: str = field(default="azure-speech", init=False)
+    _client: AsyncOpenAI | None = field(default=None, init=False, repr=False)
+
+    def connect(self, model: str) -> AbstractAsyncContextManager[Connection]:
+        """As `Service.connect`."""
+        key = self.api_key or os.environ.get("AZURE_VOICELIVE_API_KEY")
+        if self._client is None:
+            endpoint = _endpoint(self.endpoint, "AZURE_VOICELIVE_ENDPOINT", "VoiceLive(endpoint=...)")
+            self._client = _client(f"{endpoint}/voice-live", key or token_provider(self.credential, self.scope))
+        headers = {"api-key": key} if key else {}
+        query = {"api-version": self.api_version}
+        return self._client.beta.realtime.connect(model=model, extra_query=query, extra_headers=headers)
+
+
+def service_from_environment() -> Service:
+    """The service whose variables are set, in this order. ConfigError when there is none."""
+    if os.environ.get("OPENAI_API_KEY"):
+        return OpenAI()
+    if os.environ.get("AZURE_OPENAI_ENDPOINT"):
+        return AzureOpenAI()
+    if os.environ.get("AZURE_VOICELIVE_ENDPOINT"):
+        return VoiceLive()
+    raise ConfigError(
+        "no speech model is configured: set OPENAI_API_KEY (and OPENAI_BASE_URL for another server), "
+        "AZURE_OPENAI_ENDPOINT with AZURE_OPENAI_API_KEY, or AZURE_VOICELIVE_ENDPOINT with AZURE_VOICELIVE_API_KEY "
+        "(without a key, Entra ID is asked for a token); or give relay(service=...)"
+    )
+
+
+def token_provider(credential: Any, scope: str) -> TokenProvider:
+    """Tokens of a credential, sync or async; it keeps them and renews them itself. ConfigError for none at all."""
+    if credential is None:
+        try:
+            from azure.identity.aio import DefaultAzureCredential
+        except ModuleNotFoundError:
+            raise ConfigError("no key, and azure-identity is missing: pip install 'offhook[realtime]'") from None
+        credential = DefaultAzureCredential()
+    if not callable(getattr(credential, "get_token", None)):
+        raise ConfigError(f"credential has no get_token(scope): {type(credential).__name__}")
+
+    async def token() -> str:
+        if iscoroutinefunction(credential.get_token):
+            got = await credential.get_token(scope)
+        else:
+            got = await asyncio.to_thread(credential.get_token, scope)
+            if isawaitable(got):
+                got = await got
+        return str(got.token)
+
+    return token
+
+
+def _endpoint(given: str | None, variable: str, argument: str) -> str:
+    endpoint = given or os.environ.get(variable)
+    if not endpoint:
+        raise ConfigError(f"no endpoint: set {variable}, or give {argument}")
+    return endpoint.rstrip("/")
+
+
+def _websocket_url(url: str) -> str:
+    scheme, colon, rest = url.rstrip("/").partition("://")
+    schemes = {"https": "wss", "http": "ws", "wss": "wss", "ws": "ws"}
+    if not colon or scheme.lower() not in schemes:
+        raise ConfigError(f"not the URL of a speech model: {url!r}; give one such as {OPENAI_URL}")
+    return f"{schemes[scheme.lower()]}://{rest}"
+
+
+def _client(url: str, key: str | TokenProvider) -> AsyncOpenAI:
+    return _package().AsyncOpenAI(api_key=key, base_url=url, websocket_base_url=_websocket_url(url))
+
+
+def _azure_client(endpoint: str, key: str | None, token: TokenProvider | None, version: str) -> AsyncAzureOpenAI:
+    return _package().AsyncAzureOpenAI(
+        azure_endpoint=endpoint,
+        api_key=key,
+        azure_ad_token_provider=token,
+        api_version=version,
+        websocket_base_url=_websocket_url(f"{endpoint}/openai"),
+    )
+
+
+def _package() -> Any:
+    try:
+        import openai
+        import websockets  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"{error.name} is missing: pip install 'offhook[realtime]'") from None
+    return openai

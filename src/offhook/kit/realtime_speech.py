@@ -1,0 +1,107 @@
+"""What a speech model says, item by item: its sound on the way into the call, and how much of it was heard."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import logging
+from collections.abc import AsyncIterator
+from typing import Final
+
+from offhook.audio.pcm import PTIME_MS, from_bytes, to_bytes
+from offhook.audio.resample import StreamResampler
+from offhook.kit.playback import Playback
+from offhook.kit.realtime_settings import MODEL_RATE
+
+log: Final = logging.getLogger("offhook.kit")
+
+LONGEST_ITEM_MS: Final = 600_000
+"""Sound of one item that is kept; what is beyond is dropped, and the log says so."""
+
+_FRAME_BYTES: Final = MODEL_RATE * PTIME_MS // 1000 * 2
+
+
+class Spoken:
+    """One audio part of one item. Deltas go in, `pieces` come out at the stream's rate, `playback` says what was heard.
+
+    Deltas may be cut within a sample: the odd byte waits for its other half.
+    """
+
+    def __init__(self, item_id: str, content_index: int, response_id: str, rate: int) -> None:
+        self.item_id = item_id
+        self.content_index = content_index
+        self.response_id = response_id
+        self.text = ""
+        """Its words, as far as they have come."""
+        self.whole = False
+        """Nothing more comes."""
+        self.playback: Playback | None = None
+        self._resampler = StreamResampler(MODEL_RATE, rate) if rate != MODEL_RATE else None
+        self._pieces: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._rest = b""
+        self._received = 0
+
+    @property
+    def received_ms(self) -> float:
+        """How much of it has come."""
+        return (self._received & ~1) * 500 / MODEL_RATE
+
+    @property
+    def heard_ms(self) -> float:
+        """How much of it the caller has heard, never more than has come."""
+        return min(self.playback.heard_ms, self.received_ms) if self.playback is not None else 0.0
+
+    @property
+    def heard_text(self) -> str:
+        """About what of its words was heard: as large a share as of the sound, up to the end of a word."""
+        received = self.received_ms
+        if not received or self.heard_ms >= received:
+            return self.text
+        upto = round(len(self.text) * self.heard_ms / received)
+        head = self.text[:upto]
+        cut_within = upto < len(self.text) and head[-1:].isalnum() and self.text[upto].isalnum()
+        return (head.rpartition(" ")[0] if cut_within else head).rstrip()
+
+    def put(self, delta: str) -> None:
+        """One delta, base64. Nothing after `end`."""
+        if self.whole or (self.playback is not None and self.playback.done):
+            return
+        try:
+            data = base64.b64decode(delta, validate=True)
+        except binascii.Error as error:
+            log.warning("item %s: a delta that is no base64 was left out: %s", self.item_id, error)
+            return
+        if self.received_ms > LONGEST_ITEM_MS:
+            log.warning("item %s is longer than %g s: the rest is not said", self.item_id, LONGEST_ITEM_MS / 1000)
+            self.end()
+            return
+        self._received += len(data)
+        self._rest += data
+        unit = _FRAME_BYTES if self._resampler is not None else 2
+        size = len(self._rest) // unit * unit
+        ready, self._rest = self._rest[:size], self._rest[size:]
+        if ready:
+            self._pieces.put_nowait(self._at_rate(ready))
+
+    def end(self) -> None:
+        """Nothing more comes; what is there is still heard."""
+        if self.whole:
+            return
+        self.whole = True
+        rest = self._rest[: len(self._rest) & ~1]
+        if rest:
+            self._pieces.put_nowait(self._at_rate(rest.ljust(_FRAME_BYTES, b"\0")))
+        self._pieces.put_nowait(None)
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """Its sound at the stream's rate, as it comes."""
+        while (piece := await self._pieces.get()) is not None:
+            yield piece
+
+    def _at_rate(self, pcm: bytes) -> bytes:
+        resampler = self._resampler
+        if resampler is None:
+            return pcm
+        frames = (pcm[at : at + _FRAME_BYTES] for at in range(0, len(pcm), _FRAME_BYTES))
+        return b"".join(to_bytes(resampler.process(from_bytes(frame))) for frame in frames)
