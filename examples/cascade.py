@@ -7,9 +7,9 @@ from datetime import datetime
 from offhook.kit import Call, Conversation, VoiceApp, converse
 
 ANSWERS = {
-    r"open|hours|close": "We are open from nine to five on weekdays. On Saturdays we close at two. On Sundays we rest.",
-    r"where|address|street": "You find us at number twelve Harbor Street, right behind the station.",
-    r"cost|price|much": "A repair costs thirty dollars. If we cannot fix it, you pay nothing.",
+    r"open|hours|close": "We are open from nine to five.",
+    r"where|address|street": "You find us at twelve Harbor Street. It is right behind the station.",
+    r"cost|price|much": "A repair costs thirty dollars.",
     r"thank": "You are welcome. What else can I do for you?",
 }
 
@@ -36,7 +36,7 @@ async def reply(text: str, talk: Conversation) -> AsyncIterator[str]:
 
 @app.on_call
 async def agent(call: Call) -> None:
-    await converse(call, reply, greeting="Welcome to Harbor Repairs. How can I help you?", still_there="Are you there?")
+    await converse(call, reply, greeting="Harbor Repairs, hello.", still_there="Are you there?")
 
 
 if __name__ == "__main__":

@@ -94,11 +94,11 @@ def test_the_telemetry_example(capsys: pytest.CaptureFixture[str]) -> None:
 
     measure(Call(), TurnReport(2, "answer", "heard", 100, 700, 900, 901, 920, 1920, 1000, 1, 0, 20))
     measure(Call(), TurnReport(3, "answer", "unanswered", 100, 700, None, None, None, 1920, 0, 0, 0, 20))
-    assert capsys.readouterr().out == ("call-1 820 {'detection': 600, 'answer': 200, 'sending': 1, 'playout': 19}\n")
+    assert capsys.readouterr().out == "call-1 820 {'detection': 600, 'answer': 200, 'sending': 1, 'playout': 19}\n"
 
 
 def test_every_example_compiles() -> None:
-    assert EXAMPLES
+    assert len(EXAMPLES) >= 7
     for text in EXAMPLES:
         compile(text, "docs/kit.md", "exec")
 

@@ -7,7 +7,9 @@ sound was heard (tests/ear.py), which the app's own count and the node's trace a
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import csv
 import json
 import random
 from collections.abc import AsyncIterator, Sequence
@@ -19,67 +21,40 @@ from typing import Any
 import numpy as np
 from tests.console_leg import caller
 from tests.ear import Run, Samples, taken_apart
-from tests.examples.running import Example, example_node, running_app
+from tests.examples.running import ROOT, Example, example_node, running_app
 from tests.live import LiveNode, trace
 from tests.soak import barge_in_app
-from tests.soak.barge_in_app import BURST, FILE, PACED, STREAMED
+from tests.soak.barge_in_app import BURST, FILE, PACED, RUSHED, STREAMED
+from tests.soak.test_leaks import figures as status_figures
 
 from offhook.audio.resample import resample
+from offhook.audio.wav import read_wav
 
-FRAME_MS = 20
-WAYS = {BURST: "burst", STREAMED: "streamed", PACED: "paced", FILE: "file"}
-FIRST_MS, AGAIN_MS = (1500, 2800), (2600, 4400)
-"""After the answer, and after the last interruption has ended: when callers speak."""
+CLIPS = ROOT / "tests/fixtures/barge_in"
+WAYS = {BURST: "burst", STREAMED: "streamed", PACED: "paced", FILE: "file", RUSHED: "rushed"}
 STAY_MS = 1500
+"""How long callers stay when they have said all."""
+FRAME_MS = 20
+AT_ONCE = 4
+"""Calls at once: more would measure the machine."""
 
 
 @dataclass(frozen=True)
 class Clip:
-    """Something that a caller says: samples at `rate`, of which the one at `onset` is the first of speech."""
+    """Something that a caller says: samples at `rate`, of which those from `onset_ms` on are what it is."""
 
     name: str
+    kind: str
+    interrupts: bool
+    """Whether it is meant to stop the app; False: a cough, a word of agreement, a noise."""
     samples: Samples
     rate: int
-    onset: int
-    speech: bool = True
-    """Whether it is an interruption; False: a cough, a word of agreement, an echo."""
-
-    def at(self, rate: int) -> Samples:
-        """The samples at another rate."""
-        return resample(self.samples, self.rate, rate)
-
-
-@dataclass(frozen=True)
-class Interruption:
-    """One clip over the app's sound, in ms; those of the ear are on the caller's axis."""
-
-    clip: str
-    way: str
-    rate: int
-    turn: int
     onset_ms: float
-    silent_ms: float | None
-    """Where the app's sound ended; None: it did not."""
-    heard_ms: float | None
-    """How much of the sound the caller had heard, by the recording."""
-    told_ms: float | None
-    """The same by the app: `Interrupted.heard_ms`."""
-    traced_ms: float | None
-    """Where the node's trace says that the sound ended: `atSample`."""
-    stop_ms: float | None
-    """From the app's StopAudio to the leaving of the last frame with its sound."""
-    old_ms: float
-    """Sound of this turn or one before that was heard after the end."""
 
     @property
-    def latency_ms(self) -> float | None:
-        """From speech to silence."""
-        return None if self.silent_ms is None else self.silent_ms - self.onset_ms
-
-    @property
-    def heard_error_ms(self) -> float | None:
-        """By how much the app's count is above the recording."""
-        return None if self.told_ms is None or self.heard_ms is None else self.told_ms - self.heard_ms
+    def length_ms(self) -> float:
+        """All of it."""
+        return len(self.samples) * 1000 / self.rate
 
 
 @dataclass(frozen=True)
@@ -97,29 +72,97 @@ class Plan:
 
     def said(self, rate: int) -> Samples:
         """All that the caller says, from the answer."""
-        line = np.zeros(round((self.end_ms + STAY_MS) * rate / 1000), np.int16)
-        for at_ms, clip in self.clips:
-            samples, start = clip.at(rate), round(at_ms * rate / 1000)
+        at_ms, last = self.clips[-1]
+        end_ms = at_ms + last.length_ms + STAY_MS
+        line = np.zeros(round(end_ms * rate / 1000), np.int16)
+        done = 0
+        for number, (at_ms, clip) in enumerate(self.clips):
+            samples, start = resample(clip.samples, clip.rate, rate), round(at_ms * rate / 1000)
+            after = round((self.clips[number + 1][0] if number + 1 < len(self.clips) else end_ms) * rate / 1000)
+            alone = samples[: round(clip.onset_ms * 0.8 * rate / 1000)]
+            until = min(after, start + len(samples) + rate // 2)
+            line[done:until] = _going_on(alone, until - done)
             line[start : start + len(samples)] = samples
+            done = until
+        line[done:] = _going_on(alone, len(line) - done)
         return line
 
+
+def _going_on(line: Samples, size: int) -> Samples:
+    """`size` samples of a line on which nobody speaks, of which there are a few: there and back, without a step."""
+    return np.resize(np.concatenate([line, line[::-1]]), size)
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One clip over the app's sound, in ms; those of the ear are on the caller's axis."""
+
+    clip: str
+    kind: str
+    interrupts: bool
+    way: str
+    rate: int
+    onset_ms: float
+    silent_ms: float | None
+    """Where the app's sound ended, for good or for a while; None: it did not."""
+    heard_ms: float | None
+    """How much of the sound the caller had heard by then, from its beginning."""
+    told_ms: float | None
+    """The same by the app, in `Interrupted` or `Resumed`; None: it told neither."""
+    traced_ms: float | None
+    """Where the node's trace says that the sound ended: `atSample`."""
+    stop_ms: float | None
+    """From the app's StopAudio to the leaving of the last frame with its sound."""
+    resumed_after_ms: float | None
+    """How long it was silent until it went on; None: it did not go on."""
+    repeated_ms: float
+    """What was heard twice when it went on."""
+    lost_ms: float
+    """What was never heard when it went on."""
+    stalled_ms: float
+    """How long the machine kept node or app from running in this call: no time is more exact than that."""
+
     @property
-    def end_ms(self) -> float:
-        """When the last clip ends."""
-        at_ms, clip = self.clips[-1]
-        return at_ms + len(clip.samples) * 1000 / clip.rate
+    def latency_ms(self) -> float | None:
+        """From the beginning of the clip to silence."""
+        return None if self.silent_ms is None else self.silent_ms - self.onset_ms
+
+    @property
+    def heard_error_ms(self) -> float | None:
+        """By how much the app's count is above the recording."""
+        return None if self.told_ms is None or self.heard_ms is None else self.told_ms - self.heard_ms
+
+    @property
+    def ended(self) -> bool:
+        """Whether the app's sound ended for good."""
+        return self.silent_ms is not None and self.resumed_after_ms is None
 
 
-def plans(clips: Sequence[Clip], each: int, ways: Sequence[str], seed: int = 1) -> list[Plan]:
-    """Calls that say all the clips, `each` a call, at times of no pattern."""
+def committed_clips() -> list[Clip]:
+    """Those of tests/fixtures/barge_in that need no echo of a certain sound."""
+    with (CLIPS / "labels.csv").open() as table:
+        return [_clip(row) for row in csv.DictReader(table) if not row["echo"]]
+
+
+def _clip(row: dict[str, str]) -> Clip:
+    sound = read_wav((CLIPS / row["file"]).read_bytes())
+    name, interrupts = row["file"].removesuffix(".wav"), row["interrupts"] == "True"
+    return Clip(name, row["kind"], interrupts, sound.samples, sound.rate, float(row["onset_ms"]))
+
+
+def plans(
+    clips: Sequence[Clip], each: int, ways: Sequence[str], seed: int,
+    first_ms: tuple[float, float] = (1500, 2800), again_ms: tuple[float, float] = (2600, 4400),
+) -> list[Plan]:  # fmt: skip
+    """Calls that say all the clips, `each` a call, at times of no pattern after the answer and after each other."""
     chance = random.Random(seed)
     made = []
     for number, first in enumerate(range(0, len(clips), each)):
-        at, placed = chance.uniform(*FIRST_MS), []
+        at, placed = chance.uniform(*first_ms), []
         for clip in clips[first : first + each]:
             placed.append((at, clip))
-            at += len(clip.samples) * 1000 / clip.rate + chance.uniform(*AGAIN_MS)
-        made.append(Plan(ways[number % len(ways)], number % 100, tuple(placed)))
+            at += clip.length_ms + chance.uniform(*again_ms)
+        made.append(Plan(ways[number % len(ways)], number, tuple(placed)))
     return made
 
 
@@ -134,9 +177,35 @@ async def world(folder: Path, port: int, rate: int) -> AsyncIterator[tuple[LiveN
         yield node, app
 
 
-async def interrupted(node: LiveNode, app: Example, plan: Plan, rate: int) -> list[Interruption]:
-    """One call to its end, and its interruptions."""
-    said = plan.said(rate)
+async def measured(
+    node: LiveNode, app: Example, calls: Sequence[Plan], rate: int, *, at_once: int = AT_ONCE, tries: int = 1
+) -> list[Heard]:
+    """All calls, a few at once, and what was heard in them. A call in which the machine stalled is tried again."""
+    room = asyncio.Semaphore(at_once)
+
+    async def one(plan: Plan) -> list[Heard]:
+        async with room:
+            for _ in range(tries):
+                recording = await recorded(node, app, plan, rate)
+                if not recording.stalled_ms:
+                    break
+        assert recording.old_ms() == 0.0, f"{plan.sender} heard old sound after new: {recording.runs}"
+        return [recording.row(at_ms, clip) for at_ms, clip in plan.clips]
+
+    return [row for rows in await asyncio.gather(*map(one, calls)) for row in rows]
+
+
+async def all_clips(folder: Path, port: int, rate: int) -> list[Heard]:
+    """All committed clips at one rate, some three minutes long."""
+    clips = committed_clips()
+    random.Random(rate).shuffle(clips)
+    async with world(folder, port, rate) as (node, app):
+        return await measured(node, app, plans(clips, 3, (BURST, STREAMED, PACED, FILE), rate), rate, tries=3)
+
+
+async def recorded(node: LiveNode, app: Example, plan: Plan, rate: int) -> Recording:
+    """One call to its end."""
+    said, begun, made_up = plan.said(rate), len(app.log), (await status_figures(node))["ticksMadeUp"]
     async with caller(node, sender=plan.sender) as leg:
         call_id = (await leg.told("placed"))["callId"]
         await leg.speak(said.tobytes())
@@ -144,50 +213,143 @@ async def interrupted(node: LiveNode, app: Example, plan: Plan, rate: int) -> li
         heard = await leg.heard_frames(len(said) * 50 // rate)
         spoke = (await leg.told("spoke"))["atSample"]
         page = await trace(node, call_id)
-        await leg.hang_up()
-    told = [json.loads(line) for line in app.log if line.startswith("{") and plan.sender in line]
+    told = [json.loads(line) for line in app.log[begun:] if line.startswith("{") and plan.sender in line]
+    late = ((await status_figures(node))["ticksMadeUp"] - made_up) * FRAME_MS
+    late += sum(line["ms"] for line in told if line["event"] == "stalled")
     sounds = {str(turn): barge_in_app.sound(plan.sender, turn, rate) for turn in range(len(plan.clips) + 1)}
-    runs = taken_apart(heard, sounds, rate)
-    return [
-        _row(plan, clip, (spoke / rate * 1000) + at_ms + clip.onset * 1000 / clip.rate, runs, told, page, rate)
-        for at_ms, clip in plan.clips
-    ]
+    return Recording(plan, rate, spoke, taken_apart(heard, sounds, rate), told, page, late)
 
 
-def _row(
-    plan: Plan, clip: Clip, onset_ms: float, runs: list[Run], told: list[dict[str, Any]], page: dict[str, Any],
-    rate: int,
-) -> Interruption:  # fmt: skip
-    onset = onset_ms * rate / 1000
-    begun = [run for run in runs if run.at <= onset]
-    assert begun, f"nothing was heard before {onset_ms:.0f} ms"
-    turn = begun[-1].name
-    cut = next((run for run in runs if run.name == turn and run.faded and run.silent_at > onset), None)
-    said = [line for line in told if line["event"] == "interrupted" and line["turn"] == int(turn)]
-    stop = None if cut is None else _stop(page, cut, rate)
-    old = [] if cut is None else [run for run in runs if run.at >= cut.silent_at and int(run.name) <= int(turn)]
-    return Interruption(
-        clip=clip.name,
-        way=WAYS[plan.way],
-        rate=rate,
-        turn=int(turn),
-        onset_ms=onset_ms,
-        silent_ms=None if cut is None else cut.silent_at * 1000 / rate,
-        heard_ms=None if cut is None else cut.end * 1000 / rate,
-        told_ms=said[0]["heardMs"] if said else None,
-        traced_ms=None if stop is None else stop["detail"]["atSample"] * 1000 / rate,
-        stop_ms=None if stop is None or not said else _stop_ms(page, stop, said[0]["at"], rate),
-        old_ms=sum(run.length for run in old) * 1000 / rate,
-    )
+@dataclass(frozen=True)
+class Recording:
+    """A call: `runs` of what was heard, what the app `told` of its turns, and the `page` of the node's trace.
+
+    `spoke`: the sample of the caller's axis at which what they say begins; `stalled_ms`: how long
+    node or app could not run when they had to.
+    """
+
+    plan: Plan
+    rate: int
+    spoke: int
+    runs: list[Run]
+    told: list[dict[str, Any]]
+    page: dict[str, Any]
+    stalled_ms: float
+
+    def row(self, at_ms: float, clip: Clip) -> Heard:
+        """What became of one clip. AssertionError when older sound was heard after it had ended."""
+        onset_ms = self._ms(self.spoke) + at_ms + clip.onset_ms
+        onset = onset_ms * self.rate / 1000
+        begun = [run for run in self.runs if run.at <= onset]
+        assert begun, f"{self.plan.sender} heard nothing before {onset_ms:.0f} ms"
+        turn = begun[-1].name
+        until = onset + 3 * self.rate
+        cut = next((run for run in self.runs if run.name == turn and run.faded and onset < run.silent_at < until), None)
+        if cut is None:
+            return self._went_on(clip, onset_ms)
+        later = [run for run in self.runs if run.at >= cut.silent_at]
+        again = later[0] if later and later[0].name == turn else None
+        told = self._told_of(turn, "interrupted" if again is None else "resumed", cut)
+        stop = self._stop(cut)
+        return Heard(
+            clip=clip.name,
+            kind=clip.kind,
+            interrupts=clip.interrupts,
+            way=WAYS[self.plan.way],
+            rate=self.rate,
+            onset_ms=onset_ms,
+            silent_ms=self._ms(cut.silent_at),
+            heard_ms=self._ms(cut.end),
+            told_ms=None if told is None else told["heardMs"],
+            traced_ms=None if stop is None else self._ms(stop["detail"]["atSample"]),
+            stop_ms=None if stop is None else self._stop_ms(stop),
+            resumed_after_ms=None if again is None else self._ms(again.at - cut.silent_at),
+            repeated_ms=0.0 if again is None else self._ms(max(0, cut.end - again.start)),
+            lost_ms=0.0 if again is None else self._ms(max(0, again.start - cut.end)),
+            stalled_ms=self.stalled_ms,
+        )
+
+    def old_ms(self) -> float:
+        """How much was heard of a sound after a later one had begun."""
+        newest, old = 0, 0
+        for run in self.runs:
+            newest = max(newest, int(run.name))
+            old += run.length if int(run.name) < newest else 0
+        return self._ms(old)
+
+    def _went_on(self, clip: Clip, onset_ms: float) -> Heard:
+        row = (clip.name, clip.kind, clip.interrupts, WAYS[self.plan.way], self.rate, onset_ms)
+        return Heard(*row, None, None, None, None, None, None, 0.0, 0.0, self.stalled_ms)
+
+    def _ms(self, samples: int) -> float:
+        return samples * 1000 / self.rate
+
+    def _told_of(self, turn: str, event: str, cut: Run) -> dict[str, Any] | None:
+        """The app's event of a cut: of its turn, the nearest in what was heard."""
+        events = [line for line in self.told if line["event"] == event and line["turn"] == int(turn)]
+        return min(events, key=lambda line: abs(line["heardMs"] - self._ms(cut.end)), default=None)
+
+    def _stop(self, cut: Run) -> dict[str, Any] | None:
+        """The trace's StopAudio of a cut, with the moment `sent` at which the app sent it."""
+        traced = [event for event in self.page["events"] if event["kind"] == "stopAudio"]
+        sent = [line["at"] for line in self.told if line["event"] == "stop"]
+        stops = [{**event, "sent": at} for event, at in zip(traced, sent, strict=False) if event["detail"]["cutMs"]]
+        return min(stops, key=lambda event: abs(event["detail"]["atSample"] - cut.silent_at), default=None)
+
+    def _stop_ms(self, stop: dict[str, Any]) -> float:
+        """From its sending, by the clock of app and node, to the tick that read the last frame with sound."""
+        (track,) = [audio for leg in self.page["legs"] for audio in leg["audio"] if audio["side"] == "heard"]
+        answered = datetime.fromisoformat(self.page["answeredAt"]).timestamp() * 1000
+        return float(answered + track["beginMs"] + self._ms(stop["detail"]["readAtSample"]) - stop["sent"] * 1000)
 
 
-def _stop(page: dict[str, Any], cut: Run, rate: int) -> dict[str, Any] | None:
-    """The trace's StopAudio that made a cut."""
-    stops = [event for event in page["events"] if event["kind"] == "stopAudio" and event["detail"]["cutMs"]]
-    return min(stops, key=lambda event: abs(event["detail"]["atSample"] - cut.silent_at), default=None)
+def table(rows: Sequence[Heard]) -> str:
+    """A line for each."""
+    lines = [f"{'clip':16} {'by':9} {'Hz':>5} {'to silence':>10} {'heard':>7} {'told':>5} {'stop':>5}  went on"]
+    for row in rows:
+        shown = (row.latency_ms, row.heard_ms, row.heard_error_ms, row.stop_ms)
+        silence, heard, told, stop = ("-" if value is None else f"{value:.0f}" for value in shown)
+        again = "" if row.resumed_after_ms is None else f"after {row.resumed_after_ms:.0f}, {row.repeated_ms:.0f} twice"
+        lines.append(
+            f"{row.clip:16} {row.way:9} {row.rate:5} {silence:>10} {heard:>7} {told:>5} {stop:>5}  {again}"
+            f"{' (stalled)' if row.stalled_ms else ''}"
+        )
+    return "\n".join(lines)
 
 
-def _stop_ms(page: dict[str, Any], stop: dict[str, Any], at: float, rate: int) -> float:
-    (track,) = [audio for leg in page["legs"] for audio in leg["audio"] if audio["side"] == "heard"]
-    answered = datetime.fromisoformat(page["answeredAt"]).timestamp() * 1000
-    return float(answered + track["beginMs"] + stop["detail"]["readAtSample"] * 1000 / rate - at * 1000)
+def figures(rows: Sequence[Heard]) -> dict[str, Any]:
+    """What the issue asks for, of all rows."""
+    real, false = [row for row in rows if row.interrupts], [row for row in rows if not row.interrupts]
+    timed = [row for row in rows if not row.stalled_ms]
+    ended = [row for row in real if row.ended]
+    latencies = sorted(row.latency_ms for row in ended if row in timed and row.latency_ms is not None)
+    stops = sorted(row.stop_ms for row in timed if row.stop_ms is not None)
+    errors = sorted(row.heard_error_ms for row in timed if row.heard_error_ms is not None)
+    held = [row for row in false if row.resumed_after_ms is not None]
+    return {
+        "interruptions": len(real),
+        "missed": len(real) - len(ended),
+        "stalled": len(rows) - len(timed),
+        "speechToSilenceMs": _quantiles(latencies),
+        "stopToLastFrameMs": _quantiles(stops),
+        "heardErrorMs": [_round(errors[0]), _round(errors[-1])] if errors else None,
+        "traceErrorMs": max((abs(row.traced_ms - row.silent_ms) for row in rows if row.traced_ms and row.silent_ms),
+                            default=None),
+        "noInterruptions": len(false),
+        "cutByMistake": sum(row.ended for row in false),
+        "heldForAWhile": len(held),
+        "pauseMs": _quantiles(sorted(row.resumed_after_ms for row in held if row.resumed_after_ms is not None)),
+        "repeatedMs": _round(max((row.repeated_ms for row in rows), default=0.0)),
+        "lostMs": _round(max((row.lost_ms for row in rows), default=0.0)),
+    }  # fmt: skip
+
+
+def _quantiles(ordered: Sequence[float]) -> dict[str, float] | None:
+    if not ordered:
+        return None
+    places = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
+    return {name: _round(ordered[min(len(ordered) - 1, int(share * len(ordered)))]) for name, share in places.items()}
+
+
+def _round(value: float) -> float:
+    return round(value, 1)

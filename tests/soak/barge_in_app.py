@@ -10,18 +10,21 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tests.ear import Samples, coded
 
 from offhook.audio.wav import write_wav
-from offhook.kit import Call, Interrupted, Playback, Resumed, SpeechEnded, SpeechStarted, VoiceApp
+from offhook.kit import Call, Interrupted, OutStreamingData, Playback, Resumed, SpeechEnded, SpeechStarted, VoiceApp
 
-SECONDS = 12.0
-"""Length of each sound."""
-BURST, STREAMED, PACED, FILE = "0", "1", "2", "3"
+SECONDS = 25.0
+"""Length of each sound, but those of callers who get theirs RUSHED: `RUSHED_S` in `RUSH_S`."""
+RUSHED_S, RUSH_S = 9.5, 0.85
+STALL_S = 0.015
+BURST, STREAMED, PACED, FILE, RUSHED = "0", "1", "2", "3", "4"
 RATE = int(os.environ.get("BARGE_IN_RATE") or 24000)
 
 app = VoiceApp(rate=RATE)
@@ -29,7 +32,7 @@ app = VoiceApp(rate=RATE)
 
 def sound(caller: str, turn: int, rate: int = RATE) -> Samples:
     """What is said to a caller in a turn."""
-    return coded(int(caller[-2:]) * 100 + turn, rate, SECONDS)
+    return coded(int(caller[-2:]) * 100 + turn, rate, RUSHED_S if caller[-4] == RUSHED else SECONDS)
 
 
 async def pieces(pcm: bytes, ms: int, pause: float) -> AsyncIterator[bytes]:
@@ -41,18 +44,19 @@ async def pieces(pcm: bytes, ms: int, pause: float) -> AsyncIterator[bytes]:
         yield pcm[start : start + size]
 
 
-def say(call: Call, turn: int) -> Playback:
+async def say(call: Call, turn: int) -> Playback:
     """The sound of a turn, handed over in the caller's way."""
-    samples, way = sound(call.caller, turn), call.caller[-4]
+    samples, way = await asyncio.to_thread(sound, call.caller, turn), call.caller[-4]
     pcm = samples.tobytes()
     if way == STREAMED:
         return call.play(pieces(pcm, 100, 0.02))
     if way == PACED:
         return call.play(pieces(pcm, 20, 0.02))
+    if way == RUSHED:
+        return call.play(pieces(pcm, 100, RUSH_S * 0.1 / RUSHED_S))
     if way == FILE:
         path = f"{os.environ['BARGE_IN_FOLDER']}/{call.caller[2:]}-{turn}.wav"
-        with open(path, "wb") as file:
-            file.write(write_wav(np.asarray(samples), RATE))
+        await asyncio.to_thread(Path(path).write_bytes, write_wav(samples, RATE))
         return call.play(path)
     return call.play(pcm)
 
@@ -65,7 +69,10 @@ async def agent(call: Call) -> None:
     def tell(event: str, **more: Any) -> None:
         print(json.dumps({"event": event, "caller": call.caller, "turn": turn, "at": time.time(), **more}), flush=True)
 
-    say(call, turn)
+    note_stops(call, tell)
+    canary = asyncio.create_task(note_stalls(tell))
+    said = await say(call, turn)
+    frames = asyncio.create_task(followed(call, said)) if call.caller[-4] == RUSHED else None
     async for event in turns:
         match event:
             case SpeechStarted(at_ms):
@@ -79,7 +86,47 @@ async def agent(call: Call) -> None:
                 tell("ended")
                 if cut:
                     turn, cut = turn + 1, False
-                    say(call, turn)
+                    await say(call, turn)
+    if frames is not None:
+        tell("followed", **await frames)
+    canary.cancel()
+
+
+def note_stops(call: Call, tell: Callable[..., None]) -> None:
+    """Tell of each StopAudio in the moment in which it is sent."""
+    session = call.stream.session
+    next_text, stop = session.next_text, OutStreamingData.get_stop_audio_for_outbound()
+
+    def noted() -> str | None:
+        text = next_text()
+        if text == stop:
+            tell("stop")
+        return text
+
+    session.next_text = noted  # type: ignore[method-assign]
+
+
+async def note_stalls(tell: Callable[..., None]) -> None:
+    """Tell of each time at which this process did not run when it wanted to."""
+    while True:
+        began = time.monotonic()
+        await asyncio.sleep(0.005)
+        if (late := time.monotonic() - began - 0.005) > STALL_S:
+            tell("stalled", ms=late * 1000)
+
+
+async def followed(call: Call, said: Playback) -> dict[str, Any]:
+    """For each frame: ms of the sound that were handed over, ms that were heard, and whether the call is speaking.
+
+    And the loudest frame, its number first, so that they can be found on the caller's axis.
+    """
+    frames: list[tuple[int, int, bool]] = []
+    loudest = (0, 0, b"")
+    async for frame in call.audio:
+        loudness = int(np.abs(np.frombuffer(frame.pcm, "<i2").astype(np.int32)).sum())
+        loudest = max(loudest, (loudness, len(frames), frame.pcm))
+        frames.append((round(said.length_ms), round(call.heard), call.speaking))
+    return {"frames": frames, "loudest": (loudest[1], loudest[2].hex())}
 
 
 if __name__ == "__main__":

@@ -64,11 +64,19 @@ class Endpoint:
     `end_silence`: seconds without voice that end an utterance. A frame is kept as it is given: give a copy.
     """
 
-    def __init__(self, voiced: Detector, *, end_silence: float, longest: float = LONGEST_SECONDS) -> None:
+    def __init__(
+        self,
+        voiced: Detector,
+        *,
+        end_silence: float,
+        longest: float = LONGEST_SECONDS,
+        guard: tuple[int, int] = GUARD,
+    ) -> None:
         self._voiced = voiced
+        self._guard = guard
         self._end_frames = max(1, round(end_silence * FRAMES_PER_SECOND))
-        self._longest = max(GUARD[1] + PRE_ROLL, round(longest * FRAMES_PER_SECOND))
-        self._recent: deque[bool] = deque(maxlen=GUARD[1])
+        self._longest = max(guard[1] + PRE_ROLL, round(longest * FRAMES_PER_SECOND))
+        self._recent: deque[bool] = deque(maxlen=guard[1])
         self._before: deque[Frame] = deque(maxlen=PRE_ROLL)
         self._frames: list[Frame] = []
         self._silent = 0
@@ -84,7 +92,7 @@ class Endpoint:
         if not self.speaking:
             self._before.append(frame)
             self._recent.append(voiced)
-            if sum(self._recent) < GUARD[0]:
+            if sum(self._recent) < self._guard[0]:
                 return None
             self.speaking = True
             self._frames, self._silent = list(self._before), 0

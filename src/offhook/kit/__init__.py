@@ -44,6 +44,10 @@ if TYPE_CHECKING:
     from offhook.kit.life import DialFailed
     from offhook.kit.local_speech import LocalSpeech, local_speech
     from offhook.kit.playback import Playback
+    from offhook.kit.realtime import relay
+    from offhook.kit.realtime_events import Reconnected, RelayEvent, Said, ServiceError, ToolCalled, Truncated
+    from offhook.kit.realtime_link import Reconnect, RelayFailed
+    from offhook.kit.realtime_services import AzureOpenAI, OpenAI, VoiceLive
     from offhook.kit.turns import Interrupted, Resumed, SpeechEnded, SpeechStarted, TurnTaking
 
 # What needs numpy is imported when it is first asked for: an app that only parses messages does not pay for it.
@@ -68,6 +72,18 @@ _LATER = {
     "SpeechEnded": "turns",
     "SpeechStarted": "turns",
     "TurnTaking": "turns",
+    "relay": "realtime",
+    "Reconnected": "realtime_events",
+    "RelayEvent": "realtime_events",
+    "Said": "realtime_events",
+    "ServiceError": "realtime_events",
+    "ToolCalled": "realtime_events",
+    "Truncated": "realtime_events",
+    "Reconnect": "realtime_link",
+    "RelayFailed": "realtime_link",
+    "AzureOpenAI": "realtime_services",
+    "OpenAI": "realtime_services",
+    "VoiceLive": "realtime_services",
 }
 
 
@@ -83,6 +99,7 @@ __all__ = [
     "Audio",
     "AudioData",
     "AudioMetadata",
+    "AzureOpenAI",
     "Call",
     "CallEnded",
     "ConfigError",
@@ -99,14 +116,21 @@ __all__ = [
     "MarkReached",
     "Message",
     "OffhookError",
+    "OpenAI",
     "Opened",
     "OutStreamingData",
     "PlainServer",
     "PlayQueueFull",
     "Playback",
+    "Reconnect",
+    "Reconnected",
+    "RelayEvent",
+    "RelayFailed",
     "Redirect",
     "Reject",
     "Resumed",
+    "Said",
+    "ServiceError",
     "SoundFrame",
     "SpeechEnded",
     "SpeechStarted",
@@ -117,18 +141,22 @@ __all__ = [
     "StreamingData",
     "TokenCheck",
     "TokenError",
+    "ToolCalled",
     "Transcript",
     "TranscriptionData",
     "TranscriptionMetadata",
+    "Truncated",
     "TransferFailed",
     "TurnReport",
     "TurnTaking",
     "UnknownKeyError",
     "Unreadable",
     "VoiceApp",
+    "VoiceLive",
     "WireError",
     "WordData",
     "accept_stream",
+    "relay",
     "converse",
     "local_speech",
     "serve",

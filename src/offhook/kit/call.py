@@ -18,6 +18,7 @@ from offhook.audio.pcm import from_bytes, to_bytes
 from offhook.audio.resample import StreamResampler
 from offhook.errors import OffhookError
 from offhook.kit import sdk
+from offhook.kit.barge_in import BargeIn
 from offhook.kit.feed import Feed, Listener
 from offhook.kit.keys import gather
 from offhook.kit.playback import Playback, PlayQueue
@@ -25,7 +26,7 @@ from offhook.kit.session import Audio, Dtmf, Opened, PlayQueueFull
 from offhook.kit.sources import Puller, Source, is_pcm, over
 from offhook.kit.stream import Stream, StreamClosed
 from offhook.kit.telemetry import CallTelemetry
-from offhook.kit.turns import Interrupted, SpeechStarted, TurnEvent, Turns, TurnTaking
+from offhook.kit.turns import TurnEvent, Turns, TurnTaking
 from offhook.wire.app_events import IncomingCall
 from offhook.wire.callbacks import CallbackEvent, CallDisconnected, CallTransferAccepted, CallTransferFailed
 from offhook.wire.turns import TurnReport
@@ -102,12 +103,12 @@ class Call:
         self._queue: PlayQueue | None = None
         self._puller: Puller | None = None
         self._pulling: asyncio.Task[None] | None = None
-        self._turns: Turns | None = None
+        self._barge_in: BargeIn | None = None
         self._turns_failed = False
         self._last: Playback | None = None
         self._frames: Feed[SoundFrame] = Feed(AUDIO_KEPT)
         self._keys: Feed[str] = Feed(EVENTS_KEPT)
-        self._turn_events: Feed[TurnEvent] = Feed(EVENTS_KEPT, self._turn_changed)
+        self._turn_events: Feed[TurnEvent] = Feed(EVENTS_KEPT)
         self._events: Feed[CallbackEvent] = Feed(EVENTS_KEPT)
         self._send_due = asyncio.Event()
         self._telemetry: CallTelemetry | None = None
@@ -367,12 +368,13 @@ class Call:
             return
         self._stream = stream
         if self._queue is None:
-            self._queue = PlayQueue(stream.session)
-            self._turns = Turns(self.turn_taking, self.rate)
+            self._queue = PlayQueue(stream.session, rewind_ms=self.turn_taking.rewind_ms)
+            turns = await asyncio.to_thread(Turns, self.turn_taking, self.rate)
             self._telemetry = CallTelemetry(
                 self.id, self._queue, monotonic,
                 share=self.shares_turns, told=lambda turn: self.on_turn(turn), send=self._send_due.set,
             )  # fmt: skip
+            self._barge_in = BargeIn(self._queue, turns, self._take_turn, self._send_due.set)
             self._puller = Puller(self._queue, self.rate, self.id, self._send_due.set)
             self._pulling = asyncio.create_task(self._puller.run(), name=f"sources of call {self.id}")
             self.opened.set()
@@ -398,7 +400,7 @@ class Call:
             self._turns_failed = True
 
     def _hear(self, event: Audio) -> None:
-        assert self._queue is not None and self._turns is not None and self._puller is not None
+        assert self._queue is not None and self._barge_in is not None and self._puller is not None
         self._last = self._queue.current or self._last
         self._queue.advance()
         self._puller.heard()
@@ -408,16 +410,12 @@ class Call:
         self._frames.put(SoundFrame(frame.data, self.rate, frame.participant_raw_id, frame.is_silent))
         if self._turns_failed:
             return
-        change = self._turns.feed(frame.data, None)
-        if change is None:
-            return
-        self._turn_events.put(change)
-        if isinstance(change, SpeechStarted) and self.turn_taking.barge_in and self.interruptible:
-            self._turn_events.put(Interrupted(self._cut()))
+        self._barge_in.hear(frame.data, frame.participant_raw_id)
 
-    def _turn_changed(self, event: TurnEvent) -> None:
+    def _take_turn(self, event: TurnEvent) -> None:
         if self._telemetry is not None:
             self._telemetry.event(event)
+        self._turn_events.put(event)
 
     def _cut(self) -> float:
         if self._queue is None:
@@ -447,6 +445,8 @@ class Call:
         if self._telemetry is not None:
             self._telemetry.end()
         self._cut()
+        if self._barge_in is not None:
+            self._barge_in.close()
         if self._pulling is not None:
             self._pulling.cancel()
         for feed in (self._frames, self._keys, self._turn_events, self._events):

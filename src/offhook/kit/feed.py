@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Generic, TypeVar
 from weakref import WeakSet
 
@@ -47,10 +47,8 @@ class Listener(Generic[T]):
 class Feed(Generic[T]):
     """Gives each thing to all listeners. A listener hears what comes after it was made, until nobody holds it."""
 
-    def __init__(self, most: int, tap: Callable[[T], None] | None = None) -> None:
-        """`tap` is told of each thing before any listener."""
+    def __init__(self, most: int) -> None:
         self._most = most
-        self._tap = tap
         self._listeners: WeakSet[Listener[T]] = WeakSet()
         self._ended = False
 
@@ -64,8 +62,6 @@ class Feed(Generic[T]):
 
     def put(self, item: T) -> None:
         """To all."""
-        if self._tap is not None:
-            self._tap(item)
         for listener in self._listeners:
             listener.put(item)
 

@@ -9,12 +9,17 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Generator
+from itertools import islice
 from typing import Any, Final
+
+import numpy as np
 
 from offhook.kit.session import PlayQueueFull, StreamSession
 
 LONGEST_AHEAD_MS: Final = 600_000
 """Most that is kept unheard, held or not; what would be more raises PlayQueueFull."""
+_REFERENCE_BYTES: Final = 24_000 // 5  # of what was heard and nobody has taken
+_BLOCK_MS: Final = 10  # of sound, in which a pause is looked for
 
 
 class Playback:
@@ -31,12 +36,13 @@ class Playback:
         self.error: Exception | None = None
         """What its source raised; what came before that is still heard."""
         self._rate = 0
-        self._chunks: deque[bytes] = deque()  # from `_kept` on: what was not heard, and the last of what was
-        self._kept = 0
+        self._ahead: deque[memoryview] = deque()  # what was not heard
+        self._past = bytearray()  # the last of what was, as far as it may be said again
         self._length = 0
         self._heard = 0
         self._odd = b""
         self._whole = False  # nothing more will be put
+        self._live = False  # the session has what was put
         self._ended = asyncio.Event()
 
     @property
@@ -60,20 +66,52 @@ class Playback:
             raise self.error
         return self
 
+    def _take(self, samples: int) -> list[memoryview]:
+        """So much of what was ahead has been heard."""
+        taken = []
+        self._heard += samples
+        size = samples * 2
+        while size:
+            first = self._ahead.popleft()
+            if len(first) > size:
+                self._ahead.appendleft(first[size:])
+                first = first[:size]
+            taken.append(first)
+            size -= len(first)
+        return taken
+
+    def _give_back(self, samples: int) -> None:
+        """So much of what was heard last is ahead again."""
+        if samples:
+            self._ahead.appendleft(memoryview(bytes(self._past[-2 * samples :])))
+            del self._past[-2 * samples :]
+            self._heard -= samples
+
 
 class PlayQueue:
-    """The playbacks of a call in order, on one session. What it wants sent waits in the session (`next_text`)."""
+    """The playbacks of a call in order, on one session. What it wants sent waits in the session (`next_text`).
+
+    `rewind_ms`: after a hold at most so much is said again, from the quietest place in it.
+    """
 
     def __init__(self, session: StreamSession, *, rewind_ms: int = 0) -> None:
         self._session = session
         self._rewind_ms = rewind_ms
         self._line: deque[Playback] = deque()
+        self._live = 0  # so many of the first in line have been given to the session, and give it what they get
+        self._unheard = 0
         self._settled = 0  # samples of the session's count that are in the playbacks' `_heard` already
         self._heard_in_all = 0
         self.on_sound: Callable[[], None] | None = None
         """Told when the first sound of a playback is put."""
+        self._own = bytearray()  # heard, and not taken as reference yet
         self.held = False
         """Nothing is sent until `resume` or `cut`; what is put meanwhile waits."""
+
+    @property
+    def rate(self) -> int:
+        """Hz of the stream."""
+        return self._session.sample_rate
 
     @property
     def current(self) -> Playback | None:
@@ -83,51 +121,67 @@ class PlayQueue:
     @property
     def speaking(self) -> bool:
         """Whether the caller hears something of it now; what is only sent and not heard yet counts too."""
-        return not self.held and any(one._heard < one._length for one in self._line)
-
-    def add(self, playback: Playback) -> None:
-        """Behind all that is there."""
-        playback._rate = self._session.sample_rate
-        self._line.append(playback)
-
-    def put(self, playback: Playback, pcm: bytes | bytearray | memoryview) -> None:
-        """More of it: PCM16 at the stream's rate, cut anywhere. Nothing when it has been cut. PlayQueueFull."""
-        if playback.done:
-            return
-        data = playback._odd + bytes(pcm)
-        whole = len(data) & ~1
-        if self.unheard_ms + whole * 500 / self._session.sample_rate > LONGEST_AHEAD_MS:
-            raise PlayQueueFull(f"more than {LONGEST_AHEAD_MS} ms of audio are queued and not heard")
-        playback._odd = data[whole:]
-        if whole:
-            playback._chunks.append(data[:whole])
-            if not playback._length and self.on_sound is not None:
-                self.on_sound()
-            playback._length += whole >> 1
-            if not self.held:
-                self._session.play(playback._chunks[-1])
-
-    def end(self, playback: Playback) -> None:
-        """Nothing more will be put."""
-        playback._whole = True
-        self.advance()
+        return self._unheard > 0 and not self.held
 
     @property
     def unheard_ms(self) -> float:
         """Length of all that was put and not heard."""
-        return sum(one._length - one._heard for one in self._line) * 1000 / self._session.sample_rate
+        return self._unheard * 1000 / self._session.sample_rate
 
     @property
     def heard_in_all_ms(self) -> float:
         """How much the caller has heard of all playbacks so far, what was said again twice."""
         return self._heard_in_all * 1000 / self._session.sample_rate
 
+    def add(self, playback: Playback) -> None:
+        """Behind all that is there."""
+        playback._rate = self._session.sample_rate
+        self._line.append(playback)
+        self._open()
+
+    def put(self, playback: Playback, pcm: bytes | bytearray | memoryview) -> None:
+        """More of it: PCM16 at the stream's rate, cut anywhere. Nothing when it has been cut. PlayQueueFull.
+
+        What is put while one before it has not ended waits for that.
+        """
+        if playback.done:
+            return
+        data = playback._odd + bytes(pcm)
+        samples = len(data) >> 1
+        if (self._unheard + samples) * 1000 > LONGEST_AHEAD_MS * self._session.sample_rate:
+            raise PlayQueueFull(f"more than {LONGEST_AHEAD_MS} ms of audio are queued and not heard")
+        playback._odd = data[samples * 2 :]
+        if not samples:
+            return
+        whole = memoryview(data)[: samples * 2]
+        playback._ahead.append(whole)
+        if not playback._length and self.on_sound is not None:
+            self.on_sound()
+        playback._length += samples
+        self._unheard += samples
+        if playback._live:
+            self._session.play(whole)
+
+    def end(self, playback: Playback) -> None:
+        """Nothing more will be put."""
+        playback._whole = True
+        self._open()
+        self.advance()
+
     def advance(self) -> None:
         """To be called with every frame: what was heard by now is heard."""
         if not self.held:
             self._settle(self._session.heard_ms)
-        while self._line and self._line[0]._whole and self._line[0]._heard >= self._line[0]._length:
+        while self._line and self._line[0]._whole and not self._line[0]._ahead:
             self._line.popleft()._ended.set()
+            self._live = max(0, self._live - 1)
+
+    def take_heard(self) -> bytes:
+        """The next 20 ms of what the caller has heard, or as much as there is: the reference for echo."""
+        size = self._session.sample_rate // 25
+        frame = bytes(self._own[:size])
+        del self._own[:size]
+        return frame
 
     def hold(self) -> float:
         """Stop what is being heard, keep the rest; ms of the current playback that were heard."""
@@ -135,46 +189,84 @@ class PlayQueue:
             self._settle(self._session.stop())
             self._settled = 0
             self.held = True
+            for one in islice(self._line, self._live):
+                one._live = False
+            self._live = 0
         return self._line[0].heard_ms if self._line else 0.0
 
-    def resume(self) -> None:
-        """Say on from where it was held, less the rewind."""
-        if not self.held:
-            return
+    def resume(self) -> float:
+        """Say on from where it was held, less the rewind; from which ms of the current playback."""
+        if self.held and self._line:
+            back = self._pause_before(self._line[0])
+            self._line[0]._give_back(back)
+            self._unheard += back
         self.held = False
-        back = self._rewind_ms * self._session.sample_rate // 1000
-        for index, one in enumerate(self._line):
-            if index == 0:
-                one._heard = max(one._kept, one._heard - back)
-            rest = b"".join(one._chunks)[(one._heard - one._kept) * 2 :]
-            if rest:
-                self._session.play(rest)
+        self._open()
+        return self._line[0].heard_ms if self._line else 0.0
 
-    def cut(self) -> list[Playback]:
-        """Stop, and drop all that was not heard; what was cut, the one that was being heard first."""
+    def cut(self, *, also_protected: bool = True) -> list[Playback]:
+        """Stop, and drop what was not heard; what was dropped, in order.
+
+        Without `also_protected` those that are not interruptible stay, and are said next.
+        """
         self.hold()
+        line, self._line = self._line, deque()
+        dropped = []
+        for one in line:
+            if one.interruptible or also_protected:
+                dropped.append(one)
+                self._unheard -= one._length - one._heard
+                one._ahead.clear()
+                one.cut = True
+                one._ended.set()
+            else:
+                self._line.append(one)
         self.held = False
-        dropped = list(self._line)
-        self._line.clear()
-        for one in dropped:
-            one.cut = True
-            one._chunks.clear()
-            one._ended.set()
+        self._open()
         return dropped
+
+    def _open(self) -> None:
+        """Give the session what is next, up to the first that has not ended."""
+        while not self.held and self._live < len(self._line):
+            if self._live and not self._line[self._live - 1]._whole:
+                break
+            one = self._line[self._live]
+            one._live = True
+            self._live += 1
+            for piece in one._ahead:
+                self._session.play(piece)
 
     def _settle(self, heard_ms: float) -> None:
         heard = round(heard_ms * self._session.sample_rate / 1000)
         new, self._settled = max(0, heard - self._settled), max(heard, self._settled)
-        for one in self._line:
-            taken = min(new, one._length - one._heard)
-            one._heard += taken
-            self._heard_in_all += taken
-            new -= taken
-            self._forget(one)
+        for one in islice(self._line, self._live):
             if not new:
                 break
+            taken = min(new, one._length - one._heard)
+            if taken:
+                new -= taken
+                self._unheard -= taken
+                self._heard_in_all += taken
+                self._note(one, one._take(taken))
 
-    def _forget(self, one: Playback) -> None:
-        keep_from = one._heard - self._rewind_ms * self._session.sample_rate // 1000
-        while one._chunks and one._kept + (len(one._chunks[0]) >> 1) <= keep_from:
-            one._kept += len(one._chunks.popleft()) >> 1
+    def _note(self, one: Playback, heard: list[memoryview]) -> None:
+        for piece in heard:
+            self._own += piece[-_REFERENCE_BYTES:]
+        if len(self._own) > 2 * _REFERENCE_BYTES:
+            del self._own[:-_REFERENCE_BYTES]
+        if self._rewind_ms:
+            keep = self._rewind_ms * self._session.sample_rate // 500
+            for piece in heard:
+                one._past += piece[-keep:]
+            if len(one._past) > 2 * keep:
+                del one._past[: -keep & ~1]
+
+    def _pause_before(self, one: Playback) -> int:
+        """How many samples to go back: to the quietest place of the last `rewind_ms`."""
+        most = self._rewind_ms * self._session.sample_rate // 1000
+        past = np.frombuffer(bytes(one._past[-2 * most :]), "<i2") if most else np.zeros(0, np.int16)
+        size = self._session.sample_rate * _BLOCK_MS // 1000
+        blocks = past[len(past) % size :].reshape(-1, size).astype(np.float32)
+        if not len(blocks):
+            return 0
+        return (len(blocks) - int((blocks**2).sum(axis=1).argmin())) * size

@@ -1,15 +1,17 @@
 """A call relayed to a speech model: `await relay(call, model=..., instructions=..., tools=[...])`.
 
 The caller's sound goes to the model as it comes, the model's sound into the call as early as it is there. What the
-caller did not hear, because they spoke or `call.stop()` cut it, the model is told to forget (`conversation.item.truncate`).
+caller did not hear, because they spoke or `call.stop()` cut it, the model is told to forget: it truncates the item.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from offhook.kit import realtime_events as ev
 from offhook.kit import realtime_settings as say
@@ -39,11 +41,15 @@ ANSWER_WAIT_S: Final = 3.0
 """How long the service may take to begin the response that its turn detection promises."""
 BEFORE_SPEECH_FRAMES: Final = 30
 """Frames from before the kit noticed speech that go to the model too (600 ms)."""
+DROPS_TOLD_MS: Final = 1_000
+"""The log tells each further second of the caller that is dropped because the model is slow."""
 KEYS_PAUSE_S: Final = 1.5
 """A pause that ends a row of keys; so does #."""
 
 _FATAL: Final = frozenset({"invalid_api_key", "insufficient_quota", "model_not_found", "account_deactivated"})
 _HARMLESS: Final = frozenset({"response_cancel_not_active"})
+_ROLES: Final[dict[str, Literal["user", "assistant"]]] = {"caller": "user", "agent": "assistant"}
+_INPUT: Final = "input"  # among what the service has not confirmed: what the caller said
 _ACTIVE_ALREADY: Final = "conversation_already_has_active_response"
 
 
@@ -94,6 +100,15 @@ async def relay(
     await running.run(model, reconnect, greeting, keys)
 
 
+@dataclass(slots=True)
+class _Calls:
+    """Function calls of one response."""
+
+    made: int = 0
+    open: int = 0
+    over: bool = False  # the response is; no more calls come
+
+
 class _Relay:
     """One relay while it runs."""
 
@@ -122,7 +137,10 @@ class _Relay:
         self._told: Listener[ev.RelayEvent] = Listener(EVENTS_KEPT)
         self._connections = 0
         self._unseen: set[str] = set()  # call ids of outputs that the service has not confirmed
-        self._open_calls: dict[str, int] = {}  # by response: calls that run, and one while the response goes on
+        self._calls_of: dict[str, _Calls] = {}  # by response
+        self._answer_due: asyncio.TimerHandle | None = None
+        self._speaking = False  # by the kit's own turns
+        self._before: deque[bytes] = deque(maxlen=BEFORE_SPEECH_FRAMES)
         self._greeting: Mapping[str, Any] | None = None
 
     # ------------------------------------------------------------------ running
@@ -134,7 +152,9 @@ class _Relay:
         async def talk(connection: Connection, tries: int, seconds: float) -> None:
             await self._talk(connection, tries, seconds, tell=reconnect.history)
 
-        ways = [self._local_turns() if self._rules.local else self._hear(), self._tell_app()]
+        ways = [self._hear(), self._tell_app()]
+        if self._rules.local:
+            ways.append(self._follow_turns())
         if keys:
             ways.append(self._keys())
         work = [asyncio.ensure_future(way) for way in ways]
@@ -153,10 +173,12 @@ class _Relay:
                 task.cancel()
             for spoken in self._spoken.values():
                 spoken.end()
+            if self._answer_due is not None:
+                self._answer_due.cancel()
             await asyncio.gather(*rest, return_exceptions=True)
 
     async def _talk(self, connection: Connection, tries: int, seconds: float, *, tell: bool) -> None:
-        """One connection, until it breaks (Lost)."""
+        """One connection, until it breaks."""
         self._begin(again=self._connections > 0, tries=tries, seconds=seconds, tell=tell)
         reading = asyncio.ensure_future(self._read(connection))
         writing = asyncio.ensure_future(self._write(connection))
@@ -175,22 +197,20 @@ class _Relay:
         self._out.event(self._settings)
         unanswered = again and self._history.unanswered
         active, self._floor = self._floor.active, self._new_floor()
-        self._open_calls.clear()
+        self._calls_of.clear()
         self._unseen.clear()
         for spoken in self._spoken.values():
             spoken.end()
-        self._spoken.clear()
         if again:
             told = self._history.lines() if tell else []
             for by, text in told:
-                role = "assistant" if by == "agent" else "user"
-                self._out.event(say.message(role, text, preview=self._service.preview))
+                self._out.event(say.message(_ROLES[by], text, preview=self._service.preview))
             lost = "what the caller was saying" if active is None else "the answer that was being made"
             kept = f"{len(told)} lines of the conversation were told anew" if told else "all that was said before"
             self._tell(ev.Reconnected(tries, seconds, f"{lost}; {kept}" if told else f"{lost}, and {kept}"))
             if unanswered and told:
                 self._floor.ask()
-        elif self._greeting is not None:
+        if self._greeting is not None and not self._history.lines():
             self._floor.ask(self._greeting)
 
     async def _write(self, connection: Connection) -> None:
@@ -214,36 +234,35 @@ class _Relay:
     # ------------------------------------------------------------------ the caller
 
     async def _hear(self) -> None:
+        told = 0.0
         async for frame in self._call.audio_at(say.MODEL_RATE):
+            if self._rules.local and not self._speaking:
+                self._before.append(frame.pcm)
+                continue
             self._out.sound(frame.pcm)
+            if self._out.dropped_ms >= told + DROPS_TOLD_MS:
+                told = self._out.dropped_ms
+                log.warning("call %s: the model is too slow: %.1f s of the caller dropped", self._call.id, told / 1000)
 
-    async def _local_turns(self) -> None:
+    async def _follow_turns(self) -> None:
         """The kit's turns: only speech, with a little from before, goes to the model."""
-        turns = self._call.turns
-        before: list[bytes] = []
-        speaking = False
-        async for frame in self._call.audio_at(say.MODEL_RATE):
-            while (turn := turns.take()) is not None:
-                if isinstance(turn, SpeechStarted):
-                    speaking = True
-                    self._floor.speech_started(interrupts=not self._audible(self._floor.active))
-                    for pcm in before:
-                        self._out.sound(pcm)
-                    before.clear()
-                elif isinstance(turn, Resumed) and speaking:
-                    speaking = False
-                    self._out.event(say.clear())
-                    self._floor.speech_ended()
-                elif isinstance(turn, SpeechEnded) and speaking:
-                    speaking = False
-                    self._out.event(say.commit())
-                    self._floor.speech_ended()
-                    self._floor.ask()
-            if speaking:
-                self._out.sound(frame.pcm)
-            else:
-                before.append(frame.pcm)
-                del before[:-BEFORE_SPEECH_FRAMES]
+        async for turn in self._call.turns:
+            if isinstance(turn, SpeechStarted):
+                self._speaking = True
+                waiting = self._call.turn_taking.barge_in and not self._audible(self._floor.active)
+                self._floor.speech_started(interrupts=waiting)
+                while self._before:
+                    self._out.sound(self._before.popleft())
+            elif isinstance(turn, Resumed) and self._speaking:
+                self._speaking = False
+                self._out.event(say.clear())
+                self._floor.speech_ended()
+            elif isinstance(turn, SpeechEnded) and self._speaking:
+                self._speaking = False
+                self._unseen.add(_INPUT)
+                self._out.event(say.commit())
+                self._floor.speech_ended()
+                self._floor.ask()
 
     async def _keys(self) -> None:
         keys = aiter(self._call.dtmf)
@@ -264,19 +283,27 @@ class _Relay:
                 row = ""
 
     async def _on_speech(self, event: ev.SpeechChange) -> None:
+        if event.type == ev.COMMITTED:
+            self._unseen.discard(_INPUT)
         if self._rules.local:
             return
         if event.type == ev.SPEECH_STARTED:
             barge_in = self._call.turn_taking.barge_in
             self._floor.speech_started(interrupts=barge_in)
-            if barge_in and any(self._in_flight(spoken) for spoken in self._spoken.values()):
+            if barge_in and self._spoken and self._call.interruptible:
                 await self._call.stop()
         elif event.type == ev.SPEECH_STOPPED:
             self._floor.speech_ended()
             if self._rules.answers:
-                asyncio.get_running_loop().call_later(ANSWER_WAIT_S, self._floor.no_answer_came)
+                self._expect_answer()
         elif not self._rules.answers:
             self._floor.ask()
+
+    def _expect_answer(self) -> None:
+        if self._answer_due is not None:
+            self._answer_due.cancel()
+        later = asyncio.get_running_loop().call_later
+        self._answer_due = later(ANSWER_WAIT_S, self._floor.no_answer_came)
 
     # ------------------------------------------------------------------ the model's voice
 
@@ -314,9 +341,6 @@ class _Relay:
         self._history.heard(spoken.item_id, text)
         self._tell(ev.Truncated(spoken.item_id, heard_ms, text))
 
-    def _in_flight(self, spoken: Spoken) -> bool:
-        return spoken.playback is not None and not spoken.playback.done
-
     def _audible(self, response_id: str | None) -> bool:
         return any(spoken.response_id == response_id for spoken in self._spoken.values())
 
@@ -325,14 +349,15 @@ class _Relay:
     async def _on_response(self, event: ev.ResponseChange) -> None:
         response = event.response
         if event.type == "response.created":
-            self._open_calls[response.id] = 1
+            self._calls_of[response.id] = _Calls()
             self._floor.created(response.id, covers=not self._unseen)
             return
         for spoken in self._spoken.values():
             if spoken.response_id == response.id:
                 spoken.end()
+        self._calls_of.setdefault(response.id, _Calls()).over = True
+        self._ask_when_answered(response.id)
         self._floor.done(response.id)
-        self._answered(response.id)
         if response.status == "failed":
             self._tell(ev.ServiceError("response_failed", str(response.status_details)))
             log.warning("call %s: a response failed: %s", self._call.id, response.status_details)
@@ -383,7 +408,9 @@ class _Relay:
             self._unseen.discard(item.call_id or "")
         if item.type != "function_call" or not event.response_id or item.status == "incomplete":
             return
-        self._open_calls[event.response_id] = self._open_calls.get(event.response_id, 1) + 1
+        calls = self._calls_of.setdefault(event.response_id, _Calls())
+        calls.made += 1
+        calls.open += 1
         self._spawn(self._run_tool(item, event.response_id, self._connections))
 
     async def _run_tool(self, item: ev.Item, response_id: str, connection: int) -> None:
@@ -392,7 +419,7 @@ class _Relay:
         if tool is None:
             known = ", ".join(self._tools) or "none"
             result = ev.ToolCalled(name, arguments, f"error: no tool named {name}; there are: {known}", True, 0.0)
-        elif sum(self._open_calls.values()) - len(self._open_calls) > TOOLS_AT_ONCE:
+        elif sum(calls.open for calls in self._calls_of.values()) > TOOLS_AT_ONCE:
             result = ev.ToolCalled(name, arguments, "error: too many calls at once; try again", True, 0.0)
         else:
             result = await tool.run(self._call, arguments, self._tool_timeout_s)
@@ -404,16 +431,16 @@ class _Relay:
             return
         self._unseen.add(call_id)
         self._out.event(say.tool_output(call_id, result.output))
-        if self._answered(response_id):
-            self._floor.ask()
+        self._calls_of[response_id].open -= 1
+        self._ask_when_answered(response_id)
 
-    def _answered(self, response_id: str) -> bool:
-        """One thing less is open of a response; whether that was the last, and the response is over."""
-        left = self._open_calls.get(response_id, 0) - 1
-        if left > 0:
-            self._open_calls[response_id] = left
-            return False
-        return self._open_calls.pop(response_id, None) is not None
+    def _ask_when_answered(self, response_id: str) -> None:
+        """The model goes on when its response is over and all functions that it called have answered."""
+        calls = self._calls_of[response_id]
+        if calls.over and not calls.open:
+            del self._calls_of[response_id]
+            if calls.made:
+                self._floor.ask()
 
     # ------------------------------------------------------------------ small things
 
@@ -432,13 +459,9 @@ class _Relay:
             self._told.put(event)
 
     async def _tell_app(self) -> None:
-        assert self._on_event is not None or True
         async for event in self._told:
-            if self._on_event is None:
-                continue
             try:
-                result = self._on_event(event)
-                if result is not None:
+                if self._on_event is not None and (result := self._on_event(event)) is not None:
                     await result
             except Exception:
                 log.exception("call %s: on_event failed", self._call.id)

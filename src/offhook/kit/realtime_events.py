@@ -91,7 +91,7 @@ class Item(Struct, frozen=True):
 
 
 class ItemDone(Struct, frozen=True):
-    """An item of a response is whole."""
+    """An item of a response is whole, or (without `response_id`) one of ours is in the conversation."""
 
     item: Item
     response_id: str = ""
@@ -150,6 +150,8 @@ _TABLE: Final[dict[str, type[ServerEvent]]] = {
     "conversation.item.input_audio_transcription.completed": CallerText,
     "conversation.item.input_audio_transcription.failed": CallerTextFailed,
     "response.output_item.done": ItemDone,
+    "conversation.item.added": ItemDone,
+    "conversation.item.created": ItemDone,
     "error": ErrorEvent,
 }
 

@@ -43,19 +43,15 @@ class Reconnect:
     """Tell the new session as text what was said so far, as far as there are transcripts."""
 
 
-class Lost(Exception):
-    """A connection broke; the message says how."""
-
-
 async def keep_connected(
     service: Service,
     model: str,
     policy: Reconnect,
     talk: Callable[[Connection, int, float], Awaitable[None]],
 ) -> None:
-    """Connect and `talk(connection, tries, seconds without)` until it returns; again when it raises Lost. RelayFailed.
+    """Connect and `talk(connection, tries, seconds without)` until it returns; again when the connection breaks.
 
-    ConfigError for settings that are wrong or missing, at once.
+    RelayFailed when it is lost for good. ConfigError for settings that are wrong or missing, at once.
     """
     loop = asyncio.get_running_loop()
     tries, lost_at = 0, loop.time()
@@ -106,7 +102,7 @@ def _reason(error: Exception) -> str:
         if closed is not None and closed.code in _FINAL_CLOSES:
             raise RelayFailed(text) from error
         return text
-    if isinstance(error, Lost | OSError | TimeoutError | InvalidHandshake):
+    if isinstance(error, OSError | TimeoutError | InvalidHandshake):
         return str(error) or type(error).__name__
     if isinstance(error, openai.OpenAIError) or type(error).__module__.startswith("azure."):
         raise RelayFailed(f"no connection to the speech model: {error}") from error

@@ -6,10 +6,13 @@ A model that takes nothing for a while, or whose connection is being made again,
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from typing import Final
 
 from offhook.kit.realtime_settings import MODEL_RATE, Event, append
+
+log: Final = logging.getLogger("offhook.kit")
 
 CHUNK_MS: Final = 40
 """Sound is sent in pieces of this length, or up to LONGEST_CHUNK_MS when more has come together."""
@@ -42,9 +45,10 @@ class Outgoing:
         self._woken.set()
 
     def event(self, event: Event) -> None:
-        """Behind all that waits. ValueError when 1000 events wait: the model takes nothing."""
+        """Behind all that waits. Beyond 1000 that the model does not take, it is dropped, and the log says so."""
         if self._events >= EVENTS_KEPT:
-            raise ValueError(f"{EVENTS_KEPT} events wait for the speech model, which takes none")
+            log.error("%d events wait for the speech model: %s is dropped", EVENTS_KEPT, event.get("type"))
+            return
         self._line.append(event)
         self._events += 1
         self._woken.set()

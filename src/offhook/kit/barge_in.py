@@ -1,0 +1,131 @@
+"""Barge-in: the turns of all speakers and the queue of what the app says, tied together. No I/O but `understand`.
+
+Owns the order: the first sound that may be speech holds the queue; then it is cut, and the agent hears of it, or it
+goes on. What is played meanwhile waits behind. When the queue is stopped by somebody else, the hold is void.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from offhook.audio.pcm import from_bytes
+from offhook.kit.backchannel import agrees, only_agrees
+from offhook.kit.playback import PlayQueue
+from offhook.kit.turns import (
+    Cut,
+    Doubt,
+    Hold,
+    Interrupted,
+    Resume,
+    Resumed,
+    SpeechEnded,
+    SpeechStarted,
+    Step,
+    TurnEvent,
+    Turns,
+)
+
+log: Final = logging.getLogger("offhook.kit")
+
+SPEAKERS_MOST: Final = 8
+"""People of an unmixed stream whose turns are followed; who comes later is heard, but does not interrupt."""
+
+
+class BargeIn:
+    """Of one call. `tell` gets each event; `send` says that the session has something to send."""
+
+    def __init__(
+        self,
+        queue: PlayQueue,
+        first: Turns,
+        tell: Callable[[TurnEvent], None],
+        send: Callable[[], None],
+    ) -> None:
+        self._queue = queue
+        self._settings = first.settings
+        self._tell = tell
+        self._send = send
+        self._spare: Turns | None = first
+        self._speakers: dict[str | None, Turns] = {}
+        self._own = b""
+        self._heard_by: set[str | None] = set()  # speakers whose frame of this tick has come
+        self._asking: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    def hear(self, pcm: bytes, speaker: str | None = None) -> None:
+        """20 ms of a speaker at the stream's rate; of each tick one frame a speaker."""
+        if self._closed:
+            return
+        self._queue.advance()
+        if not self._heard_by or speaker in self._heard_by:
+            self._heard_by.clear()
+            self._own = self._queue.take_heard()
+        self._heard_by.add(speaker)
+        turns = self._turns_of(speaker)
+        if turns is None:
+            return
+        current = self._queue.current
+        playing = current is not None and current.interruptible and (self._queue.held or self._queue.speaking)
+        for step in turns.feed(pcm, self._own, playing):
+            self._take(step, turns)
+
+    def close(self) -> None:
+        """The call is over: what is still being understood does not matter any more."""
+        self._closed = True
+        for task in self._asking:
+            task.cancel()
+        for turns in self._speakers.values():
+            turns.close()
+        if self._spare is not None:
+            self._spare.close()
+
+    def _turns_of(self, speaker: str | None) -> Turns | None:
+        turns = self._speakers.get(speaker)
+        if turns is None and len(self._speakers) < SPEAKERS_MOST:
+            turns, self._spare = self._spare or Turns(self._settings, self._queue.rate), None
+            self._speakers[speaker] = turns
+        return turns
+
+    def _take(self, step: Step, turns: Turns) -> None:
+        if isinstance(step, SpeechStarted | SpeechEnded):
+            self._tell(step)
+        elif isinstance(step, Hold):
+            self._queue.hold()
+            self._send()
+        elif isinstance(step, Resume):
+            self._resume()
+        elif isinstance(step, Cut):
+            self._cut()
+        elif isinstance(step, Doubt):
+            self._ask(step, turns)
+
+    def _resume(self) -> None:
+        if self._queue.held and not any(turns.holding for turns in self._speakers.values()):
+            self._tell(Resumed(self._queue.resume()))
+            self._send()
+
+    def _cut(self) -> None:
+        dropped = self._queue.cut(also_protected=False)
+        self._send()
+        if dropped:
+            self._tell(Interrupted(dropped[0].heard_ms))
+
+    def _ask(self, doubt: Doubt, turns: Turns) -> None:
+        assert self._settings.understand is not None
+        task = asyncio.get_running_loop().create_task(self._understand(doubt, turns, self._settings.understand))
+        self._asking.add(task)
+        task.add_done_callback(self._asking.discard)
+
+    async def _understand(self, doubt: Doubt, turns: Turns, understand: Callable[[bytes], Awaitable[str]]) -> None:
+        try:
+            text = await understand(doubt.pcm)
+            agreed = only_agrees(text, self._settings.agreements)
+        except Exception:
+            log.exception("what the caller said while the app spoke could not be understood: its sound decides")
+            agreed = agrees(from_bytes(doubt.pcm))
+        if not self._closed:
+            for step in turns.decide(doubt.number, agreed):
+                self._take(step, turns)

@@ -1,0 +1,22 @@
+"""The app shell's double, with an agent."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from tests.kit.shell import Agent, Shell
+
+from offhook.kit import TurnTaking
+
+
+@pytest.fixture
+async def shell() -> AsyncIterator[Shell]:
+    made = Shell(turn_taking=TurnTaking(barge_in=False))
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def agent(shell: Shell) -> Agent:
+    return Agent(shell.app)

@@ -1,0 +1,142 @@
+"""Calls that an app places and hands over, and settings that cannot be (protocol.md 5.5, 5.8)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from azure.core.exceptions import HttpResponseError
+from tests.kit.issued import AUDIENCE
+from tests.kit.shell import Agent, Shell, open_call, settle, until
+
+from offhook.errors import ConfigError
+from offhook.kit import Call, DialFailed, TransferFailed, VoiceApp
+from offhook.kit import life as life_module
+
+
+async def test_a_call_is_placed_and_has_the_same_agent(shell: Shell, agent: Agent) -> None:
+    dialling = asyncio.create_task(shell.app.dial("+15550100003", caller_id="+15550100009"))
+    await until(lambda: shell.client.created)
+    (asked,) = shell.client.created
+    assert asked["target"].properties["value"] == "+15550100003"
+    assert asked["source_caller_id_number"].properties["value"] == "+15550100009"
+    secret = asked["callback"].rpartition("/")[2]
+    await shell.callback(secret, "CallConnected")
+    assert not dialling.done()
+    shell.dial(secret, "connection-1")
+    call = await dialling
+    assert agent.calls == [call] and (call.caller, call.incoming) == ("", None)
+
+
+async def test_a_call_that_nobody_takes_says_why(shell: Shell, agent: Agent) -> None:
+    dialling = asyncio.create_task(shell.app.dial("8:acs:a_b"))
+    await until(lambda: shell.client.created)
+    secret = shell.client.created[0]["callback"].rpartition("/")[2]
+    result = {"code": 487, "subCode": 10004, "message": "not answered"}
+    await shell.callback(secret, "CreateCallFailed", resultInformation=result)
+    with pytest.raises(DialFailed, match="487/10004 not answered") as failed:
+        await dialling
+    assert (failed.value.code, failed.value.sub_code) == (487, 10004)
+    shell.client.error = HttpResponseError("no such number")
+    with pytest.raises(DialFailed, match="no such number"):
+        await shell.app.dial("+15550100003")
+    assert not agent.calls
+
+
+async def test_a_placed_call_without_a_stream_fails(
+    shell: Shell, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(life_module, "RING_S", 0.01)
+    monkeypatch.setattr(life_module, "STREAM_WAIT_S", 0.01)
+    monkeypatch.setattr(life_module, "LEAVE_S", 0.01)
+    with pytest.raises(DialFailed, match="did not come about"):
+        await shell.app.dial("+15550100003")
+    assert shell.connection("1").hung_up == 1
+
+
+# ------------------------------------------------------------------ transfer
+
+
+async def transferring(shell: Shell, agent: Agent) -> tuple[Call, str, asyncio.Task[Any], str]:
+    call, secret, _ = await open_call(shell, agent)
+    task = asyncio.create_task(call.transfer("+15550100003", caller_id="+15550100002", sip_headers={"X-A": "b"}))
+    await until(lambda: shell.connection().transfers)
+    (asked,) = shell.connection().transfers
+    assert asked["target"].properties["value"] == "+15550100003" and asked["sip_headers"] == {"X-A": "b"}
+    return call, secret, task, asked["operation_context"]
+
+
+async def test_a_transfer_waits_until_it_is_accepted(shell: Shell, agent: Agent) -> None:
+    call, secret, task, context = await transferring(shell, agent)
+    await shell.callback(secret, "CallTransferFailed", "another")
+    assert not task.done()
+    await shell.callback(secret, "CallTransferAccepted", context, transferTarget={"rawId": "4:+15550100003"})
+    assert (await task).transfer_target.raw_id == "4:+15550100003"
+    agent.go.set()
+    await settle()
+    assert not shell.connection().hung_up  # the caller talks to the target now
+    await shell.callback(secret, "CallDisconnected")
+    await until(lambda: not shell.app._lives)
+    assert not shell.connection().hung_up
+
+
+async def test_a_transfer_that_fails_says_why_and_the_call_goes_on(shell: Shell, agent: Agent) -> None:
+    call, secret, task, context = await transferring(shell, agent)
+    result = {"code": 486, "subCode": 560486, "message": "busy"}
+    await shell.callback(secret, "CallTransferFailed", context, resultInformation=result)
+    with pytest.raises(TransferFailed, match="486/560486 busy") as failed:
+        await task
+    assert (failed.value.code, failed.value.sub_code) == (486, 560486) and not call.ended.is_set()
+    shell.connection().error = HttpResponseError("no")
+    with pytest.raises(TransferFailed, match="the transfer was refused: no"):
+        await call.transfer("8:acs:a_b")
+    shell.connection().error = None
+    ending = asyncio.create_task(call.transfer("+15550100003"))
+    await settle()
+    await shell.callback(secret, "CallDisconnected")
+    with pytest.raises(TransferFailed, match="the call ended"):
+        await ending
+    agent.go.set()
+
+
+# ------------------------------------------------------------------ settings
+
+
+def test_settings_that_cannot_be_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ACS_CONNECTION_STRING", "ACS_RESOURCE_ID", "PUBLIC_URL", "STREAM_URL"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ConfigError, match="rate is 16000 or 24000"):
+        VoiceApp(rate=8000)
+    with pytest.raises(ConfigError, match="public_url is a base URL"):
+        VoiceApp(public_url="my.host")
+    with pytest.raises(ConfigError, match="stream_url is a base URL such as wss://"):
+        VoiceApp(stream_url="https://my.host")
+    app = VoiceApp()
+    with pytest.raises(ConfigError, match="no agent"):
+        app.check()
+    with pytest.raises(ConfigError, match=r"plain has to be async: async def agent"):
+        app.on_call(plain)  # type: ignore[type-var]
+    Agent(app)
+    with pytest.raises(ConfigError, match="has an agent already"):
+        app.on_call(Agent.__call__)  # type: ignore[type-var]
+    with pytest.raises(ConfigError, match="ACS_RESOURCE_ID"):
+        app.check()
+    monkeypatch.setenv("ACS_RESOURCE_ID", AUDIENCE)
+    with pytest.raises(ConfigError, match="ACS_CONNECTION_STRING is not set"):
+        app.check()
+    monkeypatch.setenv("ACS_CONNECTION_STRING", "x")
+    with pytest.raises(ConfigError, match="ACS_CONNECTION_STRING cannot be used"):
+        app.check()
+
+
+async def test_an_app_that_is_mounted_needs_its_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PUBLIC_URL", raising=False)
+    shell = Shell(public_url="")
+    Agent(shell.app)
+    with pytest.raises(ConfigError, match="PUBLIC_URL"):
+        await shell.app.start()
+
+
+def plain(call: Call) -> None:
+    """No coroutine function."""

@@ -1,0 +1,174 @@
+"""Functions that the model calls while a caller is on the line."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+from tests.kit.realtime_double import Answer, Do, Say, tone
+from tests.kit.simulated_call import noise
+from tests.kit.talking import Talk, talking
+
+from offhook.kit import ToolCalled, TurnTaking
+
+PATIENT = TurnTaking(end_silence_ms=60_000)
+
+
+def outputs(talk: Talk) -> list[str]:
+    return [event["item"]["output"] for event in talk.sent("conversation.item.create")]
+
+
+def weather(city: str) -> str:
+    """The weather in a city."""
+    return f"rain in {city}"
+
+
+@pytest.mark.parametrize("preview", [False, True])
+async def test_a_function_is_called_and_the_model_goes_on(preview: bool) -> None:
+    answers: list[Answer] = [[Say(tone(0.5)), Do("weather", {"city": "Leeds"})], [Say(tone(0.7, 880))]]
+    async with talking(answers, preview=preview, greeting="Hi", tools=[weather]) as talk:
+        await talk.said(tone(0.7, 880))
+        assert outputs(talk) == ["rain in Leeds"]
+        assert talk.caller.played == tone(0.5) + tone(0.7, 880)
+        assert len(talk.sent("response.create")) == 2
+        (told,) = talk.told.of(ToolCalled)
+        assert (told.name, told.output, told.failed) == ("weather", "rain in Leeds", False)
+
+
+async def test_parallel_calls_run_at_once_and_are_answered_together() -> None:
+    """Neither ends before the other has begun; one response.create, after both outputs."""
+    met = asyncio.Barrier(2)
+
+    async def one() -> str:
+        await met.wait()
+        return "1"
+
+    async def two() -> str:
+        await met.wait()
+        await asyncio.sleep(0.05)
+        return "2"
+
+    async with talking([[Do("one"), Do("two")], [Say(tone(0.5))]], greeting="Hi", tools=[one, two]) as talk:
+        await talk.said(tone(0.5))
+        assert outputs(talk) == ["1", "2"]
+        kinds = [event["type"] for event in talk.double.session.told]
+        assert kinds == ["session.update", "response.create", *["conversation.item.create"] * 2, "response.create"]
+
+
+async def test_a_slow_function_holds_up_neither_sound_nor_the_response() -> None:
+    """A blocking function of 300 ms: meanwhile the caller goes on to hear, and to be heard."""
+
+    def slow() -> str:
+        time.sleep(0.3)
+        return "done at last"
+
+    async with talking([[Do("slow"), Say(tone(1))], [Say(tone(0.5, 880))]], greeting="Hi", tools=[slow]) as talk:
+        await talk.until(lambda: talk.caller.played == tone(1))
+        assert outputs(talk) == []
+        await talk.caller.hears(400)
+        assert len(talk.double.session.sound) > 200 * 48
+        await talk.said(tone(0.5, 880))
+        assert outputs(talk) == ["done at last"]
+
+
+async def test_what_fails_is_told_to_the_model() -> None:
+    def broken() -> None:
+        raise ValueError("no database")
+
+    answers: list[Answer] = [
+        [Do("broken"), Do("weather", {"town": "Leeds"}), Do("unknown"), Do("weather", "{")],
+        [Say(tone(0.5))],
+    ]
+    async with talking(answers, greeting="Hi", tools=[broken, weather]) as talk:
+        await talk.said(tone(0.5))
+        told = {event.name + event.arguments: event.output for event in talk.told.of(ToolCalled)}
+        assert told["broken{}"] == "error: broken failed: ValueError: no database"
+        assert "town" in told['weather{"town": "Leeds"}'] and "truncated" in told["weather{"]
+        assert told["unknown{}"] == "error: no tool named unknown; there are: broken, weather"
+        assert len(talk.sent("response.create")) == 2 and all(event.failed for event in talk.told.of(ToolCalled))
+
+
+async def test_a_function_that_takes_too_long_is_given_up() -> None:
+    async def endless() -> None:
+        await asyncio.sleep(60)
+
+    answers: list[Answer] = [[Do("endless")], [Say(tone(0.5))]]
+    async with talking(answers, greeting="Hi", tools=[endless], tool_timeout_s=0.05) as talk:
+        await talk.said(tone(0.5))
+        assert outputs(talk) == ["error: endless did not finish within 0.05 s"]
+
+
+async def test_functions_are_cancelled_when_the_call_ends() -> None:
+    began, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def endless() -> None:
+        began.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            cancelled.set()
+
+    async with talking([[Do("endless")]], greeting="Hi", tools=[endless]) as talk:
+        await asyncio.wait_for(began.wait(), 5)
+        await talk.until(lambda: not talk.double.session.active)
+        await talk.caller.end()
+        await asyncio.wait_for(talk.running, 5)
+        assert cancelled.is_set()
+
+
+async def test_a_result_that_comes_while_the_caller_speaks_waits_for_their_turn() -> None:
+    """The function ends in mid-speech: the answer to what the caller says has its output; nobody asks for another."""
+    release = asyncio.Event()
+
+    async def look_up() -> str:
+        await release.wait()
+        return "found"
+
+    answers: list[Answer] = [[Do("look_up")], [Say(tone(0.5))], [Say(tone(0.5, 990))]]
+    async with talking(answers, greeting="Hi", tools=[look_up], turns=PATIENT) as talk:
+        await talk.until(
+            lambda: talk.double.sessions and talk.double.session.responses and not talk.double.session.active
+        )
+        await talk.caller.hears(200, noise(200))
+        await talk.until(lambda: talk.double.session._speech)
+        release.set()
+        await talk.until(lambda: outputs(talk) == ["found"])
+        await talk.caller.hears(700)
+        await talk.said(tone(0.5))
+        await talk.caller.hears(200)
+        assert len(talk.sent("response.create")) == 1 and len(talk.double.session.responses) == 2
+
+
+async def test_interrupted_response_with_a_call_goes_on_once_and_never_twice() -> None:
+    """Barge-in while a function runs: its output and the caller's words end in one answer at a time."""
+
+    async def look_up() -> str:
+        await asyncio.sleep(0.1)
+        return "found"
+
+    answers: list[Answer] = [[Do("look_up"), Say(tone(5))], [Say(tone(0.5))], [Say(tone(0.5))]]
+    async with talking(answers, greeting="Hi", tools=[look_up], turns=PATIENT) as talk:
+        talk.double.pace_s = 0.004
+        await talk.until(lambda: len(talk.caller.played) > 9600)
+        await talk.caller.hears(160, noise(160))
+        await talk.until(lambda: talk.caller.stops)
+        await talk.caller.hears(700)
+        await talk.until(lambda: outputs(talk) == ["found"])
+        await talk.said(tone(0.5))
+
+
+async def test_many_calls_at_once_are_bounded() -> None:
+    running = most = 0
+
+    async def busy() -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.05)
+        running -= 1
+
+    async with talking([[Do("busy")] * 40, [Say(tone(0.5))]], greeting="Hi", tools=[busy]) as talk:
+        await talk.said(tone(0.5))
+        assert most <= 16 and len(outputs(talk)) == 40
+        assert sum("too many" in output for output in outputs(talk)) >= 1
