@@ -27,7 +27,7 @@ from offhook.wire.signing import http_date, sign_hmac
 RATE = 16000
 AGREE_MS = 60
 """Of the first sound, between what the app counts and what the node finds in it: each exact to a frame or two."""
-SPEECH_END_MS = 500
+SPEECH_END_MS = 120
 """Of the end of speech, which one finds by a voice detector and the other by the level."""
 
 

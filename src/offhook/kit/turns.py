@@ -225,7 +225,7 @@ class Turns:
                 self._tell(steps)
         elif change is not None:
             said = self._endpoint.take()
-            ended = SpeechEnded(said.start * PTIME_MS + said.seconds * 1000, to_bytes(said.pcm))
+            ended = SpeechEnded((said.start - said.tail) * PTIME_MS + said.seconds * 1000, to_bytes(said.pcm))
             if self._told:
                 steps.append(ended)
                 self._told = change == "cut"
