@@ -277,7 +277,7 @@ async def test_the_end_of_a_call_ends_all_of_it() -> None:
 
 async def test_turns_that_fail_leave_the_sound(live: tuple[Call, Socket], caplog: pytest.LogCaptureFixture) -> None:
     call, socket = live
-    call._turns.feed = lambda *_: 1 / 0  # type: ignore[union-attr, method-assign]
+    call._barge_in.hear = lambda *_: 1 / 0  # type: ignore[union-attr, method-assign]
     frames = call.audio
     await socket.heard(3)
     assert [(await anext(frames)).pcm for _ in range(3)] == [LOUD] * 3

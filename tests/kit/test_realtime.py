@@ -15,7 +15,7 @@ from offhook.kit import OpenAI, Said, ServiceError, Truncated, TurnTaking, relay
 from offhook.kit.turns import Resumed, SpeechEnded, SpeechStarted
 
 WORDS = "one two three four five six seven eight"
-PATIENT = TurnTaking(end_silence_ms=60_000)
+PATIENT = TurnTaking(end_silence_ms=10_000)
 
 
 @pytest.mark.parametrize("preview", [False, True])

@@ -12,7 +12,7 @@ from tests.kit.talking import Talk, talking
 
 from offhook.kit import ToolCalled, TurnTaking
 
-PATIENT = TurnTaking(end_silence_ms=60_000)
+PATIENT = TurnTaking(end_silence_ms=10_000)
 
 
 def outputs(talk: Talk) -> list[str]:
