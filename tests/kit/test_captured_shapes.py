@@ -254,7 +254,7 @@ def read_as_acs(text: str | bytes) -> bytes | None:
 
 
 @pytest.mark.parametrize("case", CASES)
-async def test_what_the_service_may_send(agent: Agent, case: str) -> None:
+async def test_what_the_service_may_send(agent: Agent, case: str, caplog: pytest.LogCaptureFixture) -> None:
     context = f"context-{list(CASES).index(case)}"
     call_id = f"{CONNECTION}-{context}"
     sent: list[bytes | None] = []
@@ -274,6 +274,7 @@ async def test_what_the_service_may_send(agent: Agent, case: str) -> None:
     sent += [read_as_acs(text) async for text in service]
     assert sum(len(pcm or b"") for pcm in sent) > 0
     assert "3" in agent.keys[call_id]
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 async def test_what_the_agent_gets_of_it(agent: Agent) -> None:
