@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
 from itertools import count as counter
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from msgspec import Struct
@@ -25,9 +26,11 @@ from offhook.kit.playback import Playback, PlayQueue
 from offhook.kit.session import Audio, Dtmf, Opened, PlayQueueFull
 from offhook.kit.sources import Puller, Source, is_pcm, over
 from offhook.kit.stream import Stream, StreamClosed
+from offhook.kit.telemetry import CallTelemetry
 from offhook.kit.turns import TurnEvent, Turns, TurnTaking
 from offhook.wire.app_events import IncomingCall
 from offhook.wire.callbacks import CallbackEvent, CallDisconnected, CallTransferAccepted, CallTransferFailed
+from offhook.wire.turns import TurnReport
 
 if TYPE_CHECKING:
     from azure.communication.callautomation import CommunicationIdentifier
@@ -112,6 +115,11 @@ class Call:
         self._turn_events: Feed[TurnEvent] = Feed(EVENTS_KEPT)
         self._events: Feed[CallbackEvent] = Feed(EVENTS_KEPT)
         self._send_due = asyncio.Event()
+        self._telemetry: CallTelemetry | None = None
+        self.shares_turns = False
+        """Whether a node that is Offhook is told of each turn."""
+        self.on_turn: Callable[[TurnReport], None] = lambda turn: None
+        """Told of each turn when it is over."""
 
     # ------------------------------------------------------------------ who
 
@@ -244,7 +252,10 @@ class Call:
 
     async def stop(self) -> float:
         """Cut what is being said and all behind it; how many ms of the current one were heard."""
-        return self._cut()
+        heard = self._cut()
+        if self._telemetry is not None:
+            self._telemetry.stopped()
+        return heard
 
     async def quiet(self) -> None:
         """Wait until all that was played was heard, or cut."""
@@ -277,6 +288,8 @@ class Call:
 
         if self.gone:
             return
+        if self._telemetry is not None:
+            self._telemetry.end()  # told while there still is a stream to tell it on
         try:
             await self.connection.hang_up(is_for_everyone=for_everyone)
         except ResourceNotFoundError:
@@ -359,6 +372,10 @@ class Call:
             self._framer = Framer(self.rate // 50 * 2)
             self._queue = PlayQueue(stream.session, rewind_ms=self.turn_taking.rewind_ms)
             turns = await asyncio.to_thread(Turns, self.turn_taking, self.rate)
+            self._telemetry = CallTelemetry(
+                self.id, self._queue, monotonic,
+                share=self.shares_turns, told=lambda turn: self.on_turn(turn), send=self._send_due.set,
+            )  # fmt: skip
             self._barge_in = BargeIn(self._queue, turns, self._take_turn, self._send_due.set)
             if self.ended.is_set():
                 self._barge_in.close()
@@ -367,6 +384,8 @@ class Call:
             self._pulling = asyncio.create_task(self._puller.run(), name=f"sources of call {self.id}")
             self.opened.set()
             self._tell()
+        if self._telemetry is not None:
+            self._telemetry.attach(stream)
         sending = asyncio.create_task(self._send(stream), name=f"sending of call {self.id}")
         try:
             async for event in stream:
@@ -391,6 +410,8 @@ class Call:
         self._last = self._queue.current or self._last
         self._queue.advance()
         self._puller.heard()
+        if self._telemetry is not None:
+            self._telemetry.frame()
         frame = event.frame
         self._frames.put(SoundFrame(frame.data, self.rate, frame.participant_raw_id, frame.is_silent))
         if self._turns_failed:
@@ -398,6 +419,8 @@ class Call:
         self._barge_in.hear(frame.data, frame.participant_raw_id)
 
     def _take_turn(self, event: TurnEvent) -> None:
+        if self._telemetry is not None:
+            self._telemetry.event(event)
         self._turn_events.put(event)
 
     def _cut(self) -> float:
@@ -425,6 +448,8 @@ class Call:
         if self.ended.is_set():
             return
         self.ended.set()
+        if self._telemetry is not None:
+            self._telemetry.end()
         self._cut()
         if self._barge_in is not None:
             self._barge_in.close()
