@@ -169,6 +169,15 @@ async def test_a_slow_model_loses_the_oldest_sound_and_no_event() -> None:
     assert base64.b64decode(first["audio"])[:2] == (50).to_bytes(2, "little")
 
 
+async def test_a_new_session_begins_with_its_own_events() -> None:
+    out = Outgoing()
+    out.sound(FRAME * 2)
+    out.event(say.commit())
+    out.first([say.clear(), say.cancel("r")])
+    kinds = [event["type"].rpartition(".")[2] for event in await taken(out)]
+    assert kinds == ["clear", "cancel", "append", "commit"]
+
+
 async def test_events_are_bounded_and_forgotten_with_their_connection() -> None:
     out = Outgoing()
     out.sound(FRAME * 2)
