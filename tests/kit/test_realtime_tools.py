@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import threading
 
 import pytest
 from tests.kit.realtime_double import Answer, Do, Say, tone
@@ -57,17 +57,20 @@ async def test_parallel_calls_run_at_once_and_are_answered_together() -> None:
 
 
 async def test_a_slow_function_holds_up_neither_sound_nor_the_response() -> None:
-    """A blocking function of 300 ms: meanwhile the caller goes on to hear, and to be heard."""
+    """While a function blocks its thread, the caller goes on to hear, and to be heard."""
+    release = threading.Event()
 
     def slow() -> str:
-        time.sleep(0.3)
+        release.wait(5)
         return "done at last"
 
-    async with talking([[Do("slow"), Say(tone(1))], [Say(tone(0.5, 880))]], greeting="Hi", tools=[slow]) as talk:
+    answers: list[Answer] = [[Do("slow"), Say(tone(1))], [Say(tone(0.5, 880))]]
+    async with talking(answers, greeting="Hi", tools=[slow]) as talk:
         await talk.until(lambda: talk.caller.played == tone(1))
-        assert outputs(talk) == []
         await talk.caller.hears(400)
-        assert len(talk.double.session.sound) > 200 * 48
+        await talk.until(lambda: len(talk.double.session.sound) > 200 * 48)
+        assert outputs(talk) == []
+        release.set()
         await talk.said(tone(0.5, 880))
         assert outputs(talk) == ["done at last"]
 

@@ -52,7 +52,7 @@ CLOSE_S: Final = 10.0
 """How long closing may take."""
 
 Agent: TypeAlias = Callable[[Call], Awaitable[None]]
-Hook: TypeAlias = Callable[[], Awaitable[None]]
+Hook: TypeAlias = Callable[[], Awaitable[object]]
 A = TypeVar("A", bound=Agent)
 F = TypeVar("F", bound=Callable[[IncomingCall], Awaitable[Decision] | Decision])
 H = TypeVar("H", bound=EventHandler)

@@ -20,6 +20,7 @@ from offhook.errors import OffhookError
 from offhook.kit import sdk
 from offhook.kit.barge_in import BargeIn
 from offhook.kit.feed import Feed, Listener
+from offhook.kit.framing import Framer
 from offhook.kit.keys import gather
 from offhook.kit.playback import Playback, PlayQueue
 from offhook.kit.session import Audio, Dtmf, Opened, PlayQueueFull
@@ -42,6 +43,8 @@ log: Final = logging.getLogger("offhook.kit")
 AUDIO_KEPT: Final = 50 * 15
 """Frames that a listener may be behind; then the oldest are dropped and counted."""
 EVENTS_KEPT: Final = 1000
+MOST_SPEAKERS: Final = 64
+"""Speakers of an unmixed stream whose sound is resampled at once."""
 TRANSFER_S: Final = 90.0
 """How long a transfer may take: the service rings its target for 60 s."""
 GREETING_S: Final = 5.0
@@ -105,6 +108,7 @@ class Call:
         self._pulling: asyncio.Task[None] | None = None
         self._barge_in: BargeIn | None = None
         self._turns_failed = False
+        self._framer = Framer(0)
         self._last: Playback | None = None
         self._frames: Feed[SoundFrame] = Feed(AUDIO_KEPT)
         self._keys: Feed[str] = Feed(EVENTS_KEPT)
@@ -157,12 +161,9 @@ class Call:
         """What the caller says from now on, 20 ms at a time, at the stream's rate."""
         return self._frames.listen()
 
-    async def audio_at(self, rate: int) -> AsyncIterator[SoundFrame]:
-        """As `audio`, at another rate."""
-        resampler = StreamResampler(self.rate, rate)
-        async for frame in self._frames.listen():
-            pcm = to_bytes(resampler.process(from_bytes(frame.pcm)))
-            yield SoundFrame(pcm, rate, frame.speaker, frame.silent)
+    def audio_at(self, rate: int) -> AsyncIterator[SoundFrame]:
+        """As `audio`, at another rate (Hz, a multiple of 50)."""
+        return _resampled(self._frames.listen(), self.rate, rate)
 
     @property
     def dtmf(self) -> Listener[str]:
@@ -368,6 +369,7 @@ class Call:
             return
         self._stream = stream
         if self._queue is None:
+            self._framer = Framer(self.rate // 50 * 2)
             self._queue = PlayQueue(stream.session, rewind_ms=self.turn_taking.rewind_ms)
             turns = await asyncio.to_thread(Turns, self.turn_taking, self.rate)
             self._telemetry = CallTelemetry(
@@ -375,6 +377,9 @@ class Call:
                 share=self.shares_turns, told=lambda turn: self.on_turn(turn), send=self._send_due.set,
             )  # fmt: skip
             self._barge_in = BargeIn(self._queue, turns, self._take_turn, self._send_due.set)
+            if self.ended.is_set():
+                self._barge_in.close()
+                return
             self._puller = Puller(self._queue, self.rate, self.id, self._send_due.set)
             self._pulling = asyncio.create_task(self._puller.run(), name=f"sources of call {self.id}")
             self.opened.set()
@@ -393,7 +398,8 @@ class Call:
 
     def _take_frame(self, event: Audio) -> None:
         try:
-            self._hear(event)
+            for even in self._framer.frames(event):
+                self._hear(even)
         except Exception:
             if not self._turns_failed:
                 log.exception("call %s: turns cannot be told any more", self.id)
@@ -456,6 +462,18 @@ class Call:
     def _tell(self) -> None:
         if self._changed is not None:
             self._changed()
+
+
+async def _resampled(frames: Listener[SoundFrame], from_rate: int, rate: int) -> AsyncIterator[SoundFrame]:
+    resamplers: dict[str | None, StreamResampler] = {}
+    async for frame in frames:
+        resampler = resamplers.get(frame.speaker)
+        if resampler is None:
+            if len(resamplers) >= MOST_SPEAKERS:
+                resamplers.clear()
+            resampler = resamplers[frame.speaker] = StreamResampler(from_rate, rate)
+        pcm = to_bytes(resampler.process(from_bytes(frame.pcm)))
+        yield SoundFrame(pcm, rate, frame.speaker, frame.silent)
 
 
 async def _greeted(stream: Stream) -> None:

@@ -13,6 +13,9 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
+import msgspec
+
+from offhook.audio.pcm import PTIME_MS
 from offhook.kit import realtime_events as ev
 from offhook.kit import realtime_settings as say
 from offhook.kit.call import CallEnded
@@ -22,7 +25,7 @@ from offhook.kit.realtime_history import History
 from offhook.kit.realtime_link import Reconnect, RelayFailed, keep_connected
 from offhook.kit.realtime_outgoing import Outgoing
 from offhook.kit.realtime_services import Connection, Service, service_from_environment
-from offhook.kit.realtime_speech import Spoken
+from offhook.kit.realtime_speech import Heard, Spoken
 from offhook.kit.tools import TIMEOUT_S, Tool, ToolFunction, tools_of
 from offhook.kit.turns import Resumed, SpeechEnded, SpeechStarted
 
@@ -39,10 +42,14 @@ TOOLS_AT_ONCE: Final = 16
 """Functions that run at once for one call; the model is told that more is too much."""
 ANSWER_WAIT_S: Final = 3.0
 """How long the service may take to begin the response that its turn detection promises."""
-BEFORE_SPEECH_FRAMES: Final = 30
-"""Frames from before the kit noticed speech that go to the model too (600 ms)."""
+BEFORE_FRAMES: Final = 100
+"""Frames that are kept while nobody speaks: the kit may be sure of speech 2 s after it began."""
+LEAD_FRAMES: Final = 10
+"""Frames from before the speech began that go to the model too."""
 DROPS_TOLD_MS: Final = 1_000
 """The log tells each further second of the caller that is dropped because the model is slow."""
+LAST_EVENTS_S: Final = 1.0
+"""How long `on_event` may take for what is left when the call is over."""
 KEYS_PAUSE_S: Final = 1.5
 """A pause that ends a row of keys; so does #."""
 
@@ -58,7 +65,7 @@ async def relay(
     *,
     model: str = "gpt-realtime",
     instructions: str = "",
-    tools: Iterable[ToolFunction | Tool] = (),
+    tools: Iterable[ToolFunction] = (),
     voice: str | None = None,
     greeting: str | None = None,
     service: Service | None = None,
@@ -80,8 +87,8 @@ async def relay(
     the keys that are pressed. `session`: more settings in the service's own words, laid over those made here.
     `on_event`, a function or coroutine function, is told Said, Truncated, ToolCalled, ServiceError and Reconnected.
 
-    The call's stream must be mixed. Returns when the call is over. ConfigError for settings that are wrong or missing;
-    RelayFailed when the model cannot be had: the call is still there, and yours.
+    Of an unmixed stream the model hears the first speaker. Returns when the call is over. ConfigError for settings that
+    are wrong or missing; RelayFailed when the model cannot be had: the call is still there, and yours.
     """
     chosen = service or service_from_environment()
     known = tools_of(tools)
@@ -140,7 +147,7 @@ class _Relay:
         self._calls_of: dict[str, _Calls] = {}  # by response
         self._answer_due: asyncio.TimerHandle | None = None
         self._speaking = False  # by the kit's own turns
-        self._before: deque[bytes] = deque(maxlen=BEFORE_SPEECH_FRAMES)
+        self._before: deque[bytes] = deque(maxlen=BEFORE_FRAMES)
         self._greeting: Mapping[str, Any] | None = None
 
     # ------------------------------------------------------------------ running
@@ -152,7 +159,7 @@ class _Relay:
         async def talk(connection: Connection, tries: int, seconds: float) -> None:
             await self._talk(connection, tries, seconds, tell=reconnect.history)
 
-        ways = [self._hear(), self._tell_app()]
+        ways = [self._hear()]
         if self._rules.local:
             ways.append(self._follow_turns())
         if keys:
@@ -160,6 +167,7 @@ class _Relay:
         work = [asyncio.ensure_future(way) for way in ways]
         work.append(asyncio.ensure_future(keep_connected(self._service, model, reconnect, talk)))
         ended = asyncio.ensure_future(self._call.ended.wait())
+        telling = asyncio.ensure_future(self._tell_app())
         try:
             done, _ = await asyncio.wait({ended, *work}, return_when=asyncio.FIRST_COMPLETED)
             if not self._call.ended.is_set():
@@ -175,7 +183,10 @@ class _Relay:
                 spoken.end()
             if self._answer_due is not None:
                 self._answer_due.cancel()
-            await asyncio.gather(*rest, return_exceptions=True)
+            self._told.end()
+            await asyncio.wait({telling}, timeout=LAST_EVENTS_S)
+            telling.cancel()
+            await asyncio.gather(telling, *rest, return_exceptions=True)
 
     async def _talk(self, connection: Connection, tries: int, seconds: float, *, tell: bool) -> None:
         """One connection, until it breaks."""
@@ -214,8 +225,13 @@ class _Relay:
             self._floor.ask(self._greeting)
 
     async def _write(self, connection: Connection) -> None:
+        send_raw = getattr(connection, "send_raw", None)
         while True:
-            await connection.send(await self._out.take())
+            event = await self._out.take()
+            if send_raw is not None:  # the general release's client; its `send` costs 17 times as much
+                await send_raw(msgspec.json.encode(event).decode())
+            else:
+                await connection.send(event)
 
     async def _read(self, connection: Connection) -> None:
         while True:
@@ -234,12 +250,16 @@ class _Relay:
     # ------------------------------------------------------------------ the caller
 
     async def _hear(self) -> None:
+        heard = Heard(self._call.rate)
         told = 0.0
-        async for frame in self._call.audio_at(say.MODEL_RATE):
-            if self._rules.local and not self._speaking:
-                self._before.append(frame.pcm)
+        async for frame in self._call.audio:
+            pcm = heard.take(frame)
+            if not pcm:
                 continue
-            self._out.sound(frame.pcm)
+            if self._rules.local and not self._speaking:
+                self._before.append(pcm)
+                continue
+            self._out.sound(pcm)
             if self._out.dropped_ms >= told + DROPS_TOLD_MS:
                 told = self._out.dropped_ms
                 log.warning("call %s: the model is too slow: %.1f s of the caller dropped", self._call.id, told / 1000)
@@ -251,8 +271,10 @@ class _Relay:
                 self._speaking = True
                 waiting = self._call.turn_taking.barge_in and not self._audible(self._floor.active)
                 self._floor.speech_started(interrupts=waiting)
-                while self._before:
-                    self._out.sound(self._before.popleft())
+                late = round((self._call.stream.session.stream_ms - turn.at_ms) / PTIME_MS)
+                for pcm in list(self._before)[-max(0, late) - LEAD_FRAMES :]:
+                    self._out.sound(pcm)
+                self._before.clear()
             elif isinstance(turn, Resumed) and self._speaking:
                 self._speaking = False
                 self._out.event(say.clear())
@@ -314,7 +336,6 @@ class _Relay:
         spoken = self._spoken.get(key)
         if spoken is None:
             spoken = self._spoken[key] = Spoken(*key, event.response_id, self._call.rate)
-            spoken.text = self._history.text_of(event.item_id)
             spoken.playback = self._call.play(spoken.pieces())
             self._spawn(self._follow(spoken, self._connections))
         spoken.put(event.delta)
@@ -337,7 +358,7 @@ class _Relay:
         if connection == self._connections:
             self._floor.drop(spoken.response_id)
             self._out.urgent(say.truncate(spoken.item_id, spoken.content_index, int(heard_ms)))
-        text = spoken.heard_text
+        text = spoken.heard_of(self._history.text_of(spoken.item_id))
         self._history.heard(spoken.item_id, text)
         self._tell(ev.Truncated(spoken.item_id, heard_ms, text))
 
@@ -358,16 +379,22 @@ class _Relay:
         self._calls_of.setdefault(response.id, _Calls()).over = True
         self._ask_when_answered(response.id)
         self._floor.done(response.id)
-        if response.status == "failed":
-            self._tell(ev.ServiceError("response_failed", str(response.status_details)))
-            log.warning("call %s: a response failed: %s", self._call.id, response.status_details)
+        if response.status in ("failed", "incomplete"):
+            self._failed(response)
+
+    def _failed(self, response: ev.ResponseRef) -> None:
+        details = response.status_details or ev.StatusDetails()
+        error = details.error or ev.ErrorBody()
+        code = error.code or error.type or details.reason or str(response.status)
+        text = error.message or f"the response is {response.status}: {details.reason or 'no reason is given'}"
+        self._tell(ev.ServiceError(code, text, code in _FATAL))
+        if code in _FATAL:
+            raise RelayFailed(f"the service cannot answer: {code}: {text}")
+        log.warning("call %s: the service: %s: %s", self._call.id, code, text)
 
     async def _on_agent_text(self, event: ev.AgentText) -> None:
         text, final = (event.transcript, True) if event.transcript is not None else (event.delta or "", False)
         self._history.add("agent", event.item_id, text, final=final)
-        for spoken in self._spoken.values():
-            if spoken.item_id == event.item_id:
-                spoken.text = text if final else spoken.text + text
         self._tell(ev.Said("agent", text, final, event.item_id))
 
     async def _on_caller_text(self, event: ev.CallerText) -> None:
@@ -378,9 +405,6 @@ class _Relay:
 
     async def _on_caller_text_failed(self, event: ev.CallerTextFailed) -> None:
         log.warning("call %s: the caller's words were not transcribed: %s", self._call.id, event.error)
-
-    async def _on_session(self, event: ev.Session) -> None:
-        log.debug("call %s: %s", self._call.id, event.type)
 
     async def _on_error(self, event: ev.ErrorEvent) -> None:
         error = event.error
@@ -468,7 +492,6 @@ class _Relay:
 
 
 _TAKE: Final[dict[type, Callable[[_Relay, Any], Awaitable[None]]]] = {
-    ev.Session: _Relay._on_session,
     ev.SpeechChange: _Relay._on_speech,
     ev.ResponseChange: _Relay._on_response,
     ev.AudioDelta: _Relay._on_audio,

@@ -11,6 +11,7 @@ from typing import Final
 
 from offhook.audio.pcm import PTIME_MS, from_bytes, to_bytes
 from offhook.audio.resample import StreamResampler
+from offhook.kit.call import SoundFrame
 from offhook.kit.playback import Playback
 from offhook.kit.realtime_settings import MODEL_RATE
 
@@ -20,6 +21,29 @@ LONGEST_ITEM_MS: Final = 600_000
 """Sound of one item that is kept; what is beyond is dropped, and the log says so."""
 
 _FRAME_BYTES: Final = MODEL_RATE * PTIME_MS // 1000 * 2
+
+
+class Heard:
+    """The caller on the way to the model: each frame at the model's rate. At that rate no sample changes."""
+
+    def __init__(self, rate: int) -> None:
+        self._resampler = StreamResampler(rate, MODEL_RATE) if rate != MODEL_RATE else None
+        self._bytes = rate * PTIME_MS // 1000 * 2
+        self._speaker: str | None = None
+        self._others_told = False
+
+    def take(self, frame: SoundFrame) -> bytes:
+        """20 ms of PCM16 at 24 kHz; of an unmixed stream the first who is heard, and nothing for others."""
+        pcm = frame.pcm
+        if frame.speaker is not None and frame.speaker != (self._speaker or frame.speaker):
+            if not self._others_told:
+                log.warning("the stream is unmixed: the model hears %s, and not %s", self._speaker, frame.speaker)
+            self._others_told = True
+            return b""
+        self._speaker = self._speaker or frame.speaker
+        if len(pcm) != self._bytes:  # silence may come without samples
+            pcm = pcm[: self._bytes].ljust(self._bytes, b"\0")
+        return pcm if self._resampler is None else to_bytes(self._resampler.process(from_bytes(pcm)))
 
 
 class Spoken:
@@ -32,8 +56,6 @@ class Spoken:
         self.item_id = item_id
         self.content_index = content_index
         self.response_id = response_id
-        self.text = ""
-        """Its words, as far as they have come."""
         self.whole = False
         """Nothing more comes."""
         self.playback: Playback | None = None
@@ -52,15 +74,14 @@ class Spoken:
         """How much of it the caller has heard, never more than has come."""
         return min(self.playback.heard_ms, self.received_ms) if self.playback is not None else 0.0
 
-    @property
-    def heard_text(self) -> str:
+    def heard_of(self, text: str) -> str:
         """About what of its words was heard: as large a share as of the sound, up to the end of a word."""
         received = self.received_ms
         if not received or self.heard_ms >= received:
-            return self.text
-        upto = round(len(self.text) * self.heard_ms / received)
-        head = self.text[:upto]
-        cut_within = upto < len(self.text) and head[-1:].isalnum() and self.text[upto].isalnum()
+            return text
+        upto = round(len(text) * self.heard_ms / received)
+        head = text[:upto]
+        cut_within = upto < len(text) and head[-1:].isalnum() and text[upto].isalnum()
         return (head.rpartition(" ")[0] if cut_within else head).rstrip()
 
     def put(self, delta: str) -> None:

@@ -77,6 +77,11 @@ class RealtimeDouble:
         """All that was refused."""
         return [error for session in self.sessions for error in session.errors]
 
+    @property
+    def mistakes(self) -> list[dict[str, Any]]:
+        """The same but for cancels that came when the response had just ended, which no client can know."""
+        return [error for error in self.errors if error["code"] != "response_cancel_not_active"]
+
     async def __aenter__(self) -> RealtimeDouble:
         self._server = await serve(
             self._serve, "127.0.0.1", self._port, process_request=self._admit, compression=None, max_size=None
