@@ -59,7 +59,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class Plan:
-    """One call: how the app hands its sound over, which caller it is, and what they say when (ms from the app's first sound)."""
+    """One call: how the app hands its sound over, which caller it is, what they say when (ms of the app's sound)."""
 
     way: str
     number: int
