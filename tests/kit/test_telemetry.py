@@ -177,7 +177,32 @@ def test_a_model_that_is_quicker_than_the_kit_answers_the_turn_all_the_same() ->
     assert turn.spans == {"detection": 400, "answer": 0, "sending": 0, "playout": 20}
 
 
-@given(st.lists(st.tuples(st.sampled_from("fhtsncpirxe"), st.integers(1, 40)), max_size=80))
+def test_a_service_that_notices_first_is_who_detects() -> None:
+    for late in (False, True):  # whether the answer comes before the kit has noticed by itself
+        story = Story().run(100)
+        story.log.speech_started()
+        story.run(1300)  # of which the last 300 are silence
+        story.log.noticed(story.now)
+        story.run(200)
+        if not late:
+            story.log.caller_stopped(1100, story.now)
+        story.run(100)
+        story.answer(500)
+        if late:
+            story.log.caller_stopped(1100, story.now)
+        turn = story.run(GAP_MS + 40).only()
+        assert turn.spans == {"detection": 300, "answer": 300, "sending": 0, "playout": 20}, late
+
+
+def test_an_app_that_stops_while_the_caller_speaks_was_interrupted() -> None:
+    story = Story().turn().answer(300)
+    story.log.speech_started()
+    story.run(100, heard=True)
+    story.log.cut("stopped", story.heard)
+    assert story.only().outcome == "interrupted"
+
+
+@given(st.lists(st.tuples(st.sampled_from("fhtsncpirxed"), st.integers(1, 40)), max_size=80))
 def test_in_any_order_records_are_whole(steps: list[tuple[str, int]]) -> None:
     story = Story()
     doing: dict[str, Any] = {
@@ -192,6 +217,7 @@ def test_in_any_order_records_are_whole(steps: list[tuple[str, int]]) -> None:
         "r": lambda n: story.log.resumed(),
         "x": lambda n: story.log.sent(story.now + n / 100),
         "e": lambda n: story.log.end(),
+        "d": lambda n: story.log.noticed(story.now),
     }
     for step, size in steps:
         doing[step](size)
