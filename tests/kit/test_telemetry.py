@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.kit.shell import LOUD, a_call
+from tests.kit.shell import Socket as ShellSocket
+from tests.kit.shell import until as shell_until
 
-from offhook.kit import Interrupted, Resumed, SpeechEnded, SpeechStarted, Stream
+from offhook.kit import Interrupted, Resumed, SpeechEnded, SpeechStarted, Stream, VoiceApp
 from offhook.kit.playback import Playback, PlayQueue
 from offhook.kit.telemetry import GAP_MS, LONGEST_REPLY_MS, CallTelemetry, ClockTie, TurnLog, words
 from offhook.kit.turns import TurnEvent
@@ -349,3 +353,36 @@ def test_the_session_keeps_a_bounded_number_of_them() -> None:
         session.tell(str(n))
     session.play(bytes(640))
     assert session.drain()[:-1] == [str(n) for n in range(84, 100)]
+
+
+async def test_a_call_tells_what_is_open_when_it_is_hung_up() -> None:
+    call, connection = a_call()
+    call.shares_turns = True
+    turns: list[TurnReport] = []
+    call.on_turn = turns.append
+    socket = ShellSocket()
+    running = asyncio.create_task(call.run(Stream(socket, {VERSION_HEADER: "0.1.0"})))
+    await shell_until(call.opened.is_set)
+    call.play(LOUD * 10)
+    await shell_until(lambda: socket.audio)
+    await socket.heard(5)
+    await call.hang_up()
+    await shell_until(lambda: [one for one in socket.sent if isinstance(one, TurnReport)])
+    assert connection.hung_up == 1
+    assert [(turn.kind, turn.outcome) for turn in turns] == [("greeting", "ended")]
+    await call.hang_up()
+    running.cancel()
+    assert len(turns) == 1
+
+
+@pytest.mark.parametrize(
+    ("setting", "variable", "wanted"),
+    [(None, None, False), (None, "1", True), (None, "0", False), (False, "1", False), (True, None, True)],
+)
+def test_telemetry_is_asked_for(
+    setting: bool | None, variable: str | None, wanted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OFFHOOK_TELEMETRY", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("OFFHOOK_TELEMETRY", variable)
+    assert VoiceApp(telemetry=setting).telemetry is wanted
