@@ -290,7 +290,7 @@ class CallTelemetry:
     def attach(self, stream: Stream) -> None:
         """The stream from now on; its session goes on counting where the former stopped."""
         self._stream = stream
-        stream.on_sent = self._sent
+        self._watch()
 
     def frame(self) -> None:
         """A frame of the stream has been counted."""
@@ -327,10 +327,18 @@ class CallTelemetry:
 
     def _sound(self) -> None:
         self._log.sound(self._clock())
+        self._watch()
+
+    def _watch(self) -> None:
+        """Look at what is sent only where it says something: one message of a turn."""
+        if self._stream is not None and self._log.waits_for_sending:
+            self._stream.on_sent = self._sent
 
     def _sent(self, text: str) -> None:
-        if self._log.waits_for_sending and "AudioData" in text[:20]:
+        if "AudioData" in text[:20]:
             self._log.sent(self._clock())
+        if self._stream is not None and not self._log.waits_for_sending:
+            self._stream.on_sent = None
 
     def _over(self, turn: TurnReport) -> None:
         if log.isEnabledFor(logging.INFO):
