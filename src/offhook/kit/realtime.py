@@ -303,6 +303,8 @@ class _Relay:
             self._unseen.discard(_INPUT)
         if self._rules.local:
             return
+        if event.type in (ev.SPEECH_STARTED, ev.SPEECH_STOPPED):
+            self._call.noticed(speaking=event.type == ev.SPEECH_STARTED)
         if event.type == ev.SPEECH_STARTED:
             barge_in = self._call.turn_taking.barge_in
             self._floor.speech_started(interrupts=barge_in)
