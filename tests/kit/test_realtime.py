@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from tests.kit.realtime_double import RealtimeDouble, Say, tone
 from tests.kit.simulated_call import SimulatedCall, noise
 from tests.kit.talking import talking
 from tests.live import until
 
+from offhook.assets import speech_wav
+from offhook.audio.pcm import find_delay
+from offhook.audio.resample import resample
+from offhook.audio.wav import read_wav
 from offhook.kit import OpenAI, Said, ServiceError, Truncated, TurnTaking, relay
 from offhook.kit.turns import Resumed, SpeechEnded, SpeechStarted
 
+CLIPS = Path(__file__).parents[1] / "fixtures/barge_in"
 WORDS = "one two three four five six seven eight"
 PATIENT = TurnTaking(end_silence_ms=10_000)
 
@@ -217,3 +224,30 @@ async def test_raising_on_event_harms_nothing(caplog: pytest.LogCaptureFixture) 
         await until(lambda: "on_event failed" in caplog.text)
         await caller.end()
         await asyncio.wait_for(running, 5)
+
+
+def clip(name: str) -> npt.NDArray[np.int16]:
+    """A labelled clip, at the stream's rate."""
+    sound = read_wav((CLIPS / name).read_bytes())
+    return resample(sound.samples, sound.rate, 24000)
+
+
+async def test_local_turns_with_a_voice() -> None:
+    """The kit's own detector: a cough holds the answer and lets it go on, words end it, and are answered."""
+    first, second = Say(tone(6), WORDS), Say(tone(1, 880))
+    async with talking([[first], [second]], vad="local", greeting="Hello") as talk:
+        await talk.said(tone(6))
+        await talk.caller.hears(1000)
+        await talk.caller.hears(1500, clip("cough_01.wav"))
+        assert talk.sent("conversation.item.truncate") == [] and len(talk.double.session.sound) == 0
+        words = read_wav(speech_wav()).samples[: 24000 * 7 // 10]
+        await talk.caller.hears(1600, words)
+        (truncated,) = await talk.until(lambda: talk.sent("conversation.item.truncate"))
+        await talk.said(tone(1, 880))
+        (told,) = talk.told.of(Truncated)
+        assert truncated["audio_end_ms"] == int(told.heard_ms) and 2000 < told.heard_ms < 3200
+        heard = np.frombuffer(bytes(talk.double.session.sound), np.int16)
+        assert 700 * 24 < len(heard) < 1900 * 24
+        assert find_delay(words, heard, 600 * 24) > 0  # all of it, with a little before
+        kinds = [event["type"] for event in talk.double.session.told][2:]
+        assert kinds == ["conversation.item.truncate", "input_audio_buffer.commit", "response.create"]
