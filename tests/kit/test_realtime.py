@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from tests.kit.realtime_double import RealtimeDouble, Say, tone
-from tests.kit.simulated_call import SimulatedCall, noise
+from tests.kit.simulated_call import Line, SimulatedCall, noise
 from tests.kit.talking import talking
 from tests.live import until
 
@@ -17,7 +17,7 @@ from offhook.assets import speech_wav
 from offhook.audio.pcm import find_delay
 from offhook.audio.resample import resample
 from offhook.audio.wav import read_wav
-from offhook.kit import OpenAI, Said, ServiceError, Truncated, TurnTaking, relay
+from offhook.kit import OpenAI, RelayFailed, Said, ServiceError, Truncated, TurnTaking, relay
 from offhook.kit.turns import Resumed, SpeechEnded, SpeechStarted
 
 CLIPS = Path(__file__).parents[1] / "fixtures/barge_in"
@@ -210,6 +210,47 @@ async def test_server_errors_are_told_and_harm_nothing() -> None:
         await talk.caller.hears(900, noise(400))
         await talk.until(lambda: len(talk.double.session.responses) == 2)
         talk.double.session.errors.clear()
+
+
+async def test_a_response_that_fails_is_told_and_the_next_one_is_heard() -> None:
+    async with talking([[], [Say(tone(1))]]) as talk:
+        await talk.until(lambda: talk.double.sessions)
+        talk.double.fail_with = "rate_limit_exceeded"
+        await talk.caller.hears(900, noise(400))
+        await talk.until(lambda: talk.told.of(ServiceError))
+        text = "the response is failed: no reason is given"
+        assert talk.told.of(ServiceError) == [ServiceError("rate_limit_exceeded", text)]
+        talk.double.fail_with = None
+        await talk.caller.hears(900, noise(400))
+        await talk.said(tone(1))
+
+
+async def test_no_quota_ends_the_relay_and_not_the_call() -> None:
+    told = Line()
+    async with RealtimeDouble() as double, SimulatedCall() as caller:
+        double.fail_with = "insufficient_quota"
+        service = OpenAI("sk-test", double.url)
+        with pytest.raises(RelayFailed, match="cannot answer: insufficient_quota"):
+            await relay(caller.call, service=service, greeting="Hello", on_event=told.append)
+        assert told[-1].fatal and not caller.call.ended.is_set()
+
+
+async def test_events_are_told_to_the_end_and_a_slow_app_holds_up_nothing() -> None:
+    """An `on_event` that takes its time: sound goes on, and what is left is told when the call is over."""
+    told: list[object] = []
+
+    async def slowly(event: object) -> None:
+        await asyncio.sleep(0.01)
+        told.append(event)
+
+    async with RealtimeDouble([[Say(tone(2), WORDS)]]) as double, SimulatedCall() as caller:
+        service = OpenAI("sk-test", double.url)
+        running = asyncio.ensure_future(relay(caller.call, service=service, greeting="Hello", on_event=slowly))
+        await until(lambda: caller.played == tone(2))
+        await until(lambda: not double.session.active)
+        await caller.end()
+        await asyncio.wait_for(running, 5)
+        assert isinstance(told[-1], Said) and told[-1].final and len(told) == 9
 
 
 async def test_raising_on_event_harms_nothing(caplog: pytest.LogCaptureFixture) -> None:
