@@ -18,7 +18,7 @@ from offhook.audio.pcm import find_delay
 from offhook.audio.resample import resample
 from offhook.audio.wav import read_wav
 from offhook.kit import OpenAI, RelayFailed, Said, ServiceError, Truncated, TurnTaking, relay
-from offhook.kit.turns import Resumed, SpeechEnded, SpeechStarted
+from offhook.kit.turns import SpeechEnded, SpeechStarted
 
 CLIPS = Path(__file__).parents[1] / "fixtures/barge_in"
 WORDS = "one two three four five six seven eight"
@@ -160,20 +160,6 @@ async def test_local_turns() -> None:
             "input_audio_buffer.commit",
             "response.create",
         ]
-
-
-async def test_local_turns_false_interruption_is_forgotten() -> None:
-    async with talking([[Say(tone(2), WORDS)]], vad="local", greeting="Hello") as talk:
-        await talk.said(tone(2))
-        await talk.caller.hears(300)
-        talk.caller.turn(SpeechStarted(250.0))
-        await talk.caller.hears(100)
-        talk.caller.turn(Resumed(300.0))
-        talk.caller.turn(SpeechEnded(400.0, b""))
-        await talk.until(lambda: talk.sent("input_audio_buffer.clear"))
-        await talk.caller.hears(1800)
-        assert talk.sent("input_audio_buffer.commit") == talk.sent("conversation.item.truncate") == []
-        assert len(talk.double.session.responses) == 1
 
 
 async def test_local_turns_caller_goes_on_before_the_answer() -> None:
