@@ -34,6 +34,7 @@ from offhook.wire.app_side import (
     TranscriptionMetadata,
     WordData,
 )
+from offhook.wire.turns import TurnReport
 
 if TYPE_CHECKING:
     from offhook.kit.app import VoiceApp
@@ -147,6 +148,7 @@ __all__ = [
     "TranscriptionMetadata",
     "Truncated",
     "TransferFailed",
+    "TurnReport",
     "TurnTaking",
     "UnknownKeyError",
     "Unreadable",

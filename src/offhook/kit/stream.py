@@ -20,6 +20,7 @@ from offhook.kit.session import Event, Opened, StreamSession
 from offhook.kit.tokens import ENVIRONMENT, TokenCheck, TokenError
 from offhook.wire.app_side import AudioMetadata
 from offhook.wire.folding import Text
+from offhook.wire.turns import VERSION_HEADER
 
 log: Final = logging.getLogger("offhook.kit")
 
@@ -61,6 +62,10 @@ class Stream:
     ) -> None:
         self.call_connection_id = headers.get("x-ms-call-connection-id")
         self.correlation_id = headers.get("x-ms-call-correlation-id")
+        self.offhook_version = headers.get(VERSION_HEADER)
+        """The node's version when the service is Offhook, else None."""
+        self.on_sent: Callable[[str], None] | None = None
+        """Told of each text that the socket has taken."""
         self.session = session or StreamSession()
         self.path = path
         """The path that was dialled, as far as the adapter tells it."""
@@ -141,6 +146,8 @@ class Stream:
                 except (ConnectionError, RuntimeError) as error:
                     self._closed = True
                     raise StreamClosed(f"the stream broke: {error}") from error
+                if self.on_sent is not None:
+                    self.on_sent(text)
 
 
 Handler: TypeAlias = Callable[[Stream], Awaitable[None]]
