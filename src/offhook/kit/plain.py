@@ -58,7 +58,7 @@ class _Connection(WSListener):
         self._loop = asyncio.get_running_loop()
         self._transport: WSTransport | None = None
         self._messages: deque[bytes] = deque()
-        self._waiting: asyncio.Future[None] | None = None  # of the task in `receive`
+        self._waiting: list[asyncio.Future[None]] = []  # of who is in `receive`
         self._writable = asyncio.Event()
         self._writable.set()
         self._gone = asyncio.Event()
@@ -91,7 +91,7 @@ class _Connection(WSListener):
                 payload = b"".join(self._parts)
                 self._parts = []
             self._messages.append(payload)
-            if self._waiting is not None:
+            if self._waiting:
                 self._wake()
             if len(self._messages) >= _READ_AHEAD and not self._paused:
                 self._paused = True
@@ -118,8 +118,7 @@ class _Connection(WSListener):
         while not self._messages:
             if self._gone.is_set():
                 return None
-            self._waiting = self._loop.create_future()
-            await self._waiting
+            await self._arrival()
         message = self._messages.popleft()
         if self._paused and len(self._messages) < _READ_AGAIN and self._transport is not None:
             self._paused = False
@@ -144,10 +143,21 @@ class _Connection(WSListener):
         """Wait while the other side is slow."""
         await self._writable.wait()
 
+    async def _arrival(self) -> None:
+        waiter = self._loop.create_future()
+        self._waiting.append(waiter)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if waiter in self._waiting:
+                self._waiting.remove(waiter)
+            raise
+
     def _wake(self) -> None:
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None and not waiting.done():
-            waiting.set_result(None)
+        waiting, self._waiting = self._waiting, []
+        for waiter in waiting:
+            if not waiter.done():
+                waiter.set_result(None)
 
     async def close(self, code: int, reason: str) -> None:
         """Say goodbye and wait a second at most for the answer."""

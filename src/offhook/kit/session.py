@@ -12,7 +12,6 @@ from typing import Final, TypeAlias
 from msgspec import Struct
 
 from offhook.errors import OffhookError, WireError
-from offhook.kit.streaming import OutStreamingData
 from offhook.wire.app_side import (
     AudioData,
     AudioMetadata,
@@ -20,7 +19,9 @@ from offhook.wire.app_side import (
     MarkData,
     TranscriptionData,
     TranscriptionMetadata,
+    app_audio,
     app_audio_bytes,
+    app_stop,
     parse_service_message,
 )
 from offhook.wire.folding import Text
@@ -182,16 +183,16 @@ class StreamSession:
         """The next message to send, None when there is none. A stop goes before audio played after it."""
         if self._stop_due:
             self._stop_due = False
-            return OutStreamingData.get_stop_audio_for_outbound()
+            return app_stop()
         if not self._pending:
             return None
-        return OutStreamingData.get_audio_data_for_outbound(self._take())
+        return app_audio(self._take())
 
     def next_bytes(self) -> bytes | None:
         """As `next_text`, in UTF-8; a socket that sends bytes as a text message saves a copy."""
         if self._stop_due:
             self._stop_due = False
-            return OutStreamingData.get_stop_audio_for_outbound().encode()
+            return app_stop().encode()
         return app_audio_bytes(self._take()) if self._pending else None
 
     def drain(self) -> list[str]:

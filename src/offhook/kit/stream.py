@@ -124,7 +124,8 @@ class Stream:
         if self._closed:
             raise StreamClosed("the stream is closed")
         self.session.play(pcm)
-        await self.flush()
+        if self._quick is None or self._sending.locked() or not self._post(self._quick):
+            await self._send()
 
     async def stop(self) -> float:
         """Drop all audio that has not been heard, also what a waiting `play` still holds; ms heard so far."""
@@ -142,16 +143,15 @@ class Stream:
 
     async def flush(self) -> None:
         """Send what the session wants sent. StreamClosed."""
-        if self._sending.locked() or not self._post():
+        if self._quick is None or self._sending.locked() or not self._post(self._quick):
             await self._send()
 
-    def _post(self) -> bool:
+    def _post(self, socket: QuickSocket) -> bool:
         """Send without waiting; whether that was all."""
-        if self._quick is None:
-            return False
+        session = self.session
         try:
-            while (data := self.session.next_bytes()) is not None:
-                if not self._quick.post(data):
+            while (data := session.next_bytes()) is not None:
+                if not socket.post(data):
                     return False
         except ConnectionError as error:
             raise self._broken(error) from error
@@ -160,17 +160,20 @@ class Stream:
     async def _send(self) -> None:
         # One text at a time under the lock: a stop that comes while an earlier play still waits
         # for the socket empties the session, and that play then sends nothing more.
-        async with self._sending:
-            try:
-                if self._quick is not None:
+        await self._sending.acquire()
+        try:
+            if self._quick is not None:
+                await self._quick.drained()
+                while not self._post(self._quick):
                     await self._quick.drained()
-                    while not self._post():
-                        await self._quick.drained()
-                    return
-                while (text := self.session.next_text()) is not None:
-                    await self._socket.send(text)
-            except (ConnectionError, RuntimeError) as error:
-                raise self._broken(error) from error
+                return
+            session, send = self.session, self._socket.send
+            while (text := session.next_text()) is not None:
+                await send(text)
+        except (ConnectionError, RuntimeError) as error:
+            raise self._broken(error) from error
+        finally:
+            self._sending.release()
 
     def _broken(self, error: Exception) -> StreamClosed:
         self._closed = True
