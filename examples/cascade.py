@@ -4,7 +4,7 @@ import re
 from collections.abc import AsyncIterator
 from datetime import datetime
 
-from offhook.kit import Call, Conversation, VoiceApp, converse
+from offhook.kit import Call, Conversation, VoiceApp, converse, local_speech
 
 ANSWERS = {
     r"open|hours|close": "We are open from nine to five.",
@@ -12,8 +12,10 @@ ANSWERS = {
     r"cost|price|much": "A repair costs thirty dollars.",
     r"thank": "You are welcome. What else can I do for you?",
 }
+AGENT = "+15550100009"
 
 app = VoiceApp()
+app.on_start(local_speech)  # loads the models, so that the first caller does not wait for them
 
 
 async def reply(text: str, talk: Conversation) -> AsyncIterator[str]:
@@ -22,6 +24,10 @@ async def reply(text: str, talk: Conversation) -> AsyncIterator[str]:
     if re.search(r"good ?bye|bye", said):
         talk.end()
         yield "Goodbye, and thank you for calling."
+    elif re.search(r"transfer|somebody|human|person", said):
+        yield "One moment, I put you through."
+        await talk.heard()
+        await talk.call.transfer(AGENT)
     elif re.search(r"time|clock", said):
         yield f"It is {datetime.now():%H:%M}."
     elif re.search(r"count", said):

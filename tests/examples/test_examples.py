@@ -19,7 +19,7 @@ every_example = pytest.mark.parametrize("path", FILES, ids=lambda path: path.nam
 
 @every_example
 def test_an_example_is_run_by_a_test(path: Path) -> None:
-    runs = [test for test in TESTS if f'"{path.name}"' in test.read_text()]
+    runs = [test for test in TESTS if path.name in test.read_text()]
     assert runs, f"no test runs examples/{path.name}: see tests/examples/running.py"
 
 

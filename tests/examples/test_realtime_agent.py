@@ -1,14 +1,18 @@
-"""examples/realtime_agent.py against a double of the speech model: it is heard, it listens, it calls its function."""
+"""The examples with a speech model against a double of it: what callers hear, what the model is told."""
 
 from __future__ import annotations
 
+import asyncio
+import runpy
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.console_leg import phone
 from tests.examples.running import EXAMPLES, ROOT, running_example
 from tests.kit.realtime_double import Answer, Do, RealtimeDouble, Say, tone
-from tests.live import LiveNode, call
+from tests.kit.simulated_call import SimulatedCall
+from tests.live import LiveNode, call, until
 
 from offhook.assets import speech_wav
 from offhook.audio.wav import read_wav, write_wav
@@ -16,13 +20,18 @@ from offhook.audio.wav import read_wav, write_wav
 live = pytest.mark.asyncio(loop_scope="session")
 
 AGENT = EXAMPLES / "realtime_agent.py"
+SALES = "+15550100021"
 TOLERANCE_MS = 40  # of what the model is told against what the recording has
 
 
-def speech(path: Path, seconds: float = 0.7) -> str:
-    """The beginning of a sentence."""
+def speaking_at(path: Path, *times: float) -> str:
+    """The beginning of a sentence, said at several times."""
     sound = read_wav(speech_wav())
-    path.write_bytes(write_wav(sound.samples[: round(seconds * sound.rate)], sound.rate))
+    words = sound.samples[: round(0.7 * sound.rate)]
+    whole = np.zeros(round((max(times) + 0.8) * sound.rate), np.int16)
+    for at in times:
+        whole[round(at * sound.rate) :][: len(words)] = words
+    path.write_bytes(write_wav(whole, sound.rate))
     return str(path)
 
 
@@ -45,31 +54,71 @@ def test_the_agent_is_twenty_lines_and_the_second_snippet_of_the_readme() -> Non
 
 
 @live
-async def test_the_caller_hears_the_model_and_is_heard(node: LiveNode, tmp_path: Path) -> None:
-    """Greeting, question, function, answer; then a call in which the caller cuts a long answer short."""
-    heard, cut = tmp_path / "heard.wav", tmp_path / "cut.wav"
-    says = speech(tmp_path / "speech.wav")
-    first: list[Answer] = [
-        [Say(tone(0.8), "Hello.")],
+async def test_the_caller_hears_the_model_and_cuts_it_short(node: LiveNode, tmp_path: Path) -> None:
+    """Greeting, question, function, a long answer that the caller interrupts, the next answer."""
+    heard = tmp_path / "heard.wav"
+    says = speaking_at(tmp_path / "speech.wav", 0, 2.5)
+    answers: list[Answer] = [
+        [Say(tone(0.3), "Hello.")],
         [Do("opening_hours", {"day": "Sunday"})],
-        [Say(tone(0.6), "No.")],
+        [Say(tone(6), "A long story.")],
+        [Say(tone(0.5), "Yes?")],
     ]
-    second: list[Answer] = [[Say(tone(6), "A long story.")], [Say(tone(0.5), "Yes?")]]
-    async with RealtimeDouble([*first, *second]) as double:
+    async with RealtimeDouble(answers) as double:
         env = {"OPENAI_API_KEY": "sk-test", "OPENAI_BASE_URL": double.url}
         async with running_example(node, "realtime_agent.py", env=env):
-            options = ("--wav", says, "--lead", "1.6", "--duration", "3.9", "--out", str(heard))
+            options = ("--wav", says, "--lead", "2", "--duration", "6.3", "--out", str(heard))
             status, report = await call(node, *options)
             assert (status, report["endedBy"]) == (0, "caller"), report
-            options = ("--wav", says, "--lead", "1.6", "--duration", "3.9", "--out", str(cut))
-            status, report = await call(node, *options)
+        assert double.mistakes == []
+        outputs = [event["item"]["output"] for event in double.session.told if "item" in event]
+        assert outputs == ["closed"]
+        story = double.session.responses[2].items[0]
+    hello, long, yes = stretches(heard)
+    assert [round((end - start) / 100) for start, end in (hello, yes)] == [3, 5]
+    assert story.truncated_ms is not None and long[1] < 2000 + 2500 + 700
+    assert abs(story.truncated_ms - (long[1] - long[0])) <= TOLERANCE_MS
+
+
+@live
+async def test_the_receptionist_transfers_the_caller(node: LiveNode, tmp_path: Path) -> None:
+    """The announcement is heard to its end, then the other phone."""
+    heard, silence = tmp_path / "heard.wav", tmp_path / "silence.wav"
+    silence.write_bytes(write_wav(np.zeros(16000, np.int16), 16000))
+    answers: list[Answer] = [[Say(tone(0.8), "I connect you."), Do("connect", {"department": "sales"})]]
+    async with RealtimeDouble(answers) as double, phone(node, SALES, tone=880):
+        env = {"OPENAI_API_KEY": "sk-test", "OPENAI_BASE_URL": double.url, "SALES_NUMBER": SALES}
+        async with running_example(node, "transfer.py", env=env):
+            status, report = await call(node, "--wav", str(silence), "--duration", "3", "--out", str(heard))
             assert (status, report["endedBy"]) == (0, "caller"), report
         assert double.errors == []
-        outputs = [event["item"]["output"] for event in double.sessions[0].told if "item" in event]
-        assert outputs == ["closed"]
-        lengths = [end - start for start, end in stretches(heard)]
-        assert [round(length / 100) for length in lengths] == [8, 6]
-        (story,) = double.sessions[1].responses[0].items
-    (start, end), _ = stretches(cut)
-    assert story.truncated_ms is not None and end < 1600 + 700
-    assert abs(story.truncated_ms - (end - start)) <= TOLERANCE_MS
+    announcement, sales = stretches(heard)
+    assert abs(announcement[1] - announcement[0] - 800) < 60 and sales[1] - sales[0] > 500
+
+
+async def test_the_tools_are_used() -> None:
+    """examples/tools.py on a call of the test's own: two functions in a row, a goodbye that is heard, the end."""
+    agent = runpy.run_path(str(EXAMPLES / "tools.py"), run_name="example")["agent"]
+    answers: list[Answer] = [
+        [Do("free_tables", {"day": "today", "people": 2})],
+        [Do("book", {"name": "Ada", "time": "20:30"}), Do("book", {"name": "Ada", "time": "20:30", "people": 9})],
+        [Say(tone(0.5), "Goodbye."), Do("hang_up")],
+    ]
+    async with RealtimeDouble(answers) as double, SimulatedCall() as caller:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("OPENAI_API_KEY", "sk-test")
+            patch.setenv("OPENAI_BASE_URL", double.url)
+            running = asyncio.ensure_future(agent(caller.call))
+            await until(lambda: running.done() or caller.played == tone(0.5))
+            assert not caller.hung_up
+            await caller.hears(600)
+            await until(lambda: caller.hung_up)
+            await caller.end()
+            await asyncio.wait_for(running, 5)
+        outputs = [event["item"]["output"] for event in double.session.told if "item" in event]
+        assert outputs[0] == '["18:00","20:30"]'
+        assert sorted(outputs[1:3]) == [
+            "booked, number 100",
+            "error: book failed: ValueError: the largest table is for six",
+        ]
+        assert double.errors == []

@@ -18,6 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from offhook.audio.wav import read_wav
+from offhook.service.call_facts import turn_note
+from offhook.wire.turns import TurnReport
 
 Samples = npt.NDArray[np.int16]
 Try = tuple[float, int | None, str | None, float]
@@ -106,6 +108,11 @@ class Diary:
         ]
 
 
+TURNS = (
+    TurnReport(1, "greeting", "heard", None, None, 380, 381, 420, 2640, 2220, 1, 0, 21),
+    TurnReport(2, "answer", "interrupted", 19100, 19704, 20391, 20393, 20500, 24120, 3620, 1, 0, 24),
+    TurnReport(3, "answer", "unanswered", 38000, 38600, None, None, None, 53000, 0, 0, 0, 22),
+)
 GOOD = [(1.0, 200, None, 11.4)]
 INVITE = (
     "INVITE sip:+15550100002@203.0.113.10:5060 SIP/2.0\r\n"
@@ -158,6 +165,8 @@ def _talk(diary: Diary) -> None:
     cut = {"playedMs": 3620.0, "cutMs": 1840.0, "atSample": int(CUT_MS * RATE / 1000), "connection": CONNECTION}
     diary.note(CUT_MS - 3.2, "stopAudio", "StopAudio", **cut)
     diary.note(24140, "mark", "cut", mark="answer-2a")
+    for report in TURNS:
+        diary.note(report.ended_ms + 500, "turn", report.outcome, **turn_note(report, 0.0, 0))
     for at, worst in ((41200.0, 31.5), (42200.0, 22.0), (43200.0, 14.1)):
         diary.note(at, "late", "packets", "leg-1", lost=round(worst / 8), late=round(worst / 5))
     diary.rest(39100, 12.1, "Play", f"{path}:play", 202, {"playSources": [{"kind": "text"}]}, {})

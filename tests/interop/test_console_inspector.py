@@ -132,7 +132,7 @@ def seq_of(call: MadeCall, kind: str, name: str) -> int:
 async def test_every_lane_is_there_with_its_words(seen: Watched) -> None:
     lanes = await seen.page.eval_on_selector_all(".lane", "all => all.map((one) => one.dataset.lane)")
     waves = ["leg-1 said", "leg-1 heard", "leg-2 said", "leg-2 heard"]
-    signals = ["mark", "dtmf", "media", "stream", "rest", "callback", "sip", "call"]
+    signals = ["turn", "mark", "dtmf", "media", "stream", "rest", "callback", "sip", "call"]
     assert lanes == [*waves, f"queue {STORY.page['callConnectionId']}", *signals, "jitter leg-1", "late"]
     words = await seen.page.eval_on_selector_all(".lane canvas", "all => all.map((one) => one.ariaLabel)")
     assert "Ada Lovelace, heard: waveform of 90 seconds, 1 cut by StopAudio" in words
@@ -180,6 +180,28 @@ async def test_lanes_table_and_detail_choose_together(seen: Watched) -> None:
     await page.evaluate(SHOW, [60000, 70000])
     await page.locator(f'.event-rows [data-seq="{seq}"]').click()
     assert await page.evaluate(f"() => {PARTS}.state.scale.from < {CUT_MS} && {PARTS}.state.scale.to > {CUT_MS}")
+
+
+async def test_a_turn_shows_what_the_caller_waited_for(seen: Watched) -> None:
+    page = seen.page
+    await fresh(page)
+    seq = seq_of(STORY, "turn", "interrupted")
+    await page.locator('[data-lane="turn"]').scroll_into_view_if_needed()
+    x = await page.evaluate(f"() => {PARTS}.state.scale.x(22000)")
+    await page.locator('[data-lane="turn"] canvas').click(position={"x": x, "y": 15})
+    await expect(page.locator('.event-rows [aria-selected="true"]')).to_have_attribute("data-seq", str(seq))
+    bars = page.locator(".turn-spans")
+    await expect(bars.locator("figcaption")).to_have_text(
+        "The caller waited 1.4\u00a0s, by the app's count; exact to 24\u00a0ms"
+    )
+    names = await bars.locator("dt").all_text_contents()
+    assert names == ["Detection", "Answer", "Sending", "Playout"]
+    widths = await bars.locator(".turn-bar i").evaluate_all("all => all.map((one) => one.getBoundingClientRect())")
+    for before, after in zip(widths, widths[1:], strict=False):
+        assert abs(after["left"] - before["right"]) < 2.5, "each begins where the one before ends"
+    assert widths[1]["width"] > widths[0]["width"] > widths[3]["width"] > widths[2]["width"]
+    words = await page.locator('[data-lane="turn"] canvas').get_attribute("aria-label")
+    assert words == "Turns, told by the app: 3 items, 1 failed; they are in the table of events"
 
 
 async def test_a_shift_click_measures_in_milliseconds_and_samples(seen: Watched) -> None:
@@ -470,7 +492,8 @@ async def test_axe_finds_nothing(place: Place) -> None:
 async def pinched(page: Page) -> None:
     """Two fingers that go apart on a lane show less time; what is between them stays there."""
     await page.evaluate(f"() => {PARTS}.timeline.scroller.scrollTo(0, 0)")
-    await page.locator('[data-lane="leg-1 said"]').scroll_into_view_if_needed()
+    # A lane under the page's bar counts as in view, and no finger reaches it there.
+    await page.locator('[data-lane="leg-1 said"]').evaluate("(one) => one.scrollIntoView({ block: 'center' })")
     box = await page.locator('[data-lane="leg-1 said"] canvas').bounding_box()
     assert box is not None
     look = f"() => {{ const {{ state }} = {PARTS}; return [state.scale.span, state.scale.ms({box['width'] / 2})]; }}"

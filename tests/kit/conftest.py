@@ -12,7 +12,7 @@ from offhook.kit import TurnTaking
 
 @pytest.fixture
 async def shell() -> AsyncIterator[Shell]:
-    made = Shell(turn_taking=TurnTaking(barge_in=False))
+    made = Shell(turn_taking=TurnTaking(barge_in=False, rewind_ms=0))
     yield made
     await made.close()
 

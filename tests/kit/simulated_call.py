@@ -39,8 +39,11 @@ class _Socket:
 class _Connection:
     """The SDK's client of the call."""
 
+    def __init__(self) -> None:
+        self.hung_up = False
+
     async def hang_up(self, *, is_for_everyone: bool) -> None:
-        return
+        self.hung_up = True
 
 
 class SimulatedCall:
@@ -49,7 +52,8 @@ class SimulatedCall:
     def __init__(self, rate: int = 24000, turn_taking: TurnTaking | None = None) -> None:
         self.rate = rate
         self.socket = _Socket()
-        self.call = Call(cast(Any, _Connection()), "call-1", None, turn_taking or TurnTaking())
+        self._connection = _Connection()
+        self.call = Call(cast(Any, self._connection), "call-1", None, turn_taking or TurnTaking())
         self._running: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> SimulatedCall:
@@ -84,6 +88,11 @@ class SimulatedCall:
     def turn(self, event: TurnEvent) -> None:
         """The kit's turn taking says so."""
         self.call._turn_events.put(event)
+
+    @property
+    def hung_up(self) -> bool:
+        """Whether the app has."""
+        return self._connection.hung_up
 
     @property
     def played(self) -> bytes:

@@ -57,4 +57,4 @@ async def talking(
         yield talk
         await caller.end()
         await asyncio.wait_for(talk.running, 5)
-        assert double.errors == []
+        assert double.mistakes == []

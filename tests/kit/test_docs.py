@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from offhook import kit
-from offhook.kit import Stream
+from offhook.kit import Stream, TurnReport
 from offhook.wire.streaming import AppAudio, FrameWriter, StopAudio, audio_metadata, dtmf_data, parse_app_message
 
 PAGE = (Path(__file__).parents[2] / "docs/kit.md").read_text()
@@ -84,6 +84,17 @@ def test_the_session_example() -> None:
 
 def test_the_token_example() -> None:
     assert asyncio.run(example("check = TokenCheck")["allowed"](None)) is False
+
+
+def test_the_telemetry_example(capsys: pytest.CaptureFixture[str]) -> None:
+    measure = example("def measure")["measure"]
+
+    class Call:
+        id = "call-1"
+
+    measure(Call(), TurnReport(2, "answer", "heard", 100, 700, 900, 901, 920, 1920, 1000, 1, 0, 20))
+    measure(Call(), TurnReport(3, "answer", "unanswered", 100, 700, None, None, None, 1920, 0, 0, 0, 20))
+    assert capsys.readouterr().out == "call-1 820 {'detection': 600, 'answer': 200, 'sending': 1, 'playout': 19}\n"
 
 
 def test_every_example_compiles() -> None:

@@ -55,7 +55,7 @@ async def test_barge_in_truncates_to_what_was_heard() -> None:
         await talk.caller.hears(120, noise(120))
         truncated = await talk.until(lambda: talk.sent("conversation.item.truncate"))
         heard = talk.caller.call.heard or talk.told.of(Truncated)[0].heard_ms
-        assert truncated[0]["audio_end_ms"] == int(heard) and 1000 < heard <= 1120
+        assert truncated[0]["audio_end_ms"] == int(heard) and 1000 < heard <= 1150
         assert talk.caller.stops == 1 and not talk.caller.call.speaking
         assert talk.told.of(Truncated)[0].text == "one two"
         assert talk.sent("response.cancel") == []  # it was done already
@@ -63,7 +63,7 @@ async def test_barge_in_truncates_to_what_was_heard() -> None:
 
 async def test_late_sound_of_a_cancelled_response_is_never_heard() -> None:
     async with talking([[Say(tone(8), WORDS)], [Say(tone(1, 880))]], greeting="Hello", turns=PATIENT) as talk:
-        talk.double.pace_s = 0.005
+        talk.double.pace_s, talk.double.late_deltas = 0.005, 40
         await talk.until(lambda: len(talk.caller.played) > 48000)
         await talk.caller.hears(500)
         await talk.caller.hears(120, noise(120))
@@ -73,7 +73,7 @@ async def test_late_sound_of_a_cancelled_response_is_never_heard() -> None:
         await talk.said(tone(1, 880))
         assert talk.caller.played[before:] == tone(1, 880)
         item = next(iter(talk.double.session.items.values()))
-        assert item.truncated_ms is not None and 500 < item.truncated_ms <= 620
+        assert item.truncated_ms is not None and 500 < item.truncated_ms <= 650
 
 
 async def test_second_item_has_its_own_count() -> None:
@@ -84,7 +84,7 @@ async def test_second_item_has_its_own_count() -> None:
         await talk.caller.hears(120, noise(120))
         (truncated,) = await talk.until(lambda: talk.sent("conversation.item.truncate"))
         first, second = talk.double.session.responses[0].items
-        assert truncated["item_id"] == second.id and 480 < truncated["audio_end_ms"] <= 620
+        assert truncated["item_id"] == second.id and 480 < truncated["audio_end_ms"] <= 650
         assert first.truncated_ms is None
 
 
@@ -95,7 +95,7 @@ async def test_items_that_were_not_heard_are_truncated_to_nothing() -> None:
         await talk.caller.hears(120, noise(120))
         await talk.until(lambda: len(talk.sent("conversation.item.truncate")) == 2)
         first, second = talk.double.session.responses[0].items
-        assert first.truncated_ms is not None and 480 < first.truncated_ms <= 620
+        assert first.truncated_ms is not None and 480 < first.truncated_ms <= 650
         assert second.truncated_ms == 0
 
 
@@ -138,13 +138,15 @@ async def test_local_turns() -> None:
     """The kit decides: only speech goes to the model, with what was just before it; commit, then the response."""
     async with talking([[Say(tone(2), WORDS)], [Say(tone(1, 880))]], vad="local") as talk:
         await talk.until(lambda: talk.double.sessions)
-        await talk.caller.hears(2000)
+        await talk.caller.hears(2000, noise(2000))
         assert len(talk.double.session.sound) == 0
-        talk.caller.turn(SpeechStarted(1900.0))
+        talk.caller.turn(SpeechStarted(1600.0))  # the kit was sure 400 ms after it began
         await talk.caller.hears(400, noise(400))
         talk.caller.turn(SpeechEnded(2400.0, b""))
         await talk.said(tone(2))
-        assert 400 * 48 <= len(talk.double.session.sound) <= 1040 * 48
+        heard = np.frombuffer(bytes(talk.double.session.sound), np.int16)
+        assert abs(len(heard) - (200 + 400 + 400) * 24) <= 4 * 480
+        assert np.array_equal(heard[: 500 * 24], noise(2000)[-len(heard) + 400 * 24 :][: 500 * 24])
         assert talk.double.session.detection is None
         assert [event["type"] for event in talk.double.session.told] == [
             "session.update",

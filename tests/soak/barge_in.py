@@ -59,7 +59,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class Plan:
-    """One call: how the app hands its sound over, which caller it is, and what they say when (ms from the answer)."""
+    """One call: how the app hands its sound over, which caller it is, what they say when (ms of the app's sound)."""
 
     way: str
     number: int
@@ -71,7 +71,7 @@ class Plan:
         return f"+15550100{self.way}0{self.number:02d}"
 
     def said(self, rate: int) -> Samples:
-        """All that the caller says, from the answer."""
+        """All that the caller says, from the moment at which they hear the app."""
         at_ms, last = self.clips[-1]
         end_ms = at_ms + last.length_ms + STAY_MS
         line = np.zeros(round(end_ms * rate / 1000), np.int16)
@@ -154,7 +154,7 @@ def plans(
     clips: Sequence[Clip], each: int, ways: Sequence[str], seed: int,
     first_ms: tuple[float, float] = (1500, 2800), again_ms: tuple[float, float] = (2600, 4400),
 ) -> list[Plan]:  # fmt: skip
-    """Calls that say all the clips, `each` a call, at times of no pattern after the answer and after each other."""
+    """Calls that say all the clips, `each` a call, at times of no pattern after the app began and after each other."""
     chance = random.Random(seed)
     made = []
     for number, first in enumerate(range(0, len(clips), each)):
@@ -208,10 +208,10 @@ async def recorded(node: LiveNode, app: Example, plan: Plan, rate: int) -> Recor
     said, begun, made_up = plan.said(rate), len(app.log), (await status_figures(node))["ticksMadeUp"]
     async with caller(node, sender=plan.sender) as leg:
         call_id = (await leg.told("placed"))["callId"]
+        await leg.heard_app()
         await leg.speak(said.tobytes())
-        await leg.told("answered")
-        heard = await leg.heard_frames(len(said) * 50 // rate)
         spoke = (await leg.told("spoke"))["atSample"]
+        heard = await leg.heard_frames((spoke + len(said)) * 50 // rate)
         page = await trace(node, call_id)
     told = [json.loads(line) for line in app.log[begun:] if line.startswith("{") and plan.sender in line]
     late = ((await status_figures(node))["ticksMadeUp"] - made_up) * FRAME_MS

@@ -39,8 +39,8 @@ async def calls(
 ) -> AsyncIterator[tuple[list[Heard], Recording]]:
     """Five who interrupt at once, and one who is told 9.5 s in 0.85 s and interrupts 2 s later."""
     clips = {clip.name: clip for clip in committed_clips()}
-    five = plans([clips[name] for name in FIVE], 1, (BURST, STREAMED, PACED, FILE), 5, first_ms=(1000, 2000))
-    rushed = Plan(RUSHED, 50, ((2300.0, clips[FIVE[0]]),))
+    five = plans([clips[name] for name in FIVE], 1, (BURST, STREAMED, PACED, FILE), 5, first_ms=(700, 1700))
+    rushed = Plan(RUSHED, 50, ((1840.0, clips[FIVE[0]]),))
     async with world(tmp_path_factory.mktemp("barge-in"), free_port(), RATE) as (node, app):
         rows, recording = await asyncio.gather(
             measured(node, app, five, RATE, at_once=5), recorded(node, app, rushed, RATE)

@@ -40,12 +40,13 @@ _OVER_FLOOR, _AUDIBLE = 12.0, -50.0
 class Utterance:
     """`pcm` at `RATE`; `start`: the number of its first frame since the beginning of listening.
 
-    `cut`: it was too long, and goes on as the next.
+    `cut`: it was too long, and goes on as the next. `tail`: frames without voice at its end.
     """
 
     pcm: Frame
     start: int
     cut: bool = False
+    tail: int = 0
 
     @property
     def start_seconds(self) -> float:
@@ -143,7 +144,7 @@ class Endpoint:
         kept = len(self._frames) - surplus
         left = self._frames[kept:]
         self._frames = self._frames[:kept]
-        self._done = Utterance(self.so_far().pcm, self._seen - kept - surplus)
+        self._done = Utterance(self.so_far().pcm, self._seen - kept - surplus, tail=self._silent - surplus)
         self._before.extend(left)
         self._recent.clear()
         self._frames, self.speaking, self._silent = [], False, 0

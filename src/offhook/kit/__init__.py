@@ -34,6 +34,7 @@ from offhook.wire.app_side import (
     TranscriptionMetadata,
     WordData,
 )
+from offhook.wire.turns import TurnReport
 
 if TYPE_CHECKING:
     from offhook.kit.app import VoiceApp
@@ -41,12 +42,12 @@ if TYPE_CHECKING:
     from offhook.kit.cascade import Conversation, Message, converse
     from offhook.kit.decisions import Ignore, Redirect, Reject
     from offhook.kit.life import DialFailed
-    from offhook.kit.local_speech import LocalSpeech, local_speech
     from offhook.kit.playback import Playback
     from offhook.kit.realtime import relay
     from offhook.kit.realtime_events import Reconnected, RelayEvent, Said, ServiceError, ToolCalled, Truncated
     from offhook.kit.realtime_link import Reconnect, RelayFailed
     from offhook.kit.realtime_services import AzureOpenAI, OpenAI, VoiceLive
+    from offhook.kit.speech import LocalSpeech, local_speech, understand_locally
     from offhook.kit.turns import Interrupted, Resumed, SpeechEnded, SpeechStarted, TurnTaking
 
 # What needs numpy is imported when it is first asked for: an app that only parses messages does not pay for it.
@@ -63,8 +64,9 @@ _LATER = {
     "Conversation": "cascade",
     "Message": "cascade",
     "converse": "cascade",
-    "LocalSpeech": "local_speech",
-    "local_speech": "local_speech",
+    "LocalSpeech": "speech",
+    "local_speech": "speech",
+    "understand_locally": "speech",
     "Playback": "playback",
     "Interrupted": "turns",
     "Resumed": "turns",
@@ -146,6 +148,7 @@ __all__ = [
     "TranscriptionMetadata",
     "Truncated",
     "TransferFailed",
+    "TurnReport",
     "TurnTaking",
     "UnknownKeyError",
     "Unreadable",
@@ -160,4 +163,5 @@ __all__ = [
     "serve",
     "stream_app",
     "stream_handler",
+    "understand_locally",
 ]

@@ -88,6 +88,7 @@ class Answer:
         self._pieces: asyncio.Queue[str | asyncio.Future[None] | None] = asyncio.Queue(PIECES_AHEAD)
         self._sentences: list[Sentence] = []
         self._watchers: set[asyncio.Task[None]] = set()
+        self._leaving = False  # all was said, or will not be; only `source` is waited for
         self.cut = False
         """The caller, or who else stopped it, has cut it."""
         self.task: Final = asyncio.create_task(self._run())
@@ -106,8 +107,7 @@ class Answer:
 
     async def stop(self) -> None:
         """Say nothing more, cancel `source`, and drop what was not heard."""
-        self.cut = self.cut or not self.task.done()
-        self.task.cancel()
+        self._cut_off()
         await asyncio.wait({self.task})
         if not all(one.playback.done for one in self._sentences):
             await self._call.stop()
@@ -127,6 +127,7 @@ class Answer:
             if not self.cut:
                 raise
         finally:
+            self._leaving = True
             for task in (asked, *self._watchers):
                 task.cancel()
             await asyncio.wait({asked}, timeout=LEAVE_S)
@@ -197,6 +198,10 @@ class Answer:
         """What is cut while `source` is waited for ends it at once."""
         await playback
         if playback.cut:
+            self._cut_off()
+
+    def _cut_off(self) -> None:
+        if not self._leaving:
             self.cut = True
             self.task.cancel()
 

@@ -28,6 +28,7 @@ from offhook.kit.turns import TurnTaking
 from offhook.kit.watchdog import Watchdog
 from offhook.wire.app_events import IncomingCall, SubscriptionValidation, read_callbacks, read_grid_events
 from offhook.wire.callbacks import CallbackEvent
+from offhook.wire.turns import TurnReport
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -51,11 +52,13 @@ CLOSE_S: Final = 10.0
 """How long closing may take."""
 
 Agent: TypeAlias = Callable[[Call], Awaitable[None]]
-Hook: TypeAlias = Callable[[], Awaitable[None]]
+Hook: TypeAlias = Callable[[], Awaitable[object]]
 A = TypeVar("A", bound=Agent)
 F = TypeVar("F", bound=Callable[[IncomingCall], Awaitable[Decision] | Decision])
 H = TypeVar("H", bound=EventHandler)
 K = TypeVar("K", bound=Hook)
+TurnHandler: TypeAlias = Callable[[Call, TurnReport], None]
+M = TypeVar("M", bound=TurnHandler)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,7 @@ class VoiceApp:
         token_check: TokenSetting = ...,
         client: CallAutomationClient | None = None,
         blocking_ms: int | None = 200,
+        telemetry: bool = False,
     ) -> None:
         """What is not given comes from ACS_CONNECTION_STRING, PUBLIC_URL, STREAM_URL and ACS_RESOURCE_ID.
 
@@ -92,6 +96,7 @@ class VoiceApp:
         `token_check`: checks who calls back and streams; None lets anybody (tokens.TokenCheck).
         `client`: an async client of the SDK, for other credentials; it is closed with the app.
         `blocking_ms`: code that blocks the event loop for longer is named in the log; None does not look.
+        `telemetry`: a node that says that it is Offhook is told of each turn, and shows it; real ACS never is.
         ConfigError for settings that cannot be.
         """
         self.streaming = sdk.Streaming(rate, mixed, dtmf)
@@ -104,6 +109,8 @@ class VoiceApp:
         self.closing = False
         self._connection_string = connection_string
         self._client = client
+        self.telemetry = telemetry
+        self._turn_handlers: list[TurnHandler] = []
         self._handlers: list[tuple[str | type[CallbackEvent], EventHandler]] = []
         self._hooks: dict[str, list[Hook]] = {"start": [], "stop": []}
         self._lives: dict[str, Life] = {}
@@ -138,6 +145,11 @@ class VoiceApp:
         """Decorator for a filter: gets each IncomingCall, gives Reject, Redirect, Ignore, or None to answer it."""
         self.filter = decide
         return decide
+
+    def on_turn(self, handler: M) -> M:
+        """Decorator: is given the call and each of its turns when it is over, for your metrics; it must not block."""
+        self._turn_handlers.append(handler)
+        return handler
 
     def on_start(self, hook: K) -> K:
         """Decorator: runs once, when the app can be called; calls to place, models to load."""
@@ -308,6 +320,19 @@ class VoiceApp:
         await life.attach(stream)
 
     # ------------------------------------------------------------------ for its calls
+
+    @property
+    def follows_turns(self) -> bool:
+        """Whether the app is told of turns, whatever its agent asks for."""
+        return self.telemetry or bool(self._turn_handlers)
+
+    def turn_over(self, call: Call, turn: TurnReport) -> None:
+        """Hand it to who wants it."""
+        for handler in self._turn_handlers:
+            try:
+                handler(call, turn)
+            except Exception:
+                log.exception("call %s: the handler of turns %s failed", call.id, handler)
 
     @property
     def client(self) -> CallAutomationClient:

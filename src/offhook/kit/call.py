@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
 from itertools import count as counter
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from msgspec import Struct
@@ -19,14 +20,17 @@ from offhook.errors import OffhookError
 from offhook.kit import sdk
 from offhook.kit.barge_in import BargeIn
 from offhook.kit.feed import Feed, Listener
+from offhook.kit.framing import Framer
 from offhook.kit.keys import gather
 from offhook.kit.playback import Playback, PlayQueue
 from offhook.kit.session import Audio, Dtmf, Opened, PlayQueueFull
 from offhook.kit.sources import Puller, Source, is_pcm, over
 from offhook.kit.stream import Stream, StreamClosed
+from offhook.kit.telemetry import CallTelemetry
 from offhook.kit.turns import TurnEvent, Turns, TurnTaking
 from offhook.wire.app_events import IncomingCall
 from offhook.wire.callbacks import CallbackEvent, CallDisconnected, CallTransferAccepted, CallTransferFailed
+from offhook.wire.turns import TurnReport
 
 if TYPE_CHECKING:
     from azure.communication.callautomation import CommunicationIdentifier
@@ -39,6 +43,8 @@ log: Final = logging.getLogger("offhook.kit")
 AUDIO_KEPT: Final = 50 * 15
 """Frames that a listener may be behind; then the oldest are dropped and counted."""
 EVENTS_KEPT: Final = 1000
+MOST_SPEAKERS: Final = 64
+"""Speakers of an unmixed stream whose sound is resampled at once."""
 TRANSFER_S: Final = 90.0
 """How long a transfer may take: the service rings its target for 60 s."""
 GREETING_S: Final = 5.0
@@ -93,6 +99,8 @@ class Call:
         """The stream is open; the agent is started then."""
         self.gone = False
         """The service has said that the call is over: there is nothing to hang up any more."""
+        self.follows_turns = turn_taking.barge_in
+        """Whether it is listened to who speaks when; without barge-in from the first look at `turns` on."""
         self.transferred = False
         """A transfer of it was accepted: it goes on elsewhere."""
         self._changed = changed
@@ -102,12 +110,18 @@ class Call:
         self._pulling: asyncio.Task[None] | None = None
         self._barge_in: BargeIn | None = None
         self._turns_failed = False
+        self._framer = Framer(0)
         self._last: Playback | None = None
         self._frames: Feed[SoundFrame] = Feed(AUDIO_KEPT)
         self._keys: Feed[str] = Feed(EVENTS_KEPT)
         self._turn_events: Feed[TurnEvent] = Feed(EVENTS_KEPT)
         self._events: Feed[CallbackEvent] = Feed(EVENTS_KEPT)
         self._send_due = asyncio.Event()
+        self._telemetry: CallTelemetry | None = None
+        self.shares_turns = False
+        """Whether a node that is Offhook is told of each turn."""
+        self.on_turn: Callable[[TurnReport], None] = lambda turn: None
+        """Told of each turn when it is over."""
 
     # ------------------------------------------------------------------ who
 
@@ -149,12 +163,9 @@ class Call:
         """What the caller says from now on, 20 ms at a time, at the stream's rate."""
         return self._frames.listen()
 
-    async def audio_at(self, rate: int) -> AsyncIterator[SoundFrame]:
-        """As `audio`, at another rate."""
-        resampler = StreamResampler(self.rate, rate)
-        async for frame in self._frames.listen():
-            pcm = to_bytes(resampler.process(from_bytes(frame.pcm)))
-            yield SoundFrame(pcm, rate, frame.speaker, frame.silent)
+    def audio_at(self, rate: int) -> AsyncIterator[SoundFrame]:
+        """As `audio`, at another rate (Hz, a multiple of 50)."""
+        return _resampled(self._frames.listen(), self.rate, rate)
 
     @property
     def dtmf(self) -> Listener[str]:
@@ -243,7 +254,10 @@ class Call:
 
     async def stop(self) -> float:
         """Cut what is being said and all behind it; how many ms of the current one were heard."""
-        return self._cut()
+        heard = self._cut()
+        if self._telemetry is not None:
+            self._telemetry.stopped()
+        return heard
 
     async def quiet(self) -> None:
         """Wait until all that was played was heard, or cut."""
@@ -276,6 +290,8 @@ class Call:
 
         if self.gone:
             return
+        if self._telemetry is not None:
+            self._telemetry.end()  # told while there still is a stream to tell it on
         try:
             await self.connection.hang_up(is_for_everyone=for_everyone)
         except ResourceNotFoundError:
@@ -355,13 +371,23 @@ class Call:
             return
         self._stream = stream
         if self._queue is None:
+            self._framer = Framer(self.rate // 50 * 2)
             self._queue = PlayQueue(stream.session, rewind_ms=self.turn_taking.rewind_ms)
             turns = await asyncio.to_thread(Turns, self.turn_taking, self.rate)
+            self._telemetry = CallTelemetry(
+                self.id, self._queue, monotonic,
+                share=self.shares_turns, told=lambda turn: self.on_turn(turn), send=self._send_due.set,
+            )  # fmt: skip
             self._barge_in = BargeIn(self._queue, turns, self._take_turn, self._send_due.set)
+            if self.ended.is_set():
+                self._barge_in.close()
+                return
             self._puller = Puller(self._queue, self.rate, self.id, self._send_due.set)
             self._pulling = asyncio.create_task(self._puller.run(), name=f"sources of call {self.id}")
             self.opened.set()
             self._tell()
+        if self._telemetry is not None:
+            self._telemetry.attach(stream)
         sending = asyncio.create_task(self._send(stream), name=f"sending of call {self.id}")
         try:
             async for event in stream:
@@ -374,7 +400,8 @@ class Call:
 
     def _take_frame(self, event: Audio) -> None:
         try:
-            self._hear(event)
+            for even in self._framer.frames(event):
+                self._hear(even)
         except Exception:
             if not self._turns_failed:
                 log.exception("call %s: turns cannot be told any more", self.id)
@@ -385,13 +412,20 @@ class Call:
         self._last = self._queue.current or self._last
         self._queue.advance()
         self._puller.heard()
+        if self._telemetry is not None:
+            self._telemetry.frame()
         frame = event.frame
         self._frames.put(SoundFrame(frame.data, self.rate, frame.participant_raw_id, frame.is_silent))
         if self._turns_failed:
             return
+        if not self.follows_turns and not self._turn_events.listened:
+            return  # it costs more than all else
+        self.follows_turns = True
         self._barge_in.hear(frame.data, frame.participant_raw_id)
 
     def _take_turn(self, event: TurnEvent) -> None:
+        if self._telemetry is not None:
+            self._telemetry.event(event)
         self._turn_events.put(event)
 
     def _cut(self) -> float:
@@ -419,6 +453,8 @@ class Call:
         if self.ended.is_set():
             return
         self.ended.set()
+        if self._telemetry is not None:
+            self._telemetry.end()
         self._cut()
         if self._barge_in is not None:
             self._barge_in.close()
@@ -431,6 +467,18 @@ class Call:
     def _tell(self) -> None:
         if self._changed is not None:
             self._changed()
+
+
+async def _resampled(frames: Listener[SoundFrame], from_rate: int, rate: int) -> AsyncIterator[SoundFrame]:
+    resamplers: dict[str | None, StreamResampler] = {}
+    async for frame in frames:
+        resampler = resamplers.get(frame.speaker)
+        if resampler is None:
+            if len(resamplers) >= MOST_SPEAKERS:
+                resamplers.clear()
+            resampler = resamplers[frame.speaker] = StreamResampler(from_rate, rate)
+        pcm = to_bytes(resampler.process(from_bytes(frame.pcm)))
+        yield SoundFrame(pcm, rate, frame.speaker, frame.silent)
 
 
 async def _greeted(stream: Stream) -> None:

@@ -26,9 +26,9 @@ from msgspec import Struct
 from offhook.errors import ConfigError
 from offhook.kit.answer import Answer, Speak, Text
 from offhook.kit.call import CallEnded
-from offhook.kit.local_speech import shared_speech
+from offhook.kit.speech import shared_speech
 from offhook.kit.stream import StreamClosed
-from offhook.kit.turns import Resumed, SpeechEnded, SpeechStarted, TurnEvent
+from offhook.kit.turns import SpeechEnded, SpeechStarted, TurnEvent
 
 if TYPE_CHECKING:
     from offhook.kit.call import Call
@@ -124,14 +124,6 @@ async def converse(
     return talk.conversation
 
 
-class _Utterance:
-    """Something the caller said, waiting to be recognised. `void`: it turned out to be no speech."""
-
-    def __init__(self, pcm: bytes) -> None:
-        self.pcm = pcm
-        self.void = False
-
-
 class _Talk:
     """One run of `converse`: three tasks. One follows the turns, one recognises, one answers."""
 
@@ -144,9 +136,7 @@ class _Talk:
         self._quiet = asyncio.Event()
         self._quiet.set()
         self._speaking = False
-        self._void = False  # what the caller says now is no speech, as far as is known
-        self._last: _Utterance | None = None  # what they say now, or said last
-        self._utterances: deque[_Utterance] = deque()
+        self._utterances: deque[bytes] = deque()
         self._uttered = asyncio.Event()
         self._texts: list[str] = []  # recognised, and not answered yet
         self._prompt = ""  # to be said when nothing else is
@@ -182,22 +172,14 @@ class _Talk:
 
     def _turn(self, event: TurnEvent) -> None:
         if isinstance(event, SpeechStarted):
-            self._speaking, self._void, self._last = True, False, None
+            self._speaking = True
         elif isinstance(event, SpeechEnded):
             self._speaking = False
-            if not self._void:
-                self._utter(event.pcm)
-        elif isinstance(event, Resumed):  # before the end of the sound, or behind it
-            self._speaking, self._void = False, True
-            if self._last is not None:
-                self._last.void = True
-        else:  # Interrupted: it is speech; the answer sees by itself that it was cut
-            self._void = False
-        self._settle()
+            self._utter(event.pcm)
+        self._settle()  # of Interrupted and Resumed the answer's playbacks know by themselves
 
     def _utter(self, pcm: bytes) -> None:
-        self._last = _Utterance(pcm)
-        self._utterances.append(self._last)
+        self._utterances.append(pcm)
         if len(self._utterances) > MOST_UTTERANCES:
             log.warning("call %s: the caller speaks faster than is recognised; an utterance is lost", self._call.id)
             del self._utterances[1]  # the first is being recognised
@@ -218,16 +200,14 @@ class _Talk:
             await self._uttered.wait()
             self._uttered.clear()
             while self._utterances:
-                utterance = self._utterances[0]
                 failed = False
                 try:
-                    text = "" if utterance.void else (await self._listen(utterance.pcm)).strip()
+                    text = (await self._listen(self._utterances[0])).strip()
                 except Exception:
                     log.exception("call %s: what the caller said could not be recognised", self._call.id)
                     text, failed = "", True
                 self._utterances.popleft()
-                if not utterance.void:
-                    self._understood(text, failed)
+                self._understood(text, failed)
                 self._settle()
 
     def _understood(self, text: str, failed: bool) -> None:

@@ -13,6 +13,7 @@ import secrets
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from offhook.errors import OffhookError
@@ -147,6 +148,8 @@ class Life:
     async def _live(self, connection_id: str) -> None:
         connection = self.app.client.get_call_connection(connection_id)
         call = self.call = Call(connection, connection_id, self.incoming, self.app.turn_taking, changed=self._news.set)
+        call.follows_turns |= self.app.follows_turns
+        call.shares_turns, call.on_turn = self.app.telemetry, partial(self.app.turn_over, call)
         token = CURRENT.set(call)
         agent: asyncio.Task[None] | None = None
         self._news.set()

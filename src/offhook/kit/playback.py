@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from itertools import islice
 from typing import Any, Final
 
@@ -101,6 +101,9 @@ class PlayQueue:
         self._live = 0  # so many of the first in line have been given to the session, and give it what they get
         self._unheard = 0
         self._settled = 0  # samples of the session's count that are in the playbacks' `_heard` already
+        self._heard_in_all = 0
+        self.on_sound: Callable[[], None] | None = None
+        """Told when the first sound of a playback is put."""
         self._own = bytearray()  # heard, and not taken as reference yet
         self.held = False
         """Nothing is sent until `resume` or `cut`; what is put meanwhile waits."""
@@ -125,6 +128,11 @@ class PlayQueue:
         """Length of all that was put and not heard."""
         return self._unheard * 1000 / self._session.sample_rate
 
+    @property
+    def heard_in_all_ms(self) -> float:
+        """How much the caller has heard of all playbacks so far, what was said again twice."""
+        return self._heard_in_all * 1000 / self._session.sample_rate
+
     def add(self, playback: Playback) -> None:
         """Behind all that is there."""
         playback._rate = self._session.sample_rate
@@ -147,6 +155,8 @@ class PlayQueue:
             return
         whole = memoryview(data)[: samples * 2]
         playback._ahead.append(whole)
+        if not playback._length and self.on_sound is not None:
+            self.on_sound()
         playback._length += samples
         self._unheard += samples
         if playback._live:
@@ -236,6 +246,7 @@ class PlayQueue:
             if taken:
                 new -= taken
                 self._unheard -= taken
+                self._heard_in_all += taken
                 self._note(one, one._take(taken))
 
     def _note(self, one: Playback, heard: list[memoryview]) -> None:

@@ -10,19 +10,22 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+import msgspec
+
+from offhook.audio.pcm import PTIME_MS
 from offhook.kit import realtime_events as ev
 from offhook.kit import realtime_settings as say
 from offhook.kit.call import CallEnded
 from offhook.kit.feed import Listener
+from offhook.kit.realtime_calls import FunctionCalls
 from offhook.kit.realtime_floor import Floor
 from offhook.kit.realtime_history import History
 from offhook.kit.realtime_link import Reconnect, RelayFailed, keep_connected
 from offhook.kit.realtime_outgoing import Outgoing
 from offhook.kit.realtime_services import Connection, Service, service_from_environment
-from offhook.kit.realtime_speech import Spoken
+from offhook.kit.realtime_speech import Heard, Spoken
 from offhook.kit.tools import TIMEOUT_S, Tool, ToolFunction, tools_of
 from offhook.kit.turns import Resumed, SpeechEnded, SpeechStarted
 
@@ -35,20 +38,22 @@ OnEvent: TypeAlias = Callable[[ev.RelayEvent], Awaitable[None] | None]
 
 EVENTS_KEPT: Final = 1_000
 """Events that `on_event` may be behind; then the oldest are dropped."""
-TOOLS_AT_ONCE: Final = 16
-"""Functions that run at once for one call; the model is told that more is too much."""
 ANSWER_WAIT_S: Final = 3.0
 """How long the service may take to begin the response that its turn detection promises."""
-BEFORE_SPEECH_FRAMES: Final = 30
-"""Frames from before the kit noticed speech that go to the model too (600 ms)."""
+BEFORE_FRAMES: Final = 100
+"""Frames that are kept while nobody speaks: the kit may be sure of speech 2 s after it began."""
+LEAD_FRAMES: Final = 10
+"""Frames from before the speech began that go to the model too."""
 DROPS_TOLD_MS: Final = 1_000
 """The log tells each further second of the caller that is dropped because the model is slow."""
+LAST_EVENTS_S: Final = 1.0
+"""How long `on_event` may take for what is left when the call is over."""
 KEYS_PAUSE_S: Final = 1.5
 """A pause that ends a row of keys; so does #."""
 
 _FATAL: Final = frozenset({"invalid_api_key", "insufficient_quota", "model_not_found", "account_deactivated"})
 _HARMLESS: Final = frozenset({"response_cancel_not_active"})
-_ROLES: Final[dict[str, Literal["user", "assistant"]]] = {"caller": "user", "agent": "assistant"}
+_ROLES: Final[dict[str, say.Role]] = {"caller": "user", "agent": "assistant", "tool": "system"}
 _INPUT: Final = "input"  # among what the service has not confirmed: what the caller said
 _ACTIVE_ALREADY: Final = "conversation_already_has_active_response"
 
@@ -58,7 +63,7 @@ async def relay(
     *,
     model: str = "gpt-realtime",
     instructions: str = "",
-    tools: Iterable[ToolFunction | Tool] = (),
+    tools: Iterable[ToolFunction] = (),
     voice: str | None = None,
     greeting: str | None = None,
     service: Service | None = None,
@@ -80,8 +85,8 @@ async def relay(
     the keys that are pressed. `session`: more settings in the service's own words, laid over those made here.
     `on_event`, a function or coroutine function, is told Said, Truncated, ToolCalled, ServiceError and Reconnected.
 
-    The call's stream must be mixed. Returns when the call is over. ConfigError for settings that are wrong or missing;
-    RelayFailed when the model cannot be had: the call is still there, and yours.
+    Of an unmixed stream the model hears the first speaker. Returns when the call is over. ConfigError for settings that
+    are wrong or missing; RelayFailed when the model cannot be had: the call is still there, and yours.
     """
     chosen = service or service_from_environment()
     known = tools_of(tools)
@@ -98,15 +103,6 @@ async def relay(
     )
     running = _Relay(call, chosen, rules, settings, known, tool_timeout_s, on_event)
     await running.run(model, reconnect, greeting, keys)
-
-
-@dataclass(slots=True)
-class _Calls:
-    """Function calls of one response."""
-
-    made: int = 0
-    open: int = 0
-    over: bool = False  # the response is; no more calls come
 
 
 class _Relay:
@@ -126,8 +122,7 @@ class _Relay:
         self._service = service
         self._rules = rules
         self._settings = settings
-        self._tools = tools
-        self._tool_timeout_s = tool_timeout_s
+        self._calls = FunctionCalls(call, tools, tool_timeout_s)
         self._on_event = on_event
         self._out = Outgoing()
         self._floor = self._new_floor()
@@ -135,12 +130,13 @@ class _Relay:
         self._spoken: dict[tuple[str, int], Spoken] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._told: Listener[ev.RelayEvent] = Listener(EVENTS_KEPT)
-        self._connections = 0
+        self._session = 0  # number of the session that events are meant for: one more when it is lost
+        self._lost = ""  # what was lost with the last one
+        self._up = False  # a session is there
         self._unseen: set[str] = set()  # call ids of outputs that the service has not confirmed
-        self._calls_of: dict[str, _Calls] = {}  # by response
         self._answer_due: asyncio.TimerHandle | None = None
         self._speaking = False  # by the kit's own turns
-        self._before: deque[bytes] = deque(maxlen=BEFORE_SPEECH_FRAMES)
+        self._before: deque[bytes] = deque(maxlen=BEFORE_FRAMES)
         self._greeting: Mapping[str, Any] | None = None
 
     # ------------------------------------------------------------------ running
@@ -152,7 +148,7 @@ class _Relay:
         async def talk(connection: Connection, tries: int, seconds: float) -> None:
             await self._talk(connection, tries, seconds, tell=reconnect.history)
 
-        ways = [self._hear(), self._tell_app()]
+        ways = [self._hear()]
         if self._rules.local:
             ways.append(self._follow_turns())
         if keys:
@@ -160,6 +156,7 @@ class _Relay:
         work = [asyncio.ensure_future(way) for way in ways]
         work.append(asyncio.ensure_future(keep_connected(self._service, model, reconnect, talk)))
         ended = asyncio.ensure_future(self._call.ended.wait())
+        telling = asyncio.ensure_future(self._tell_app())
         try:
             done, _ = await asyncio.wait({ended, *work}, return_when=asyncio.FIRST_COMPLETED)
             if not self._call.ended.is_set():
@@ -173,13 +170,15 @@ class _Relay:
                 task.cancel()
             for spoken in self._spoken.values():
                 spoken.end()
-            if self._answer_due is not None:
-                self._answer_due.cancel()
-            await asyncio.gather(*rest, return_exceptions=True)
+            self._expect_no_answer()
+            self._told.end()
+            await asyncio.wait({telling}, timeout=LAST_EVENTS_S)
+            telling.cancel()
+            await asyncio.gather(telling, *rest, return_exceptions=True)
 
     async def _talk(self, connection: Connection, tries: int, seconds: float, *, tell: bool) -> None:
         """One connection, until it breaks."""
-        self._begin(again=self._connections > 0, tries=tries, seconds=seconds, tell=tell)
+        self._begin(tries=tries, seconds=seconds, tell=tell)
         reading = asyncio.ensure_future(self._read(connection))
         writing = asyncio.ensure_future(self._write(connection))
         try:
@@ -190,32 +189,43 @@ class _Relay:
             for task in (reading, writing):
                 task.cancel()
             await asyncio.gather(reading, writing, return_exceptions=True)
+            self._lose()
 
-    def _begin(self, *, again: bool, tries: int, seconds: float, tell: bool) -> None:
-        self._connections += 1
+    def _begin(self, *, tries: int, seconds: float, tell: bool) -> None:
+        """A session is there: its settings, and what the last one knew, go before all that waits."""
+        self._up = True
+        told = self._history.lines() if tell else []
+        lines = [say.message(_ROLES[by], text, preview=self._service.preview) for by, text in told]
+        self._out.first([self._settings, *lines])
+        if self._session:
+            kept = f"{len(told)} lines of the conversation were told anew" if told else "all that was said before"
+            self._tell(ev.Reconnected(tries, seconds, f"{self._lost}; {kept}" if told else f"{self._lost}, and {kept}"))
+        if told and self._history.unanswered:
+            self._floor.ask()
+        elif self._greeting is not None and not self._history.lines():
+            self._floor.ask(self._greeting)
+
+    def _lose(self) -> None:
+        """A session is lost. What happens from now on waits for the next one; what was meant for this one is void."""
+        self._session += 1
+        self._up = False
+        self._lost = "what the caller was saying" if self._floor.active is None else "the answer that was being made"
+        self._expect_no_answer()
         self._out.forget_events()
-        self._out.event(self._settings)
-        unanswered = again and self._history.unanswered
-        active, self._floor = self._floor.active, self._new_floor()
-        self._calls_of.clear()
+        self._floor = self._new_floor()
+        self._calls.forget()
         self._unseen.clear()
         for spoken in self._spoken.values():
             spoken.end()
-        if again:
-            told = self._history.lines() if tell else []
-            for by, text in told:
-                self._out.event(say.message(_ROLES[by], text, preview=self._service.preview))
-            lost = "what the caller was saying" if active is None else "the answer that was being made"
-            kept = f"{len(told)} lines of the conversation were told anew" if told else "all that was said before"
-            self._tell(ev.Reconnected(tries, seconds, f"{lost}; {kept}" if told else f"{lost}, and {kept}"))
-            if unanswered and told:
-                self._floor.ask()
-        if self._greeting is not None and not self._history.lines():
-            self._floor.ask(self._greeting)
 
     async def _write(self, connection: Connection) -> None:
+        send_raw = getattr(connection, "send_raw", None)
         while True:
-            await connection.send(await self._out.take())
+            event = await self._out.take()
+            if send_raw is not None:  # the general release's client; its `send` costs 17 times as much
+                await send_raw(msgspec.json.encode(event).decode())
+            else:
+                await connection.send(event)
 
     async def _read(self, connection: Connection) -> None:
         while True:
@@ -234,12 +244,16 @@ class _Relay:
     # ------------------------------------------------------------------ the caller
 
     async def _hear(self) -> None:
+        heard = Heard(self._call.rate)
         told = 0.0
-        async for frame in self._call.audio_at(say.MODEL_RATE):
-            if self._rules.local and not self._speaking:
-                self._before.append(frame.pcm)
+        async for frame in self._call.audio:
+            pcm = heard.take(frame)
+            if not pcm:
                 continue
-            self._out.sound(frame.pcm)
+            if self._rules.local and not self._speaking:
+                self._before.append(pcm)
+                continue
+            self._out.sound(pcm)
             if self._out.dropped_ms >= told + DROPS_TOLD_MS:
                 told = self._out.dropped_ms
                 log.warning("call %s: the model is too slow: %.1f s of the caller dropped", self._call.id, told / 1000)
@@ -251,8 +265,10 @@ class _Relay:
                 self._speaking = True
                 waiting = self._call.turn_taking.barge_in and not self._audible(self._floor.active)
                 self._floor.speech_started(interrupts=waiting)
-                while self._before:
-                    self._out.sound(self._before.popleft())
+                late = round((self._call.stream.session.stream_ms - turn.at_ms) / PTIME_MS)
+                for pcm in list(self._before)[-max(0, late) - LEAD_FRAMES :]:
+                    self._out.sound(pcm)
+                self._before.clear()
             elif isinstance(turn, Resumed) and self._speaking:
                 self._speaking = False
                 self._out.event(say.clear())
@@ -299,9 +315,12 @@ class _Relay:
         elif not self._rules.answers:
             self._floor.ask()
 
-    def _expect_answer(self) -> None:
+    def _expect_no_answer(self) -> None:
         if self._answer_due is not None:
             self._answer_due.cancel()
+
+    def _expect_answer(self) -> None:
+        self._expect_no_answer()
         later = asyncio.get_running_loop().call_later
         self._answer_due = later(ANSWER_WAIT_S, self._floor.no_answer_came)
 
@@ -314,9 +333,8 @@ class _Relay:
         spoken = self._spoken.get(key)
         if spoken is None:
             spoken = self._spoken[key] = Spoken(*key, event.response_id, self._call.rate)
-            spoken.text = self._history.text_of(event.item_id)
             spoken.playback = self._call.play(spoken.pieces())
-            self._spawn(self._follow(spoken, self._connections))
+            self._spawn(self._follow(spoken, self._session))
         spoken.put(event.delta)
 
     async def _on_audio_done(self, event: ev.AudioDone) -> None:
@@ -324,7 +342,7 @@ class _Relay:
         if spoken is not None:
             spoken.end()
 
-    async def _follow(self, spoken: Spoken, connection: int) -> None:
+    async def _follow(self, spoken: Spoken, session: int) -> None:
         """Until it was heard to its end, or cut: then the model hears of it."""
         assert spoken.playback is not None
         await spoken.playback
@@ -334,10 +352,10 @@ class _Relay:
         if not spoken.playback.cut or self._call.ended.is_set() or (was_whole and spoken.heard_ms >= received):
             return
         heard_ms = spoken.heard_ms
-        if connection == self._connections:
+        if session == self._session:
             self._floor.drop(spoken.response_id)
             self._out.urgent(say.truncate(spoken.item_id, spoken.content_index, int(heard_ms)))
-        text = spoken.heard_text
+        text = spoken.heard_of(self._history.text_of(spoken.item_id))
         self._history.heard(spoken.item_id, text)
         self._tell(ev.Truncated(spoken.item_id, heard_ms, text))
 
@@ -349,25 +367,30 @@ class _Relay:
     async def _on_response(self, event: ev.ResponseChange) -> None:
         response = event.response
         if event.type == "response.created":
-            self._calls_of[response.id] = _Calls()
             self._floor.created(response.id, covers=not self._unseen)
             return
         for spoken in self._spoken.values():
             if spoken.response_id == response.id:
                 spoken.end()
-        self._calls_of.setdefault(response.id, _Calls()).over = True
-        self._ask_when_answered(response.id)
+        if self._calls.over(response.id):
+            self._floor.ask()
         self._floor.done(response.id)
-        if response.status == "failed":
-            self._tell(ev.ServiceError("response_failed", str(response.status_details)))
-            log.warning("call %s: a response failed: %s", self._call.id, response.status_details)
+        if response.status in ("failed", "incomplete"):
+            self._failed(response)
+
+    def _failed(self, response: ev.ResponseRef) -> None:
+        details = response.status_details or ev.StatusDetails()
+        error = details.error or ev.ErrorBody()
+        code = error.code or error.type or details.reason or str(response.status)
+        text = error.message or f"the response is {response.status}: {details.reason or 'no reason is given'}"
+        self._tell(ev.ServiceError(code, text, code in _FATAL))
+        if code in _FATAL:
+            raise RelayFailed(f"the service cannot answer: {code}: {text}")
+        log.warning("call %s: the service: %s: %s", self._call.id, code, text)
 
     async def _on_agent_text(self, event: ev.AgentText) -> None:
         text, final = (event.transcript, True) if event.transcript is not None else (event.delta or "", False)
         self._history.add("agent", event.item_id, text, final=final)
-        for spoken in self._spoken.values():
-            if spoken.item_id == event.item_id:
-                spoken.text = text if final else spoken.text + text
         self._tell(ev.Said("agent", text, final, event.item_id))
 
     async def _on_caller_text(self, event: ev.CallerText) -> None:
@@ -378,9 +401,6 @@ class _Relay:
 
     async def _on_caller_text_failed(self, event: ev.CallerTextFailed) -> None:
         log.warning("call %s: the caller's words were not transcribed: %s", self._call.id, event.error)
-
-    async def _on_session(self, event: ev.Session) -> None:
-        log.debug("call %s: %s", self._call.id, event.type)
 
     async def _on_error(self, event: ev.ErrorEvent) -> None:
         error = event.error
@@ -406,41 +426,24 @@ class _Relay:
         item = event.item
         if item.type == "function_call_output":
             self._unseen.discard(item.call_id or "")
-        if item.type != "function_call" or not event.response_id or item.status == "incomplete":
-            return
-        calls = self._calls_of.setdefault(event.response_id, _Calls())
-        calls.made += 1
-        calls.open += 1
-        self._spawn(self._run_tool(item, event.response_id, self._connections))
+        if item.type == "function_call" and event.response_id and item.status != "incomplete":
+            self._calls.begin(event.response_id)
+            self._spawn(self._run_tool(item, event.response_id, self._session))
 
-    async def _run_tool(self, item: ev.Item, response_id: str, connection: int) -> None:
-        name, arguments, call_id = item.name or "", item.arguments or "", item.call_id or ""
-        tool = self._tools.get(name)
-        if tool is None:
-            known = ", ".join(self._tools) or "none"
-            result = ev.ToolCalled(name, arguments, f"error: no tool named {name}; there are: {known}", True, 0.0)
-        elif sum(calls.open for calls in self._calls_of.values()) > TOOLS_AT_ONCE:
-            result = ev.ToolCalled(name, arguments, "error: too many calls at once; try again", True, 0.0)
-        else:
-            result = await tool.run(self._call, arguments, self._tool_timeout_s)
+    async def _run_tool(self, item: ev.Item, response_id: str, session: int) -> None:
+        result = await self._calls.run(item)
         self._tell(result)
-        if connection != self._connections:  # the session that asked is gone: the new one has no such call
-            text = f"The tool {name} that was called before gave: {result.output}"
+        text = f"The tool {result.name} was called with {result.arguments} and gave: {result.output}"
+        if session == self._session or self._up:
+            self._history.add("tool", item.id, text, final=True)
+        if session != self._session:  # the new session has no such call
             self._out.event(say.message("system", text, preview=self._service.preview))
             self._floor.ask()
             return
-        self._unseen.add(call_id)
-        self._out.event(say.tool_output(call_id, result.output))
-        self._calls_of[response_id].open -= 1
-        self._ask_when_answered(response_id)
-
-    def _ask_when_answered(self, response_id: str) -> None:
-        """The model goes on when its response is over and all functions that it called have answered."""
-        calls = self._calls_of[response_id]
-        if calls.over and not calls.open:
-            del self._calls_of[response_id]
-            if calls.made:
-                self._floor.ask()
+        self._unseen.add(item.call_id or "")
+        self._out.event(say.tool_output(item.call_id or "", result.output))
+        if self._calls.answered(response_id):
+            self._floor.ask()
 
     # ------------------------------------------------------------------ small things
 
@@ -468,7 +471,6 @@ class _Relay:
 
 
 _TAKE: Final[dict[type, Callable[[_Relay, Any], Awaitable[None]]]] = {
-    ev.Session: _Relay._on_session,
     ev.SpeechChange: _Relay._on_speech,
     ev.ResponseChange: _Relay._on_response,
     ev.AudioDelta: _Relay._on_audio,

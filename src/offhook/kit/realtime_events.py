@@ -12,12 +12,6 @@ import msgspec
 from msgspec import Struct
 
 
-class Session(Struct, frozen=True):
-    """`session.created`, `session.updated`."""
-
-    type: str
-
-
 class SpeechChange(Struct, frozen=True):
     """The service's turn detection: the caller began or stopped; or what they said became an item."""
 
@@ -25,12 +19,29 @@ class SpeechChange(Struct, frozen=True):
     item_id: str = ""
 
 
+class ErrorBody(Struct, frozen=True):
+    """What is wrong, and which of our events caused it."""
+
+    type: str | None = None
+    code: str | None = None
+    message: str | None = None
+    param: str | None = None
+    event_id: str | None = None
+
+
+class StatusDetails(Struct, frozen=True):
+    """Why a response is not complete."""
+
+    reason: str | None = None
+    error: ErrorBody | None = None
+
+
 class ResponseRef(Struct, frozen=True):
     """A response, as far as it matters here."""
 
     id: str = ""
     status: str | None = None
-    status_details: Any = None
+    status_details: StatusDetails | None = None
 
 
 class ResponseChange(Struct, frozen=True):
@@ -97,16 +108,6 @@ class ItemDone(Struct, frozen=True):
     response_id: str = ""
 
 
-class ErrorBody(Struct, frozen=True):
-    """What is wrong, and which of our events caused it."""
-
-    type: str | None = None
-    code: str | None = None
-    message: str | None = None
-    param: str | None = None
-    event_id: str | None = None
-
-
 class ErrorEvent(Struct, frozen=True):
     """`error`."""
 
@@ -114,8 +115,7 @@ class ErrorEvent(Struct, frozen=True):
 
 
 ServerEvent: TypeAlias = (
-    Session
-    | SpeechChange
+    SpeechChange
     | ResponseChange
     | AudioDelta
     | AudioDone
@@ -131,8 +131,6 @@ SPEECH_STOPPED: Final = "input_audio_buffer.speech_stopped"
 COMMITTED: Final = "input_audio_buffer.committed"
 
 _TABLE: Final[dict[str, type[ServerEvent]]] = {
-    "session.created": Session,
-    "session.updated": Session,
     SPEECH_STARTED: SpeechChange,
     SPEECH_STOPPED: SpeechChange,
     COMMITTED: SpeechChange,

@@ -73,9 +73,10 @@ class Floor:
         self._go()
 
     def no_answer_came(self) -> None:
-        """The service did not begin by itself what was expected of it."""
-        self._service_answers = False
-        self._go()
+        """The service has not begun by itself what was expected of it: it is asked, as the caller waits."""
+        if self._service_answers:
+            self._service_answers = False
+            self.ask()
 
     def created(self, response_id: str, *, covers: bool) -> None:
         """A response has begun; `covers`: all that a response is wanted for was there before."""

@@ -58,7 +58,7 @@ async def keep_connected(
     while True:
         since = loop.time()
         try:
-            async with service.connect(model) as connection:
+            async with await asyncio.to_thread(service.connect, model) as connection:
                 since = loop.time()
                 await talk(connection, tries, since - lost_at)
                 return

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from inspect import isawaitable, iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast
 
@@ -18,6 +20,13 @@ from offhook.errors import ConfigError
 
 if TYPE_CHECKING:
     from openai import AsyncAzureOpenAI, AsyncOpenAI
+
+# The package loads what it needs at first use, for a second: that is for an app's start, not for its first call.
+with suppress(ModuleNotFoundError):
+    import openai
+    import websockets.asyncio.client  # noqa: F401
+
+    openai.AsyncOpenAI(api_key="none").realtime.connect(model="none")  # connects when it is entered, which it is not
 
 TokenProvider: TypeAlias = Callable[[], Awaitable[str]]
 
@@ -28,7 +37,14 @@ AZURE_SCOPE: Final = "https://cognitiveservices.azure.com/.default"
 VOICE_LIVE_SCOPE: Final = "https://ai.azure.com/.default"
 
 # Of the `websockets` client: a model that is gone is noticed within 20 s, and holds nothing up when the call ends.
-_OPTIONS: Final[Any] = {"open_timeout": 10, "close_timeout": 2, "ping_interval": 10, "ping_timeout": 10}
+_OPTIONS: Final[Any] = {
+    "open_timeout": 10,
+    "close_timeout": 2,
+    "ping_interval": 10,
+    "ping_timeout": 10,
+    "max_size": 16 << 20,
+    "compression": None,
+}
 
 
 class Connection(Protocol):
@@ -60,7 +76,10 @@ class Service(Protocol):
         """The usual model for transcripts of the caller."""
 
     def connect(self, model: str) -> AbstractAsyncContextManager[Connection]:
-        """A connection for one call; a fresh token is asked for each time. ConfigError."""
+        """A connection for one call, to be entered; run in a thread, as it may load much. ConfigError.
+
+        A fresh token is asked for each time it is entered.
+        """
 
 
 @dataclass(slots=True)
@@ -85,8 +104,8 @@ class OpenAI:
                 raise ConfigError("OpenAI: no key: set OPENAI_API_KEY, or give OpenAI(api_key=...)")
             self._client = _client(self.base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI_URL, key)
         if self.preview:
-            return self._client.beta.realtime.connect(model=model, websocket_connection_options=_OPTIONS)
-        return self._client.realtime.connect(model=model, websocket_connection_options=_OPTIONS)
+            return self._client.beta.realtime.connect(model=model, websocket_connection_options=_options(self._client))
+        return self._client.realtime.connect(model=model, websocket_connection_options=_options(self._client))
 
 
 @dataclass(slots=True)
@@ -118,8 +137,8 @@ class AzureOpenAI:
             else:
                 self._client = _client(f"{endpoint}/openai/v1", key or cast(TokenProvider, token))
         if self.preview:
-            return self._client.beta.realtime.connect(model=model, websocket_connection_options=_OPTIONS)
-        return self._client.realtime.connect(model=model, websocket_connection_options=_OPTIONS)
+            return self._client.beta.realtime.connect(model=model, websocket_connection_options=_options(self._client))
+        return self._client.realtime.connect(model=model, websocket_connection_options=_options(self._client))
 
 
 @dataclass(slots=True)
@@ -148,7 +167,7 @@ class VoiceLive:
         headers = {"api-key": key} if key else {}
         query = {"api-version": self.api_version}
         return self._client.beta.realtime.connect(
-            model=model, extra_query=query, extra_headers=headers, websocket_connection_options=_OPTIONS
+            model=model, extra_query=query, extra_headers=headers, websocket_connection_options=_options(self._client)
         )
 
 
@@ -219,6 +238,17 @@ def _azure_client(endpoint: str, key: str | None, token: TokenProvider | None, v
         websocket_base_url=_websocket_url(f"{endpoint}/openai"),
     )
     return client
+
+
+def _options(client: AsyncOpenAI) -> Any:
+    secure = str(client.websocket_base_url).startswith("wss:")
+    return {**_OPTIONS, "ssl": _trust()} if secure else _OPTIONS
+
+
+@lru_cache(maxsize=1)
+def _trust() -> ssl.SSLContext:
+    # Made once: it takes longer than the event loop should wait.
+    return ssl.create_default_context()
 
 
 def _package() -> Any:

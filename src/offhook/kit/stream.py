@@ -19,6 +19,7 @@ from offhook.kit.session import Event, Opened, StreamSession
 from offhook.kit.tokens import ENVIRONMENT, TokenCheck, TokenError
 from offhook.wire.app_side import AudioMetadata
 from offhook.wire.folding import Text
+from offhook.wire.turns import VERSION_HEADER
 
 log: Final = logging.getLogger("offhook.kit")
 
@@ -73,6 +74,10 @@ class Stream:
     ) -> None:
         self.call_connection_id = headers.get("x-ms-call-connection-id")
         self.correlation_id = headers.get("x-ms-call-correlation-id")
+        self.offhook_version = headers.get(VERSION_HEADER)
+        """The node's version when the service is Offhook, else None."""
+        self.on_sent: Callable[[bool], None] | None = None
+        """Told of each message that the socket has taken, and whether it is sound."""
         self.session = session or StreamSession()
         self.path = path
         """The path that was dialled, as far as the adapter tells it."""
@@ -151,7 +156,10 @@ class Stream:
         session = self.session
         try:
             while (data := session.next_bytes()) is not None:
-                if not socket.post(data):
+                taken = socket.post(data)
+                if self.on_sent is not None:
+                    self.on_sent(b'"AudioData"' in data[:20])
+                if not taken:
                     return False
         except ConnectionError as error:
             raise self._broken(error) from error
@@ -170,6 +178,8 @@ class Stream:
             session, send = self.session, self._socket.send
             while (text := session.next_text()) is not None:
                 await send(text)
+                if self.on_sent is not None:
+                    self.on_sent('"AudioData"' in text[:20])
         except (ConnectionError, RuntimeError) as error:
             raise self._broken(error) from error
         finally:

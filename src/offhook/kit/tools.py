@@ -13,7 +13,7 @@ import logging
 import re
 import time
 import typing
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 log: Final = logging.getLogger("offhook.kit")
 
-ToolFunction: TypeAlias = Callable[..., Any] | Callable[..., Awaitable[Any]]
+ToolFunction: TypeAlias = Callable[..., Any]
+"""Sync or async."""
 
 TIMEOUT_S: Final = 30.0
 LONGEST_OUTPUT: Final = 32_768
@@ -87,11 +88,11 @@ class Tool:
             return f"error: {self.name} failed: {type(error).__name__}: {error}", True
 
 
-def tools_of(functions: Iterable[ToolFunction | Tool]) -> dict[str, Tool]:
+def tools_of(functions: Iterable[ToolFunction]) -> dict[str, Tool]:
     """By name. ConfigError for what cannot be a tool, and for two of one name."""
     tools: dict[str, Tool] = {}
     for function in functions:
-        tool = function if isinstance(function, Tool) else tool_of(function)
+        tool = tool_of(function)
         if tool.name in tools:
             raise ConfigError(f"two tools are named {tool.name}: rename one")
         tools[tool.name] = tool

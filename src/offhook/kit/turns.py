@@ -143,6 +143,8 @@ class Turns:
         )
         self._down = StreamResampler(rate, RATE) if rate != RATE else None
         self._echo = EchoReference(rate) if settings.echo else None
+        self._frame_bytes = rate * PTIME_MS // 500
+        self._rest = b""  # of a service whose frames are not 20 ms
         self._now = 0  # frames
         self._voiced = False
         self._own = 0.0  # how much of the sound was echo of late
@@ -167,10 +169,19 @@ class Turns:
         self._detector.close()
 
     def feed(self, pcm: bytes, own: bytes | None, playing: bool) -> list[Step]:
-        """`pcm`: 20 ms of the caller at the stream's rate; `own`: what of the app's sound they heard meanwhile.
-
-        `playing`: something that may be interrupted is being said, or held.
+        """`pcm`: the next of the caller at the stream's rate, 20 ms as a rule; `own`: what of the app's they heard
+        meanwhile. `playing`: something that may be interrupted is being said, or held.
         """
+        if len(pcm) == self._frame_bytes and not self._rest:
+            return self._feed(pcm, own, playing)
+        steps, size = list[Step](), self._frame_bytes
+        whole = self._rest + pcm
+        for at in range(0, len(whole) - size + 1, size):
+            steps += self._feed(whole[at : at + size], own if not at else None, playing)
+        self._rest = whole[len(whole) // size * size :]
+        return steps
+
+    def _feed(self, pcm: bytes, own: bytes | None, playing: bool) -> list[Step]:
         steps: list[Step] = []
         self._now += 1
         likely, frame = self._listen(pcm, own)
@@ -225,7 +236,7 @@ class Turns:
                 self._tell(steps)
         elif change is not None:
             said = self._endpoint.take()
-            ended = SpeechEnded(said.start * PTIME_MS + said.seconds * 1000, to_bytes(said.pcm))
+            ended = SpeechEnded((said.start - said.tail) * PTIME_MS + said.seconds * 1000, to_bytes(said.pcm))
             if self._told:
                 steps.append(ended)
                 self._told = change == "cut"

@@ -90,7 +90,7 @@ def turn_note(report: TurnReport, begin_ms: float, dropped: int) -> dict[str, An
         "number": report.number,
         "turn": report.kind,
         "spans": report.spans,
-        "responseMs": sum(report.spans.values()) if report.first_heard_ms is not None else None,
+        "responseMs": report.response_ms,
         **{name: None if at is None else round(begin_ms + at, 1) for name, at in moments.items()},
         "heardMs": report.heard_ms,
         "playbacks": report.playbacks,

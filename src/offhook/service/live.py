@@ -143,7 +143,6 @@ class LiveCall:
         self.app_heard: dict[str, float] = {}
         """When each connection's app last gave a sign of life, by connection id."""
         self._first_tick = 0  # of the media clock, with somebody on the bridge
-        self._first_sound = 0.0  # when that tick is
         self.bridge = Bridge(rate, self._port_failed)
         self.tick = self.bridge.tick
         self._host = host
@@ -249,7 +248,7 @@ class LiveCall:
 
     def stream_reestablished(self, stream: MediaStream) -> None:
         """See `StreamOwner`."""
-        stream.first_frame = self._host.media.next_tick
+        stream.first_frame = self._host.media.next_tick - stream.carried
         self.note("stream", "reestablished", connection=stream.connection_id, url=stream.url)
         self.call.stream_reestablished(stream.connection_id, self._host.clock.monotonic())
         self.settle()
@@ -290,7 +289,7 @@ class LiveCall:
 
     def stream_turn(self, stream: MediaStream, report: TurnReport) -> None:
         """See `MediaOwner`."""
-        begin = max(stream.first_frame, self._first_sound) - (self.trace.answered or self.trace.began)
+        begin = stream.first_frame - (self.trace.answered or self.trace.began)
         more = turn_note(report, begin * 1000, stream.port.counters.dropped)
         self.note("turn", report.outcome, connection=stream.connection_id, **more)
 
@@ -435,7 +434,9 @@ class LiveCall:
         if leg is None:
             return
         if self.trace.answered is None:
-            self._first_tick, self._first_sound = self._host.media.place, self._host.media.next_tick
+            self._first_tick = self._host.media.place
+            for stream in self.streams.values():
+                stream.first_frame = self._host.media.next_tick
         self._host.traces.joined(self.trace, leg_id, self.rate)
         port = self._host.lanes.rated(leg.port, leg.rate or self.rate, self.rate)
         self._ports[leg_id] = port

@@ -324,7 +324,9 @@ class MediaStream(AppStream):
         self._turned = owner.stream_turn
         self._turns_left, self._turns_at = float(TURNS_AT_ONCE), clock.monotonic()
         self.first_frame = 0.0
-        """Monotonic seconds of the tick that the present socket's first frame may go in."""
+        """Monotonic seconds at which what the app counts of its frames began."""
+        self.carried = 0.0
+        """Seconds that the sockets so far were open."""
         port.playout.on_refused = self._full
         # Bytes of a 20 ms frame at the rate that this stream does not have.
         self._other_rate_frame = samples_per_frame(24000 if port.rate == 16000 else 16000) * SAMPLE_BYTES
@@ -342,6 +344,8 @@ class MediaStream(AppStream):
 
     def down(self) -> None:
         """See `AppStream`."""
+        if self.port.connected:
+            self.carried = self._clock.monotonic() - self.first_frame
         self.port.disconnect()
 
     def behind(self, has_room: Callable[[int], bool] | None) -> None:

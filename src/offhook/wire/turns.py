@@ -71,6 +71,11 @@ class TurnReport(Struct, frozen=True, rename="camel", forbid_unknown_fields=True
             if before is not None and after is not None
         }
 
+    @property
+    def response_ms(self) -> int | None:
+        """From where the caller stopped, else from the first sound, to what they heard first; None: heard nothing."""
+        return sum(self.spans.values()) if self.first_heard_ms is not None else None
+
 
 _decode: Final = msgspec.json.Decoder(TurnReport).decode
 _encode: Final = msgspec.json.Encoder().encode

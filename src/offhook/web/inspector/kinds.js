@@ -79,13 +79,14 @@ const TOLD = {
 };
 
 /**
- * What an event is called: its name; with the key or the mark, if it is one.
+ * What an event is called: its name; with the key, the mark or what of a turn, if it is one.
  *
  * @param {CallEvent} event
  */
 export function nameOf({ kind, name, detail }) {
   if (kind === "late") return `late ${name}`;
   if (kind === "dtmf" && detail?.tone) return `${detail.tone} ${name}`;
+  if (kind === "turn" && typeof detail?.turn === "string") return `${detail.turn} ${name}`;
   return kind === "mark" && detail?.mark ? `${detail.mark} ${name}` : name;
 }
 

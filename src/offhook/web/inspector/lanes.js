@@ -21,7 +21,7 @@ export const LANE_PAD = 4;
 
 /** Lanes of items below the sound, in order. */
 const SIGNALS = [
-  ["turn", "Turns", "as the app has them"],
+  ["turn", "Turns", "told by the app"],
   ["mark", "Marks", "StopAudio"],
   ["dtmf", "Keys", "DTMF"],
   ["media", "Media", "plays, holds"],

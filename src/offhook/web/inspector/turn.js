@@ -65,10 +65,11 @@ export function turnBars(detail) {
     return [h("dt", { text: name, title: about }), h("dd", {}, h("span", { class: "turn-bar", "aria-hidden": "true" }, bar), h("span", { class: "turn-ms", text: lengthOf(ms) }))];
   };
   const off = figure(detail.errorMs);
+  const what = figure(detail.responseMs) === null ? "Nothing of it was heard" : `${figure(detail.stoppedMs) === null ? "It was heard after" : "The caller waited"} ${lengthOf(all)}`;
   return h(
     "figure",
     { class: "turn-spans" },
-    h("figcaption", { text: `The caller waited ${lengthOf(all)}${off === null ? "" : `, by the app's count; exact to ${lengthOf(off)}`}` }),
+    h("figcaption", { text: `${what}${off === null ? "" : `, by the app's count; exact to ${lengthOf(off)}`}` }),
     h("dl", {}, ...spans.flatMap(row)),
   );
 }
