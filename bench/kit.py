@@ -116,8 +116,8 @@ def capacity(name: str, first: int, step: int, seconds: float) -> int:
 
 def ratio(points: list[Point], over: str, under: str, calls: int, burst: bool) -> float:
     """Median of the rounds' quotients of two servers' CPU."""
-    pick = {name: [p.us for p in points if (p.name, p.calls, p.burst) == (name, calls, burst)] for name in (over, under)}
-    return statistics.median(a / b for a, b in zip(pick[over], pick[under], strict=True))
+    above, below = ([p.us for p in points if (p.name, p.calls, p.burst) == (n, calls, burst)] for n in (over, under))
+    return statistics.median(a / b for a, b in zip(above, below, strict=True))
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:

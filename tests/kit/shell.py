@@ -198,7 +198,8 @@ class Shell:
 def a_call(turn_taking: TurnTaking | None = None, incoming: IncomingCall | None = None) -> tuple[Call, Connection]:
     """A call without an app."""
     connection = Connection("connection-1")
-    return Call(connection, "connection-1", incoming, turn_taking or TurnTaking(barge_in=False, rewind_ms=0)), connection  # type: ignore[arg-type]
+    turns = turn_taking or TurnTaking(barge_in=False, rewind_ms=0)
+    return Call(connection, "connection-1", incoming, turns), connection  # type: ignore[arg-type]
 
 
 async def opened(call: Call, socket: Socket | None = None) -> tuple[Socket, asyncio.Task[None]]:

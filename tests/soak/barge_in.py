@@ -22,7 +22,7 @@ import numpy as np
 from tests.console_leg import caller
 from tests.ear import Run, Samples, taken_apart
 from tests.examples.running import ROOT, Example, example_node, running_app
-from tests.live import LiveNode, trace
+from tests.live import LiveNode, trace, until
 from tests.soak import barge_in_app
 from tests.soak.barge_in_app import BURST, FILE, PACED, RUSHED, STREAMED
 from tests.soak.test_leaks import figures as status_figures
@@ -59,7 +59,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class Plan:
-    """A call: how the app hands its sound over, who calls, and what they say when, in ms from the app's first sound."""
+    """One call: how the app hands its sound over, which caller it is, what they say when (ms of the app's sound)."""
 
     way: str
     number: int
@@ -199,6 +199,7 @@ async def all_clips(folder: Path, port: int, rate: int) -> list[Heard]:
     """All committed clips at one rate, some three minutes long."""
     clips = committed_clips()
     random.Random(rate).shuffle(clips)
+    folder.mkdir(exist_ok=True)
     async with world(folder, port, rate) as (node, app):
         return await measured(node, app, plans(clips, 3, (BURST, STREAMED, PACED, FILE), rate), rate, tries=3)
 
@@ -218,6 +219,25 @@ async def recorded(node: LiveNode, app: Example, plan: Plan, rate: int) -> Recor
     late += sum(line["ms"] for line in told if line["event"] == "stalled")
     sounds = {str(turn): barge_in_app.sound(plan.sender, turn, rate) for turn in range(len(plan.clips) + 1)}
     return Recording(plan, rate, spoke, taken_apart(heard, sounds, rate), told, page, late)
+
+
+async def echoed(node: LiveNode, app: Example, number: int, rate: int, *, decibels: float, late_ms: int) -> Recording:
+    """A call of four seconds whose line gives back to the app what the caller hears, softer and later."""
+    plan, begun = Plan(BURST, number, ()), len(app.log)
+    async with caller(node, sender=plan.sender, live=True) as leg:
+        call_id = (await leg.told("placed"))["callId"]
+        await leg.told("answered")
+        await leg.speak(bytes(late_ms * rate // 1000 * 2))
+        done = 0
+        while done < 4000 // FRAME_MS:
+            await until(lambda: leg.frames > done, "sound")  # noqa: B023
+            heard = leg.heard_from(done)
+            done += len(heard) * 50 // rate
+            await leg.speak((heard * 10 ** (decibels / 20)).astype("<i2").tobytes())
+        page, heard = await trace(node, call_id), leg.heard
+    told = [json.loads(line) for line in app.log[begun:] if line.startswith("{") and plan.sender in line]
+    runs = taken_apart(heard, {"0": barge_in_app.sound(plan.sender, 0, rate)}, rate)
+    return Recording(plan, rate, 0, runs, told, page, 0.0)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from tests.soak.barge_in import (
     Recording,
     all_clips,
     committed_clips,
+    echoed,
     figures,
     measured,
     plans,
@@ -33,23 +35,27 @@ HALF_WITHIN_MS, MOST_WITHIN_MS = 180, 250
 FRAME_MS = 20
 
 
+Calls = tuple[list[Heard], Recording, Recording]
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def calls(
     tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]
-) -> AsyncIterator[tuple[list[Heard], Recording]]:
-    """Five who interrupt at once, and one who is told 9.5 s in 0.85 s and interrupts 2 s later."""
+) -> AsyncIterator[Calls]:
+    """Five who interrupt, one who is told 9.5 s in 0.85 s and interrupts 2 s later, one on a line with an echo."""
     clips = {clip.name: clip for clip in committed_clips()}
     five = plans([clips[name] for name in FIVE], 1, (BURST, STREAMED, PACED, FILE), 5, first_ms=(700, 1700))
     rushed = Plan(RUSHED, 50, ((1840.0, clips[FIVE[0]]),))
     async with world(tmp_path_factory.mktemp("barge-in"), free_port(), RATE) as (node, app):
-        rows, recording = await asyncio.gather(
-            measured(node, app, five, RATE, at_once=5), recorded(node, app, rushed, RATE)
+        yield await asyncio.gather(
+            measured(node, app, five, RATE, at_once=5),
+            recorded(node, app, rushed, RATE),
+            echoed(node, app, 60, RATE, decibels=-15, late_ms=120),
         )
-        yield rows, recording
 
 
-async def test_who_cuts_in_is_heard_out_at_once(calls: tuple[list[Heard], Recording]) -> None:
-    rows, _ = calls
+async def test_who_cuts_in_is_heard_out_at_once(calls: Calls) -> None:
+    rows, _, _ = calls
     print(table(rows))
     assert all(row.ended for row in rows)
     agrees(rows)
@@ -57,8 +63,8 @@ async def test_who_cuts_in_is_heard_out_at_once(calls: tuple[list[Heard], Record
     assert latencies[len(latencies) // 2] <= HALF_WITHIN_MS and latencies[-1] <= MOST_WITHIN_MS
 
 
-async def test_heard_and_speaking_follow_the_ear_and_not_the_sending(calls: tuple[list[Heard], Recording]) -> None:
-    _, recording = calls
+async def test_heard_and_speaking_follow_the_ear_and_not_the_sending(calls: Calls) -> None:
+    _, recording, _ = calls
     (row,) = recording.rows()
     (followed,) = [line for line in recording.told if line["event"] == "followed"]
     number, pcm = followed["loudest"]  # ties the app's frames to the caller's axis
@@ -83,20 +89,28 @@ async def test_heard_and_speaking_follow_the_ear_and_not_the_sending(calls: tupl
     agrees([row])
 
 
+async def test_the_echo_of_the_app_does_not_interrupt_it(calls: Calls) -> None:
+    _, _, recording = calls
+    assert not [line for line in recording.told if line["event"] == "interrupted"], recording.told
+    for one, after in pairwise(recording.runs):
+        assert after.start <= one.end, "something was not heard"
+    assert recording.runs[-1].end > 2 * RATE
+
+
 @pytest.mark.soak
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("rate", [24000, 16000])
-async def test_many_who_cut_in_and_many_who_only_cough(
-    rate: int, tmp_path: Path, free_port: Callable[[], int]
-) -> None:
-    rows = await all_clips(tmp_path, free_port(), rate)
+@pytest.mark.timeout(1200)
+async def test_many_who_cut_in_and_many_who_only_cough(tmp_path: Path, free_port: Callable[[], int]) -> None:
+    rows = []
+    for rate in (24000, 16000):
+        rows += await all_clips(tmp_path / str(rate), free_port(), rate)
     found = figures(rows)
     print("", table(rows), json.dumps(found, indent=2), sep="\n")
-    assert found["interruptions"] >= 40 and found["missed"] <= 0.05 * found["interruptions"]
+    agrees(rows)
+    assert found["interruptions"] >= 50 and found["missed"] <= 0.05 * found["interruptions"]
     assert found["cutByMistake"] <= 0.1 * found["noInterruptions"]
+    assert found["speechToSilenceMs"] is not None, "the machine stalled in every call: it is too busy to judge times"
     assert found["speechToSilenceMs"]["p50"] <= HALF_WITHIN_MS and found["speechToSilenceMs"]["p95"] <= MOST_WITHIN_MS
     assert found["stopToLastFrameMs"]["p99"] <= FRAME_MS
-    agrees(rows)
 
 
 def agrees(rows: list[Heard]) -> None:
