@@ -17,6 +17,7 @@ from offhook.kit import sources as sources_module
 from offhook.kit.events import CallbackEvent, PlayCompleted, PlayFailed
 from offhook.kit.session import GONE_MS
 from offhook.wire.app_events import read_callbacks, read_grid_events
+from offhook.wire.streaming import FrameWriter
 
 SECOND = LOUD * 50
 
@@ -277,11 +278,39 @@ async def test_the_end_of_a_call_ends_all_of_it() -> None:
 
 async def test_turns_that_fail_leave_the_sound(live: tuple[Call, Socket], caplog: pytest.LogCaptureFixture) -> None:
     call, socket = live
+    call.follows_turns = True
     call._barge_in.hear = lambda *_: 1 / 0  # type: ignore[union-attr, method-assign]
     frames = call.audio
     await socket.heard(3)
     assert [(await anext(frames)).pcm for _ in range(3)] == [LOUD] * 3
     assert caplog.text.count("turns cannot be told any more") == 1
+
+
+async def test_turns_are_followed_from_the_first_look_at_them(live: tuple[Call, Socket]) -> None:
+    call, socket = live
+    heard: list[bytes] = []
+    call._barge_in.hear = lambda pcm, speaker: heard.append(pcm)  # type: ignore[union-attr, method-assign]
+    await socket.heard(2)
+    assert not heard
+    turns = call.turns
+    await socket.heard(3)
+    assert len(heard) == 3
+    del turns
+    await socket.heard(1)
+    assert len(heard) == 4
+
+
+async def test_frames_of_another_length_are_cut_to_20_ms(live: tuple[Call, Socket]) -> None:
+    call, socket = live
+    frames, narrow = call.audio, call.audio_at(8000)
+    first = asyncio.ensure_future(anext(narrow))
+    for size in (300, 0, 1000, 20):
+        socket.say(FrameWriter(None).build(bytes(size), b"2024-11-15T19:16:12.925Z", False).decode())
+    await until(socket.incoming.empty)
+    await settle()
+    got = [await anext(frames) for _ in range(3)]
+    assert [len(frame.pcm) for frame in got] == [640] * 3
+    assert (len((await first).pcm), (await anext(narrow)).rate) == (320, 8000)
 
 
 # ------------------------------------------------------------------ keys and events

@@ -18,7 +18,11 @@ from offhook.errors import ConfigError
 from offhook.kit import Call
 from offhook.kit.events import MediaStreamingStarted
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    # the SDK's HTTP client lets go of a TLS connection before that has said goodbye
+    pytest.mark.filterwarnings("ignore:.*_SelectorTransport.__del__:pytest.PytestUnraisableExceptionWarning"),
+]
 TONE = 440.0
 
 

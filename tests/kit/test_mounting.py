@@ -21,7 +21,11 @@ from tests.live import CALLEE, LiveNode, dev_node, until
 from offhook.kit import Call, DialFailed, Ignore, Redirect, VoiceApp
 from offhook.kit.events import CallDisconnected
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    # the SDK's HTTP client lets go of a TLS connection before that has said goodbye
+    pytest.mark.filterwarnings("ignore:.*_SelectorTransport.__del__:pytest.PytestUnraisableExceptionWarning"),
+]
 Serving: TypeAlias = Callable[[VoiceApp, int], Any]
 TONE = 440.0
 

@@ -63,7 +63,7 @@ async def test_barge_in_truncates_to_what_was_heard() -> None:
 
 async def test_late_sound_of_a_cancelled_response_is_never_heard() -> None:
     async with talking([[Say(tone(8), WORDS)], [Say(tone(1, 880))]], greeting="Hello", turns=PATIENT) as talk:
-        talk.double.pace_s = 0.005
+        talk.double.pace_s, talk.double.late_deltas = 0.005, 40
         await talk.until(lambda: len(talk.caller.played) > 48000)
         await talk.caller.hears(500)
         await talk.caller.hears(120, noise(120))

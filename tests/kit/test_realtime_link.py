@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tests.kit.realtime_double import RealtimeDouble, Say, tone
+from tests.kit.realtime_double import Answer, Do, RealtimeDouble, Say, tone
 from tests.kit.realtime_double.server import BAD_KEY
 from tests.kit.simulated_call import SimulatedCall, noise
 from tests.kit.talking import talking
@@ -232,7 +232,7 @@ async def test_history_may_be_kept_back() -> None:
         await talk.said(tone(0.5))
         talk.double.session.drop()
         await talk.until(lambda: talk.told.of(Reconnected))
-        assert talk.told.of(Reconnected)[0].lost.endswith("all that was said before")
+        assert talk.told.of(Reconnected)[0].lost.endswith(", and all that was said before")
         await talk.until(lambda: talk.double.session.settings)
         assert talk.double.session.items == {}
 
@@ -246,13 +246,38 @@ async def test_an_expired_session_is_followed_by_another() -> None:
         talk.double.sessions[0].errors.clear()
 
 
-async def test_what_the_caller_says_while_it_is_gone_waits() -> None:
+async def test_what_the_caller_says_while_it_is_gone_waits(caplog: pytest.LogCaptureFixture) -> None:
     async with talking(reconnect=Reconnect(tries=3, first_delay_s=0.3)) as talk:
         await talk.until(lambda: talk.double.sessions and talk.double.session.settings)
         talk.double.session.drop()
-        await talk.until(lambda: talk.double.session._socket.close_code is not None)
+        await talk.until(lambda: "try 1 of 3" in caplog.text)
         await talk.caller.hears(400, noise(400))
         await talk.until(lambda: len(talk.double.sessions) == 2 and len(talk.double.session.sound) >= 300 * 48)
+
+
+async def test_keys_and_results_that_come_while_it_is_gone_are_told_to_the_next(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    release = asyncio.Event()
+
+    async def look_up() -> str:
+        await release.wait()
+        return "found"
+
+    slow = Reconnect(tries=3, first_delay_s=0.2)
+    answers: list[Answer] = [[Do("look_up")], [Say(tone(0.5))]]
+    async with talking(answers, greeting="Hi", tools=[look_up], keys=True, reconnect=slow) as talk:
+        await talk.until(lambda: talk.double.sessions and talk.double.session.responses)
+        await talk.until(lambda: not talk.double.session.active)
+        talk.double.session.drop()
+        await talk.until(lambda: "try 1 of 3" in caplog.text)
+        release.set()
+        for key in "7#":
+            talk.caller.call._keys.put(key)
+        await talk.said(tone(0.5))
+        first, second = [item.text for item in talk.double.session.items.values() if item.role in ("system", "user")]
+        assert first == "The tool look_up was called with {} and gave: found" and "7#" in second
+        assert len(talk.double.session.responses) == 1
 
 
 async def test_it_gives_up_and_the_call_is_still_there() -> None:
@@ -263,7 +288,7 @@ async def test_it_gives_up_and_the_call_is_still_there() -> None:
         double.session.drop()
         with pytest.raises(RelayFailed, match=r"HTTP 503 refused; 3 more tries within .* did not help"):
             await asyncio.wait_for(running, 5)
-        assert not caller.call.ended.is_set()
+        assert double.refused == 3 and not caller.call.ended.is_set()
         caller.call.play(tone(0.1))
         await until(lambda: caller.played == tone(0.1))
 

@@ -6,7 +6,8 @@ import asyncio
 import base64
 import json
 import typing
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import msgspec
 import numpy as np
@@ -169,6 +170,15 @@ async def test_a_slow_model_loses_the_oldest_sound_and_no_event() -> None:
     assert base64.b64decode(first["audio"])[:2] == (50).to_bytes(2, "little")
 
 
+async def test_a_new_session_begins_with_its_own_events() -> None:
+    out = Outgoing()
+    out.sound(FRAME * 2)
+    out.event(say.commit())
+    out.first([say.clear(), say.cancel("r")])
+    kinds = [event["type"].rpartition(".")[2] for event in await taken(out)]
+    assert kinds == ["clear", "cancel", "append", "commit"]
+
+
 async def test_events_are_bounded_and_forgotten_with_their_connection() -> None:
     out = Outgoing()
     out.sound(FRAME * 2)
@@ -305,6 +315,24 @@ def test_a_service_that_does_not_answer_by_itself_is_asked_in_the_end() -> None:
     assert [event["type"] for event in service.to_service] == ["response.create"]
 
 
+def test_a_response_that_begins_into_the_callers_words_is_cancelled() -> None:
+    """It was asked for before they began; what it was for is answered with what they say."""
+    service = Service(SERVER)
+    service.floor.ask()
+    service.floor.speech_started(interrupts=True)
+    service.floor.created("r1", covers=True)
+    assert service.to_service[0] == say.cancel("r1") and service.floor.is_old("r1")
+
+
+def test_what_a_response_did_not_know_of_is_followed_by_another() -> None:
+    service = Service(SERVER)
+    service.floor.created("r1", covers=True)
+    service.floor.ask()
+    service.floor.created("r2", covers=False)
+    service.floor.done("r2")
+    assert [event["type"] for event in service.to_service] == ["response.create"]
+
+
 # ------------------------------------------------------------------ sound
 
 
@@ -336,6 +364,15 @@ def test_resampled_sound_does_not_depend_on_the_cuts(cuts: list[int]) -> None:
             spoken.put(delta)
         spoken.end()
     assert asyncio.run(said(whole)) == asyncio.run(said(cut))
+
+
+def test_no_more_is_heard_than_has_come() -> None:
+    """The last frame of resampled sound is filled up with silence, which is not the model's."""
+    spoken = Spoken("i", 0, "r", 16000)
+    spoken.put(base64.b64encode(bytes(2 * 250)).decode())
+    spoken.playback = cast(Any, SimpleNamespace(heard_ms=20.0))
+    assert spoken.heard_ms == spoken.received_ms == pytest.approx(250 / 24)
+    assert spoken.heard_of("all of it") == "all of it"
 
 
 def test_what_is_no_base64_is_left_out() -> None:

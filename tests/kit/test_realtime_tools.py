@@ -7,10 +7,11 @@ import threading
 
 import pytest
 from tests.kit.realtime_double import Answer, Do, Say, tone
+from tests.kit.realtime_double.session import Item
 from tests.kit.simulated_call import noise
 from tests.kit.talking import Talk, talking
 
-from offhook.kit import ToolCalled, TurnTaking
+from offhook.kit import Said, ToolCalled, TurnTaking
 
 PATIENT = TurnTaking(end_silence_ms=10_000)
 
@@ -175,3 +176,32 @@ async def test_many_calls_at_once_are_bounded() -> None:
         await talk.said(tone(0.5))
         assert most <= 16 and len(outputs(talk)) == 40
         assert sum("too many" in output for output in outputs(talk)) >= 1
+
+
+async def test_a_response_that_began_before_the_result_came_is_followed_by_one_that_knows_it() -> None:
+    """The service begins to answer the caller while the result is on its way to it."""
+    release = asyncio.Event()
+
+    async def look_up() -> str:
+        await release.wait()
+        return "found"
+
+    answers: list[Answer] = [[Do("look_up")], [Say(tone(0.5))], [Say(tone(0.4, 990))]]
+    async with talking(answers, greeting="Hi", tools=[look_up]) as talk:
+        await talk.until(
+            lambda: talk.double.sessions and talk.double.session.responses and not talk.double.session.active
+        )
+        session = talk.double.session
+        talk.double.open.clear()
+        await session.emit("input_audio_buffer.speech_started", audio_start_ms=0, item_id="item_x")
+        talk.double.heard = lambda pcm: "and what about tomorrow?"
+        await session._take_in(Item("item_x", "message", "user"))
+        await talk.until(lambda: talk.told.of(Said))
+        release.set()
+        await talk.until(lambda: talk.told.of(ToolCalled))
+        await session.emit("input_audio_buffer.speech_stopped", audio_end_ms=0, item_id="item_x")
+        await session._respond()
+        await talk.until(lambda: talk.caller.played == tone(0.5))
+        talk.double.open.set()
+        await talk.said(tone(0.4, 990))
+        assert outputs(talk) == ["found"]

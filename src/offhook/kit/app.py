@@ -321,6 +321,11 @@ class VoiceApp:
 
     # ------------------------------------------------------------------ for its calls
 
+    @property
+    def follows_turns(self) -> bool:
+        """Whether the app is told of turns, whatever its agent asks for."""
+        return self.telemetry or bool(self._turn_handlers)
+
     def turn_over(self, call: Call, turn: TurnReport) -> None:
         """Hand it to who wants it."""
         for handler in self._turn_handlers:

@@ -99,6 +99,8 @@ class Call:
         """The stream is open; the agent is started then."""
         self.gone = False
         """The service has said that the call is over: there is nothing to hang up any more."""
+        self.follows_turns = turn_taking.barge_in
+        """Whether it is listened to who speaks when; without barge-in from the first look at `turns` on."""
         self.transferred = False
         """A transfer of it was accepted: it goes on elsewhere."""
         self._changed = changed
@@ -416,6 +418,9 @@ class Call:
         self._frames.put(SoundFrame(frame.data, self.rate, frame.participant_raw_id, frame.is_silent))
         if self._turns_failed:
             return
+        if not self.follows_turns and not self._turn_events.listened:
+            return  # it costs more than all else
+        self.follows_turns = True
         self._barge_in.hear(frame.data, frame.participant_raw_id)
 
     def _take_turn(self, event: TurnEvent) -> None:

@@ -60,6 +60,11 @@ class Feed(Generic[T]):
         self._listeners.add(listener)
         return listener
 
+    @property
+    def listened(self) -> bool:
+        """Whether anybody listens."""
+        return len(self._listeners) > 0
+
     def put(self, item: T) -> None:
         """To all."""
         for listener in self._listeners:

@@ -148,6 +148,7 @@ class Life:
     async def _live(self, connection_id: str) -> None:
         connection = self.app.client.get_call_connection(connection_id)
         call = self.call = Call(connection, connection_id, self.incoming, self.app.turn_taking, changed=self._news.set)
+        call.follows_turns |= self.app.follows_turns
         call.shares_turns, call.on_turn = self.app.telemetry, partial(self.app.turn_over, call)
         token = CURRENT.set(call)
         agent: asyncio.Task[None] | None = None

@@ -10,8 +10,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 
@@ -20,6 +19,7 @@ from offhook.kit import realtime_events as ev
 from offhook.kit import realtime_settings as say
 from offhook.kit.call import CallEnded
 from offhook.kit.feed import Listener
+from offhook.kit.realtime_calls import FunctionCalls
 from offhook.kit.realtime_floor import Floor
 from offhook.kit.realtime_history import History
 from offhook.kit.realtime_link import Reconnect, RelayFailed, keep_connected
@@ -38,8 +38,6 @@ OnEvent: TypeAlias = Callable[[ev.RelayEvent], Awaitable[None] | None]
 
 EVENTS_KEPT: Final = 1_000
 """Events that `on_event` may be behind; then the oldest are dropped."""
-TOOLS_AT_ONCE: Final = 16
-"""Functions that run at once for one call; the model is told that more is too much."""
 ANSWER_WAIT_S: Final = 3.0
 """How long the service may take to begin the response that its turn detection promises."""
 BEFORE_FRAMES: Final = 100
@@ -55,7 +53,7 @@ KEYS_PAUSE_S: Final = 1.5
 
 _FATAL: Final = frozenset({"invalid_api_key", "insufficient_quota", "model_not_found", "account_deactivated"})
 _HARMLESS: Final = frozenset({"response_cancel_not_active"})
-_ROLES: Final[dict[str, Literal["user", "assistant"]]] = {"caller": "user", "agent": "assistant"}
+_ROLES: Final[dict[str, say.Role]] = {"caller": "user", "agent": "assistant", "tool": "system"}
 _INPUT: Final = "input"  # among what the service has not confirmed: what the caller said
 _ACTIVE_ALREADY: Final = "conversation_already_has_active_response"
 
@@ -107,15 +105,6 @@ async def relay(
     await running.run(model, reconnect, greeting, keys)
 
 
-@dataclass(slots=True)
-class _Calls:
-    """Function calls of one response."""
-
-    made: int = 0
-    open: int = 0
-    over: bool = False  # the response is; no more calls come
-
-
 class _Relay:
     """One relay while it runs."""
 
@@ -133,8 +122,7 @@ class _Relay:
         self._service = service
         self._rules = rules
         self._settings = settings
-        self._tools = tools
-        self._tool_timeout_s = tool_timeout_s
+        self._calls = FunctionCalls(call, tools, tool_timeout_s)
         self._on_event = on_event
         self._out = Outgoing()
         self._floor = self._new_floor()
@@ -142,9 +130,10 @@ class _Relay:
         self._spoken: dict[tuple[str, int], Spoken] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._told: Listener[ev.RelayEvent] = Listener(EVENTS_KEPT)
-        self._connections = 0
+        self._session = 0  # number of the session that events are meant for: one more when it is lost
+        self._lost = ""  # what was lost with the last one
+        self._up = False  # a session is there
         self._unseen: set[str] = set()  # call ids of outputs that the service has not confirmed
-        self._calls_of: dict[str, _Calls] = {}  # by response
         self._answer_due: asyncio.TimerHandle | None = None
         self._speaking = False  # by the kit's own turns
         self._before: deque[bytes] = deque(maxlen=BEFORE_FRAMES)
@@ -181,8 +170,7 @@ class _Relay:
                 task.cancel()
             for spoken in self._spoken.values():
                 spoken.end()
-            if self._answer_due is not None:
-                self._answer_due.cancel()
+            self._expect_no_answer()
             self._told.end()
             await asyncio.wait({telling}, timeout=LAST_EVENTS_S)
             telling.cancel()
@@ -190,7 +178,7 @@ class _Relay:
 
     async def _talk(self, connection: Connection, tries: int, seconds: float, *, tell: bool) -> None:
         """One connection, until it breaks."""
-        self._begin(again=self._connections > 0, tries=tries, seconds=seconds, tell=tell)
+        self._begin(tries=tries, seconds=seconds, tell=tell)
         reading = asyncio.ensure_future(self._read(connection))
         writing = asyncio.ensure_future(self._write(connection))
         try:
@@ -201,28 +189,34 @@ class _Relay:
             for task in (reading, writing):
                 task.cancel()
             await asyncio.gather(reading, writing, return_exceptions=True)
+            self._lose()
 
-    def _begin(self, *, again: bool, tries: int, seconds: float, tell: bool) -> None:
-        self._connections += 1
+    def _begin(self, *, tries: int, seconds: float, tell: bool) -> None:
+        """A session is there: its settings, and what the last one knew, go before all that waits."""
+        self._up = True
+        told = self._history.lines() if tell else []
+        lines = [say.message(_ROLES[by], text, preview=self._service.preview) for by, text in told]
+        self._out.first([self._settings, *lines])
+        if self._session:
+            kept = f"{len(told)} lines of the conversation were told anew" if told else "all that was said before"
+            self._tell(ev.Reconnected(tries, seconds, f"{self._lost}; {kept}" if told else f"{self._lost}, and {kept}"))
+        if told and self._history.unanswered:
+            self._floor.ask()
+        elif self._greeting is not None and not self._history.lines():
+            self._floor.ask(self._greeting)
+
+    def _lose(self) -> None:
+        """A session is lost. What happens from now on waits for the next one; what was meant for this one is void."""
+        self._session += 1
+        self._up = False
+        self._lost = "what the caller was saying" if self._floor.active is None else "the answer that was being made"
+        self._expect_no_answer()
         self._out.forget_events()
-        self._out.event(self._settings)
-        unanswered = again and self._history.unanswered
-        active, self._floor = self._floor.active, self._new_floor()
-        self._calls_of.clear()
+        self._floor = self._new_floor()
+        self._calls.forget()
         self._unseen.clear()
         for spoken in self._spoken.values():
             spoken.end()
-        if again:
-            told = self._history.lines() if tell else []
-            for by, text in told:
-                self._out.event(say.message(_ROLES[by], text, preview=self._service.preview))
-            lost = "what the caller was saying" if active is None else "the answer that was being made"
-            kept = f"{len(told)} lines of the conversation were told anew" if told else "all that was said before"
-            self._tell(ev.Reconnected(tries, seconds, f"{lost}; {kept}" if told else f"{lost}, and {kept}"))
-            if unanswered and told:
-                self._floor.ask()
-        if self._greeting is not None and not self._history.lines():
-            self._floor.ask(self._greeting)
 
     async def _write(self, connection: Connection) -> None:
         send_raw = getattr(connection, "send_raw", None)
@@ -321,9 +315,12 @@ class _Relay:
         elif not self._rules.answers:
             self._floor.ask()
 
-    def _expect_answer(self) -> None:
+    def _expect_no_answer(self) -> None:
         if self._answer_due is not None:
             self._answer_due.cancel()
+
+    def _expect_answer(self) -> None:
+        self._expect_no_answer()
         later = asyncio.get_running_loop().call_later
         self._answer_due = later(ANSWER_WAIT_S, self._floor.no_answer_came)
 
@@ -337,7 +334,7 @@ class _Relay:
         if spoken is None:
             spoken = self._spoken[key] = Spoken(*key, event.response_id, self._call.rate)
             spoken.playback = self._call.play(spoken.pieces())
-            self._spawn(self._follow(spoken, self._connections))
+            self._spawn(self._follow(spoken, self._session))
         spoken.put(event.delta)
 
     async def _on_audio_done(self, event: ev.AudioDone) -> None:
@@ -345,7 +342,7 @@ class _Relay:
         if spoken is not None:
             spoken.end()
 
-    async def _follow(self, spoken: Spoken, connection: int) -> None:
+    async def _follow(self, spoken: Spoken, session: int) -> None:
         """Until it was heard to its end, or cut: then the model hears of it."""
         assert spoken.playback is not None
         await spoken.playback
@@ -355,7 +352,7 @@ class _Relay:
         if not spoken.playback.cut or self._call.ended.is_set() or (was_whole and spoken.heard_ms >= received):
             return
         heard_ms = spoken.heard_ms
-        if connection == self._connections:
+        if session == self._session:
             self._floor.drop(spoken.response_id)
             self._out.urgent(say.truncate(spoken.item_id, spoken.content_index, int(heard_ms)))
         text = spoken.heard_of(self._history.text_of(spoken.item_id))
@@ -370,14 +367,13 @@ class _Relay:
     async def _on_response(self, event: ev.ResponseChange) -> None:
         response = event.response
         if event.type == "response.created":
-            self._calls_of[response.id] = _Calls()
             self._floor.created(response.id, covers=not self._unseen)
             return
         for spoken in self._spoken.values():
             if spoken.response_id == response.id:
                 spoken.end()
-        self._calls_of.setdefault(response.id, _Calls()).over = True
-        self._ask_when_answered(response.id)
+        if self._calls.over(response.id):
+            self._floor.ask()
         self._floor.done(response.id)
         if response.status in ("failed", "incomplete"):
             self._failed(response)
@@ -430,41 +426,24 @@ class _Relay:
         item = event.item
         if item.type == "function_call_output":
             self._unseen.discard(item.call_id or "")
-        if item.type != "function_call" or not event.response_id or item.status == "incomplete":
-            return
-        calls = self._calls_of.setdefault(event.response_id, _Calls())
-        calls.made += 1
-        calls.open += 1
-        self._spawn(self._run_tool(item, event.response_id, self._connections))
+        if item.type == "function_call" and event.response_id and item.status != "incomplete":
+            self._calls.begin(event.response_id)
+            self._spawn(self._run_tool(item, event.response_id, self._session))
 
-    async def _run_tool(self, item: ev.Item, response_id: str, connection: int) -> None:
-        name, arguments, call_id = item.name or "", item.arguments or "", item.call_id or ""
-        tool = self._tools.get(name)
-        if tool is None:
-            known = ", ".join(self._tools) or "none"
-            result = ev.ToolCalled(name, arguments, f"error: no tool named {name}; there are: {known}", True, 0.0)
-        elif sum(calls.open for calls in self._calls_of.values()) > TOOLS_AT_ONCE:
-            result = ev.ToolCalled(name, arguments, "error: too many calls at once; try again", True, 0.0)
-        else:
-            result = await tool.run(self._call, arguments, self._tool_timeout_s)
+    async def _run_tool(self, item: ev.Item, response_id: str, session: int) -> None:
+        result = await self._calls.run(item)
         self._tell(result)
-        if connection != self._connections:  # the session that asked is gone: the new one has no such call
-            text = f"The tool {name} that was called before gave: {result.output}"
+        text = f"The tool {result.name} was called with {result.arguments} and gave: {result.output}"
+        if session == self._session or self._up:
+            self._history.add("tool", item.id, text, final=True)
+        if session != self._session:  # the new session has no such call
             self._out.event(say.message("system", text, preview=self._service.preview))
             self._floor.ask()
             return
-        self._unseen.add(call_id)
-        self._out.event(say.tool_output(call_id, result.output))
-        self._calls_of[response_id].open -= 1
-        self._ask_when_answered(response_id)
-
-    def _ask_when_answered(self, response_id: str) -> None:
-        """The model goes on when its response is over and all functions that it called have answered."""
-        calls = self._calls_of[response_id]
-        if calls.over and not calls.open:
-            del self._calls_of[response_id]
-            if calls.made:
-                self._floor.ask()
+        self._unseen.add(item.call_id or "")
+        self._out.event(say.tool_output(item.call_id or "", result.output))
+        if self._calls.answered(response_id):
+            self._floor.ask()
 
     # ------------------------------------------------------------------ small things
 

@@ -47,11 +47,11 @@ class History:
 
     @property
     def unanswered(self) -> bool:
-        """Whether the caller has said something that nobody has answered."""
-        return bool(self._lines) and self._lines[-1].by == "caller"
+        """Whether the caller has said something, or a tool has given something, that nobody has answered."""
+        return bool(self._lines) and self._lines[-1].by != "agent"
 
     def lines(self) -> list[tuple[str, str]]:
-        """("caller" or "agent", text) in order: the last ones, as far as they fit."""
+        """("caller", "agent" or "tool", text) in order: the last ones, as far as they fit."""
         told: list[tuple[str, str]] = []
         room = CHARACTERS_KEPT
         for line in reversed(self._lines):

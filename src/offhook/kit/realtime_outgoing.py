@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Sequence
 from typing import Final
 
 from offhook.kit.realtime_settings import MODEL_RATE, Event, append
@@ -53,13 +54,19 @@ class Outgoing:
         self._events += 1
         self._woken.set()
 
+    def first(self, events: Sequence[Event]) -> None:
+        """Before all that waits, sound included: what a new session begins with."""
+        self._line.extendleft(reversed(events))
+        self._events += len(events)
+        self._woken.set()
+
     def urgent(self, event: Event) -> None:
         """Before all that waits, behind other urgent ones."""
         self._urgent.append(event)
         self._woken.set()
 
     def forget_events(self) -> None:
-        """A new connection begins: what was meant for the old one is gone, sound stays."""
+        """A session is lost: what was meant for it is void, sound stays."""
         self._urgent.clear()
         self._line = deque(part for part in self._line if isinstance(part, bytes))
         self._events = 0

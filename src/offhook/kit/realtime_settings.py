@@ -21,6 +21,7 @@ SETTINGS_ID: Final = "offhook_settings"
 
 Vad: TypeAlias = Literal["server", "semantic", "local"] | Mapping[str, Any]
 Event: TypeAlias = dict[str, Any]
+Role: TypeAlias = Literal["user", "assistant", "system"]
 
 _FORMAT: Final = {"type": "audio/pcm", "rate": MODEL_RATE}
 
@@ -152,7 +153,7 @@ def tool_output(call_id: str, output: str) -> Event:
     return {"type": "conversation.item.create", "item": item}
 
 
-def message(role: Literal["user", "assistant", "system"], text: str, *, preview: bool) -> Event:
+def message(role: Role, text: str, *, preview: bool) -> Event:
     """A message as text."""
     kind = "input_text" if role != "assistant" else "text" if preview else "output_text"
     item = {"type": "message", "role": role, "content": [{"type": kind, "text": text}]}

@@ -9,9 +9,9 @@ import logging
 from collections.abc import AsyncIterator
 from typing import Final
 
-from offhook.audio.pcm import PTIME_MS, from_bytes, to_bytes
-from offhook.audio.resample import StreamResampler
+from offhook.audio.pcm import PTIME_MS
 from offhook.kit.call import SoundFrame
+from offhook.kit.converter import RateConverter
 from offhook.kit.playback import Playback
 from offhook.kit.realtime_settings import MODEL_RATE
 
@@ -20,14 +20,12 @@ log: Final = logging.getLogger("offhook.kit")
 LONGEST_ITEM_MS: Final = 600_000
 """Sound of one item that is kept; what is beyond is dropped, and the log says so."""
 
-_FRAME_BYTES: Final = MODEL_RATE * PTIME_MS // 1000 * 2
-
 
 class Heard:
     """The caller on the way to the model: each frame at the model's rate. At that rate no sample changes."""
 
     def __init__(self, rate: int) -> None:
-        self._resampler = StreamResampler(rate, MODEL_RATE) if rate != MODEL_RATE else None
+        self._converter = RateConverter(rate, MODEL_RATE)
         self._bytes = rate * PTIME_MS // 1000 * 2
         self._speaker: str | None = None
         self._others_told = False
@@ -43,7 +41,7 @@ class Heard:
         self._speaker = self._speaker or frame.speaker
         if len(pcm) != self._bytes:  # silence may come without samples
             pcm = pcm[: self._bytes].ljust(self._bytes, b"\0")
-        return pcm if self._resampler is None else to_bytes(self._resampler.process(from_bytes(pcm)))
+        return self._converter.process(pcm)
 
 
 class Spoken:
@@ -59,9 +57,9 @@ class Spoken:
         self.whole = False
         """Nothing more comes."""
         self.playback: Playback | None = None
-        self._resampler = StreamResampler(MODEL_RATE, rate) if rate != MODEL_RATE else None
+        self._converter = RateConverter(MODEL_RATE, rate)
         self._pieces: asyncio.Queue[bytes | None] = asyncio.Queue()
-        self._rest = b""
+        self._odd = b""
         self._received = 0
 
     @property
@@ -98,31 +96,22 @@ class Spoken:
             self.end()
             return
         self._received += len(data)
-        self._rest += data
-        unit = _FRAME_BYTES if self._resampler is not None else 2
-        size = len(self._rest) // unit * unit
-        ready, self._rest = self._rest[:size], self._rest[size:]
-        if ready:
-            self._pieces.put_nowait(self._at_rate(ready))
+        data = self._odd + data
+        whole = len(data) & ~1
+        self._odd = data[whole:]
+        if piece := self._converter.process(data[:whole]):
+            self._pieces.put_nowait(piece)
 
     def end(self) -> None:
         """Nothing more comes; what is there is still heard."""
         if self.whole:
             return
         self.whole = True
-        rest = self._rest[: len(self._rest) & ~1]
-        if rest:
-            self._pieces.put_nowait(self._at_rate(rest.ljust(_FRAME_BYTES, b"\0")))
+        if piece := self._converter.flush():
+            self._pieces.put_nowait(piece)
         self._pieces.put_nowait(None)
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """Its sound at the stream's rate, as it comes."""
         while (piece := await self._pieces.get()) is not None:
             yield piece
-
-    def _at_rate(self, pcm: bytes) -> bytes:
-        resampler = self._resampler
-        if resampler is None:
-            return pcm
-        frames = (pcm[at : at + _FRAME_BYTES] for at in range(0, len(pcm), _FRAME_BYTES))
-        return b"".join(to_bytes(resampler.process(from_bytes(frame))) for frame in frames)

@@ -27,6 +27,10 @@ class RealtimeDouble:
         """Pause between deltas."""
         self.think_s = 0.0
         """Pause before the first one."""
+        self.late_deltas = 0
+        """Deltas that are on their way when a response is canceled."""
+        self.refused = 0
+        """Connections that were refused."""
         self.delta_bytes = 4801
         """Length of a delta: odd, so that every other one begins within a sample."""
         self.silence_ms = 300
@@ -100,6 +104,7 @@ class RealtimeDouble:
 
     def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
         if self.refuse_with is not None:
+            self.refused += 1
             return connection.respond(HTTPStatus(self.refuse_with), "refused\n")
         key = request.headers.get("api-key") or request.headers.get("Authorization", "").removeprefix("Bearer ")
         if not key or key == BAD_KEY:

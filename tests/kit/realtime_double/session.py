@@ -337,9 +337,12 @@ class Session:
         words = part.text.split(" ")
         size = self.double.delta_bytes
         deltas = [part.pcm[start : start + size] for start in range(0, len(part.pcm), size)]
+        late = self.double.late_deltas
         for index, delta in enumerate(deltas):
             if response.cancelled:
-                break
+                late -= 1
+                if late < 0:
+                    break
             mine = words[index * len(words) // len(deltas) : (index + 1) * len(words) // len(deltas)]
             if mine:
                 text = (" " if item.text else "") + " ".join(mine)
