@@ -271,7 +271,8 @@ class Turns:
                 steps.append(Doubt(self._doubt, self._said()))
             else:
                 long = length * PTIME_MS >= self.settings.confirm_ms
-                self._settle(steps, cut=agreement(from_bytes(self._said())) < (_SURELY_AGREES if long else LIKELY_AGREES))
+                enough = _SURELY_AGREES if long else LIKELY_AGREES
+                self._settle(steps, cut=agreement(from_bytes(self._said())) < enough)
 
     def _said(self) -> bytes:
         return self._over.pcm if self._over is not None else to_bytes(self._endpoint.so_far().pcm)
