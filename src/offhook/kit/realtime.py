@@ -300,6 +300,8 @@ class _Relay:
             self._history.add("caller", event.item_id, "", final=False)  # its place; its words come later
         if self._rules.local:
             return
+        if event.type in (ev.SPEECH_STARTED, ev.SPEECH_STOPPED):
+            self._call.noticed(speaking=event.type == ev.SPEECH_STARTED)
         if event.type == ev.SPEECH_STARTED:
             barge_in = self._call.turn_taking.barge_in
             self._floor.speech_started(interrupts=barge_in)
