@@ -35,7 +35,7 @@ WAYS = {BURST: "burst", STREAMED: "streamed", PACED: "paced", FILE: "file", RUSH
 STAY_MS = 1500
 """How long callers stay when they have said all."""
 FRAME_MS = 20
-AT_ONCE = 4
+AT_ONCE = 6
 """Calls at once: more would measure the machine."""
 TRIES = 3
 
