@@ -106,7 +106,7 @@ class BargeIn:
         elif isinstance(step, Resume):
             self._resume()
         elif isinstance(step, Cut):
-            self._cut()
+            self.cut()
         elif isinstance(step, Doubt):
             self._ask(step, turns)
 
@@ -115,7 +115,8 @@ class BargeIn:
             self._tell(Resumed(self._queue.resume()))
             self._send()
 
-    def _cut(self) -> None:
+    def cut(self) -> None:
+        """It was speech, whoever noticed: what may be cut is, and it is told."""
         dropped = self._queue.cut(also_protected=False)
         self._send()
         if dropped:
