@@ -20,7 +20,7 @@ from offhook.kit.session import Event, Opened, StreamSession
 from offhook.kit.tokens import ENVIRONMENT, TokenCheck, TokenError
 from offhook.wire.app_side import AudioMetadata
 from offhook.wire.folding import Text
-from offhook.wire.turns import VERSION_HEADER
+from offhook.wire.turns import VERSION_HEADER, TurnReport, write_turn
 
 log: Final = logging.getLogger("offhook.kit")
 
@@ -28,6 +28,7 @@ MAX_MESSAGE_BYTES: Final = 4 << 20
 NORMAL: Final = 1000
 POLICY: Final = 1008
 INTERNAL: Final = 1011
+TOLD_KEPT: Final = 16
 
 TokenSetting: TypeAlias = TokenCheck | None | EllipsisType
 """`...` (the default everywhere): a TokenCheck from the environment. None: anybody may connect."""
@@ -66,6 +67,7 @@ class Stream:
         """The node's version when the service is Offhook, else None."""
         self.on_sent: Callable[[str], None] | None = None
         """Told of each text that the socket has taken."""
+        self._told: deque[str] = deque(maxlen=TOLD_KEPT)
         self.session = session or StreamSession()
         self.path = path
         """The path that was dialled, as far as the adapter tells it."""
@@ -129,6 +131,14 @@ class Stream:
         await self.flush()
         return heard
 
+    def tell(self, turn: TurnReport) -> None:
+        """Have the node told of a turn with the next `flush`; nothing when the service has not said it is Offhook.
+
+        Of more than 16 that wait the oldest is lost.
+        """
+        if self.offhook_version is not None:
+            self._told.append(write_turn(turn))
+
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
         """End the stream; the call goes on. Harmless when closed."""
         if not self._closed:
@@ -140,7 +150,7 @@ class Stream:
         # One text at a time under the lock: a stop that comes while an earlier play still waits
         # for the socket empties the session, and that play then sends nothing more.
         async with self._sending:
-            while (text := self.session.next_text()) is not None:
+            while (text := self._told.popleft() if self._told else self.session.next_text()) is not None:
                 try:
                     await self._socket.send(text)
                 except (ConnectionError, RuntimeError) as error:
