@@ -59,7 +59,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class Plan:
-    """One call: how the app hands its sound over, which caller it is, what they say when (ms of the app's sound)."""
+    """A call: how the app hands its sound over, who calls, and what they say when, in ms from the app's first sound."""
 
     way: str
     number: int
@@ -106,7 +106,7 @@ class Heard:
     silent_ms: float | None
     """Where the app's sound ended, for good or for a while; None: it did not."""
     heard_ms: float | None
-    """How much of the sound the caller had heard by then, from its beginning."""
+    """How much of the sound the caller had heard by then, from its beginning; or from where in it it went on."""
     told_ms: float | None
     """The same by the app, in `Interrupted` or `Resumed`; None: it told neither."""
     traced_ms: float | None
@@ -190,7 +190,7 @@ async def measured(
                 if not recording.stalled_ms:
                     break
         assert recording.old_ms() == 0.0, f"{plan.sender} heard old sound after new: {recording.runs}"
-        return [recording.row(at_ms, clip) for at_ms, clip in plan.clips]
+        return recording.rows()
 
     return [row for rows in await asyncio.gather(*map(one, calls)) for row in rows]
 
@@ -236,20 +236,25 @@ class Recording:
     page: dict[str, Any]
     stalled_ms: float
 
-    def row(self, at_ms: float, clip: Clip) -> Heard:
-        """What became of one clip. AssertionError when older sound was heard after it had ended."""
-        onset_ms = self._ms(self.spoke) + at_ms + clip.onset_ms
-        onset = onset_ms * self.rate / 1000
+    def rows(self) -> list[Heard]:
+        """What became of each clip, until the next."""
+        onsets = [self._ms(self.spoke) + at_ms + clip.onset_ms for at_ms, clip in self.plan.clips]
+        until = [*onsets[1:], onsets[-1] + 3000]
+        return [self._row(clip, *span) for (_, clip), *span in zip(self.plan.clips, onsets, until, strict=True)]
+
+    def _row(self, clip: Clip, onset_ms: float, until_ms: float) -> Heard:
+        onset, until = onset_ms * self.rate / 1000, until_ms * self.rate / 1000
         begun = [run for run in self.runs if run.at <= onset]
         assert begun, f"{self.plan.sender} heard nothing before {onset_ms:.0f} ms"
         turn = begun[-1].name
-        until = onset + 3 * self.rate
-        cut = next((run for run in self.runs if run.name == turn and run.faded and onset < run.silent_at < until), None)
-        if cut is None:
+        cuts = [run for run in self.runs if run.name == turn and run.faded and onset < run.silent_at < until]
+        if not cuts:
             return self._went_on(clip, onset_ms)
+        cut = cuts[-1]
         later = [run for run in self.runs if run.at >= cut.silent_at]
         again = later[0] if later and later[0].name == turn else None
         told = self._told_of(turn, "interrupted" if again is None else "resumed", cut)
+        place = cut.end if again is None else again.start
         stop = self._stop(cut)
         return Heard(
             clip=clip.name,
@@ -259,7 +264,7 @@ class Recording:
             rate=self.rate,
             onset_ms=onset_ms,
             silent_ms=self._ms(cut.silent_at),
-            heard_ms=self._ms(cut.end),
+            heard_ms=self._ms(place),
             told_ms=None if told is None else told["heardMs"],
             traced_ms=None if stop is None else self._ms(stop["detail"]["atSample"]),
             stop_ms=None if stop is None else self._stop_ms(stop),

@@ -59,8 +59,7 @@ async def test_who_cuts_in_is_heard_out_at_once(calls: tuple[list[Heard], Record
 
 async def test_heard_and_speaking_follow_the_ear_and_not_the_sending(calls: tuple[list[Heard], Recording]) -> None:
     _, recording = calls
-    ((at_ms, clip),) = recording.plan.clips
-    row = recording.row(at_ms, clip)
+    (row,) = recording.rows()
     (followed,) = [line for line in recording.told if line["event"] == "followed"]
     number, pcm = followed["loudest"]  # ties the app's frames to the caller's axis
     place = recording.plan.said(RATE).tobytes().index(bytes.fromhex(pcm))
