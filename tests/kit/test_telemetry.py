@@ -277,6 +277,17 @@ class Socket:
         pass
 
 
+class Quick(Socket):
+    """One that sends without waiting."""
+
+    def post(self, data: bytes) -> bool:
+        self.sent.append(data.decode())
+        return True
+
+    async def drained(self) -> None:
+        pass
+
+
 async def conversation(headers: dict[str, str], *, share: bool) -> tuple[list[str], list[TurnReport]]:
     """A greeting, a turn that is answered and interrupted, and the end; gives what was sent, and the turns."""
     socket = Socket()
@@ -348,10 +359,11 @@ async def test_a_node_that_says_so_is_told_and_nobody_else_gets_one_byte_more() 
     assert [text for text in offhook if "Offhook" not in text] == plain
 
 
-async def test_a_bounded_number_waits_and_only_for_offhook() -> None:
+@pytest.mark.parametrize("kind", [Socket, Quick])
+async def test_a_bounded_number_waits_and_only_for_offhook(kind: type[Socket]) -> None:
     turn = Story().turn().answer(300).run(GAP_MS + 40).only()
     for headers, count in (({VERSION_HEADER: "0.1.0"}, 16), ({}, 0)):
-        socket = Socket()
+        socket = kind()
         stream = Stream(socket, headers)
         for number in range(100):
             stream.tell(msgspec.structs.replace(turn, number=number))

@@ -26,7 +26,7 @@ from offhook.wire.signing import http_date, sign_hmac
 
 RATE = 16000
 AGREE_MS = 100
-"""Of the first sound, between what the app counts and what the node finds in it: two or three frames, and a busy machine."""
+"""Of the first sound, between the app's count and what the node finds: two or three frames, more on a busy machine."""
 SPEECH_END_MS = 120
 """Of the end of speech, which one finds by a voice detector and the other by the level."""
 

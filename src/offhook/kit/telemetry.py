@@ -334,8 +334,8 @@ class CallTelemetry:
         if self._stream is not None and self._log.waits_for_sending:
             self._stream.on_sent = self._sent
 
-    def _sent(self, text: str) -> None:
-        if "AudioData" in text[:20]:
+    def _sent(self, sound: bool) -> None:
+        if sound:
             self._log.sent(self._clock())
         if self._stream is not None and not self._log.waits_for_sending:
             self._stream.on_sent = None
