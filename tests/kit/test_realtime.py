@@ -18,7 +18,7 @@ from offhook.audio.pcm import find_delay
 from offhook.audio.resample import resample
 from offhook.audio.wav import read_wav
 from offhook.kit import OpenAI, RelayFailed, Said, ServiceError, Truncated, TurnTaking, relay
-from offhook.kit.turns import SpeechEnded, SpeechStarted
+from offhook.kit.turns import Interrupted, SpeechEnded, SpeechStarted
 
 CLIPS = Path(__file__).parents[1] / "fixtures/barge_in"
 WORDS = "one two three four five six seven eight"
@@ -64,6 +64,7 @@ async def test_barge_in_truncates_to_what_was_heard() -> None:
         heard = talk.caller.call.heard or talk.told.of(Truncated)[0].heard_ms
         assert truncated[0]["audio_end_ms"] == int(heard) and 1000 < heard <= 1150
         assert talk.caller.stops == 1 and not talk.caller.call.speaking
+        assert [event for event in talk.turns if isinstance(event, Interrupted)] == [Interrupted(heard)]
         assert talk.told.of(Truncated)[0].text == "one two"
         assert talk.sent("response.cancel") == []  # it was done already
 

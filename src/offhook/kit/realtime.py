@@ -305,8 +305,8 @@ class _Relay:
         if event.type == ev.SPEECH_STARTED:
             barge_in = self._call.turn_taking.barge_in
             self._floor.speech_started(interrupts=barge_in)
-            if barge_in and self._spoken and self._call.interruptible:
-                await self._call.stop()
+            if barge_in and self._spoken:
+                self._call.interrupt()
         elif event.type == ev.SPEECH_STOPPED:
             self._floor.speech_ended()
             if self._rules.answers:

@@ -22,8 +22,8 @@ from offhook.speech.provider import LISTENING_RATE, Recognised, RecognisedWord, 
 
 WINDOW: Final = 30 * LISTENING_RATE  # samples that the model looks at in one go
 SHORT: Final = 8 * LISTENING_RATE
-"""Samples of sound that is shown to the model with silence up to `SHORT_WINDOW` only. It was taught on 30 s, but 15 cost
-less than half and are understood as well; with less, or with longer sound in them, it makes mistakes."""
+"""Samples of sound that is shown to the model with silence up to `SHORT_WINDOW` only. It was taught on 30 s, but 15
+cost less than half and are understood as well; with less, or with longer sound in them, it makes mistakes."""
 SHORT_WINDOW: Final = 15 * LISTENING_RATE
 LEAST: Final = LISTENING_RATE // 10  # shorter sound holds no word
 _BANDS: Final = 80
