@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pybase64
 
-from offhook.kit import Stream
+from offhook.kit import Call, Stream, TurnTaking
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # pipecat imports audioop and its own deprecated names
@@ -88,6 +88,13 @@ class Service:
         self._messages.put_nowait(None)
 
 
+class Connection:
+    """As much of the SDK's client of a call as is used."""
+
+    async def hang_up(self, is_for_everyone: bool) -> None:
+        return
+
+
 async def settle(rounds: int = 60) -> None:
     """Let everything that can run run."""
     for _ in range(rounds):
@@ -121,6 +128,7 @@ class Stage:
     worker: PipelineWorker
     before: Seen
     after: Seen
+    call: Call | None = None
     events: list[str] = field(default_factory=list)
 
     @property
@@ -141,7 +149,9 @@ async def stage(
 ) -> AsyncIterator[Stage]:
     """A pipeline on a stream of `rate`; it is ended at the end."""
     service = Service(rate)
-    transport = AcsTransport(Stream(service, {}), params, **more)
+    call = Call(Connection(), "call", None, TurnTaking()) if params and params.turns else None  # type: ignore[arg-type]
+    carried = asyncio.create_task(call.run(Stream(service, {}))) if call is not None else None
+    transport = AcsTransport(call or Stream(service, {}), params, **more)
     before, after = Seen(), Seen()
     worker = PipelineWorker(
         Pipeline([transport.input(), before, transport.output(), after]),
@@ -149,7 +159,7 @@ async def stage(
         idle_timeout_secs=None,
         enable_rtvi=False,
     )
-    here = Stage(service, transport, worker, before, after)
+    here = Stage(service, transport, worker, before, after, call)
 
     @transport.event_handler("on_client_connected")
     async def connected(_: AcsTransport, call: Any) -> None:
@@ -164,6 +174,8 @@ async def stage(
     running = asyncio.create_task(runner.run())
     try:
         async with asyncio.timeout(10):
+            if call is not None:
+                await call.opened.wait()
             while not any(isinstance(frame, StartFrame) for frame in after.down):
                 await asyncio.sleep(0)
         await settle()
@@ -174,3 +186,6 @@ async def stage(
             while not running.done():
                 await service.frames(1)
         await running
+        if carried is not None:
+            carried.cancel()
+            await asyncio.wait({carried})

@@ -9,7 +9,7 @@ import pytest
 from tests.kit.pipecat_stage import AcsParams, AcsTransport, Service, settle, stage
 
 from offhook.errors import ConfigError
-from offhook.kit import Stream
+from offhook.kit import Interrupted, Resumed, SpeechEnded, SpeechStarted, Stream
 
 # isort: split
 from pipecat.frames.frames import (
@@ -115,7 +115,7 @@ async def test_what_no_interruption_may_cut_is_said_to_its_end() -> None:
         await here.service.frames(6)
         await here.say(InterruptionFrame())
         assert here.service.kinds == ["AudioData", "StopAudio", "AudioData"]
-        assert here.service.played[38400:] == sound(200)[3200:]  # 100 ms of it had been heard
+        assert here.service.played[38400:] == sound(200)[4000:]  # 125 ms of it were heard with what had left
         again = voice(200)
         again.interruptible = False
         await here.service.frames(20)
@@ -183,6 +183,35 @@ async def test_a_caller_who_goes_is_told_once_and_nothing_waits_for_them() -> No
     assert here.events == ["connected", "disconnected"]
 
 
+async def test_the_calls_turn_taking_tells_when_the_caller_speaks() -> None:
+    """At once while the bot is quiet; while it speaks, when the speech is sure; never of a cough."""
+    told = ("VADUserStartedSpeakingFrame", "VADUserStoppedSpeakingFrame")
+    async with stage(params=AcsParams(turns=True)) as here:
+        assert here.call is not None
+        tell = here.call._take_turn
+        for change in (SpeechStarted(0.0), SpeechEnded(500.0, b"")):
+            tell(change)
+            await settle()
+        assert here.before.named(*told) == list(told)
+        await here.say(voice(1000))
+        await here.service.frames(5)
+        for cough in (SpeechStarted(700.0), Resumed(60.0), SpeechEnded(900.0, b"")):
+            tell(cough)
+            await settle()
+        assert here.before.named(*told) == list(told)
+        tell(SpeechStarted(1000.0))
+        await settle()
+        assert here.before.named(*told) == list(told)
+        await here.call.stop()
+        tell(Interrupted(80.0))
+        await here.service.frames(1)
+        assert here.before.named(*told) == [*told, told[0]]
+        assert here.after.named(*BOT) == list(BOT)  # the call has cut it; pipecat need not interrupt
+        tell(SpeechEnded(1500.0, b""))
+        await settle()
+        assert here.before.named(*told) == [*told, *told]
+
+
 async def test_volume_is_applied_in_the_order_of_the_sound() -> None:
     """A VolumeFrame counts for what is said after it."""
     async with stage() as here:
@@ -198,6 +227,7 @@ async def test_volume_is_applied_in_the_order_of_the_sound() -> None:
         ({"video_out_enabled": True}, "no picture"),
         ({"audio_out_channels": 2}, "audio_out_channels"),
         ({"audio_out_destinations": ["a"]}, "one destination"),
+        ({"turns": True}, "Call of a VoiceApp"),
     ],
 )
 def test_settings_that_a_call_cannot_have_are_refused(settings: dict[str, Any], named: str) -> None:

@@ -43,11 +43,13 @@ class _Socket:
         if self._gone:
             return None
         message = await self._receive()
+        text: Text | None = message.get("text")
+        if text is not None:
+            return text
         if message["type"] != "websocket.receive":
             self._gone = True
             return None
-        text: Text | None = message.get("text")
-        return text if text is not None else message.get("bytes") or ""
+        return message.get("bytes") or ""
 
     async def send(self, text: str) -> None:
         if self._gone:

@@ -35,7 +35,7 @@ class Line(Protocol):
     async def read(self, on_sound: OnSound, on_key: OnKey, on_turn: OnTurn) -> None:
         """Tell what comes until the call or its stream is over."""
 
-    def play(self, pcm: bytes) -> Playback:
+    def play(self, pcm: bytes, interruptible: bool) -> Playback:
         """Say it behind all that is being said. OffhookError when the call is over, PlayQueueFull."""
 
     async def stop(self) -> None:
@@ -74,9 +74,9 @@ class CallLine:
                 task.cancel()
             await asyncio.wait(beside)
 
-    def play(self, pcm: bytes) -> Playback:
+    def play(self, pcm: bytes, interruptible: bool) -> Playback:
         """Say it."""
-        return self._call.play(pcm, interruptible=self._turns)
+        return self._call.play(pcm, interruptible=self._turns and interruptible)
 
     async def stop(self) -> None:
         """Cut all."""
@@ -130,7 +130,7 @@ class StreamLine:
                 self._send_due.clear()
                 await self._stream.flush()
 
-    def play(self, pcm: bytes) -> Playback:
+    def play(self, pcm: bytes, interruptible: bool) -> Playback:
         """Say it."""
         if self._queue is None or self._stream.closed:
             raise StreamClosed("the stream is closed")

@@ -164,7 +164,8 @@ class AcsOutput(BaseOutputTransport):
         if timeline is None:
             return
         self._ticked.set()
-        if not timeline.advance():
+        if not timeline.advance():  # the call's own turn taking has cut it
+            await self._line.stop()
             await self._interrupted()
         await self._release()
         if not timeline.quiet:
@@ -199,7 +200,7 @@ class AcsOutput(BaseOutputTransport):
 
     async def _put(self, timeline: Timeline[Frame], frame: OutputAudioRawFrame) -> None:
         pcm = self._converted(frame)
-        playback = await self._played(pcm) if pcm else None
+        playback = await self._played(pcm, frame.interruptible) if pcm else None
         if playback is None:
             return
         begins, samples = timeline.end, len(pcm) >> 1
@@ -221,10 +222,10 @@ class AcsOutput(BaseOutputTransport):
             self._converter = RateConverter(frame.sample_rate, self._line.rate)
         return self._converter.process(frame.audio)
 
-    async def _played(self, pcm: bytes) -> Playback | None:
+    async def _played(self, pcm: bytes, interruptible: bool) -> Playback | None:
         while not self._gone:
             try:
-                return self._line.play(pcm)
+                return self._line.play(pcm, interruptible)
             except PlayQueueFull:
                 if self._timeline is None or self._timeline.quiet:
                     raise
@@ -255,7 +256,7 @@ class AcsOutput(BaseOutputTransport):
         if timeline is None:
             return
         rest = self._converter.flush() if self._converter is not None else b""
-        playback = await self._played(rest) if rest else None
+        playback = await self._played(rest, True) if rest else None
         if playback is not None:
             timeline.sound(playback, len(rest) >> 1)
         self._voice_open = False

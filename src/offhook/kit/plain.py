@@ -39,6 +39,9 @@ from offhook.kit.stream import (
 from offhook.kit.tokens import TokenCheck, TokenError, UnknownKeyError
 from offhook.wire.folding import Text
 
+_TEXT: Final = WSMsgType.TEXT
+_CLOSE: Final = WSMsgType.CLOSE
+_DATA: Final = (_TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION)
 _READ_AHEAD: Final = 256
 _READ_AGAIN: Final = 64
 _CLOSE_WAIT_S: Final = 1.0
@@ -52,9 +55,10 @@ class _Connection(WSListener):
         self._path = path
         self._headers = headers
         self._check = check
+        self._loop = asyncio.get_running_loop()
         self._transport: WSTransport | None = None
         self._messages: deque[bytes] = deque()
-        self._arrived = asyncio.Event()
+        self._waiting: list[asyncio.Future[None]] = []  # of who is in `receive`
         self._writable = asyncio.Event()
         self._writable.set()
         self._gone = asyncio.Event()
@@ -71,10 +75,10 @@ class _Connection(WSListener):
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """Queue a message; beyond the read-ahead the socket is not read, so the service waits."""
         kind = frame.msg_type
-        if kind == WSMsgType.CLOSE:
+        if kind == _CLOSE:
             transport.send_close(frame.get_close_code())
             transport.disconnect()
-        elif kind in (WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION):
+        elif kind in _DATA:
             payload = frame.get_payload_as_bytes()
             if self._parts or not frame.fin:
                 self._parts.append(payload)
@@ -87,7 +91,8 @@ class _Connection(WSListener):
                 payload = b"".join(self._parts)
                 self._parts = []
             self._messages.append(payload)
-            self._arrived.set()
+            if self._waiting:
+                self._wake()
             if len(self._messages) >= _READ_AHEAD and not self._paused:
                 self._paused = True
                 transport.underlying_transport.pause_reading()
@@ -95,7 +100,7 @@ class _Connection(WSListener):
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         """Wake everything that waits for the other side."""
         self._gone.set()
-        self._arrived.set()
+        self._wake()
         self._writable.set()
 
     def pause_writing(self) -> None:
@@ -113,8 +118,7 @@ class _Connection(WSListener):
         while not self._messages:
             if self._gone.is_set():
                 return None
-            self._arrived.clear()
-            await self._arrived.wait()
+            await self._arrival()
         message = self._messages.popleft()
         if self._paused and len(self._messages) < _READ_AGAIN and self._transport is not None:
             self._paused = False
@@ -124,11 +128,36 @@ class _Connection(WSListener):
 
     async def send(self, text: str) -> None:
         """Send one text message, waiting while the other side is slow."""
-        if self._gone.is_set() or self._transport is None or self._transport.is_close_frame_sent:
+        if not self.post(text.encode()):
+            await self.drained()
+
+    def post(self, data: bytes) -> bool:
+        """Send one text message; False while the other side is slow."""
+        transport = self._transport
+        if transport is None or self._gone.is_set() or transport.is_close_frame_sent:
             raise ConnectionResetError("the other side has closed")
-        self._transport.send(WSMsgType.TEXT, text.encode())
-        if not self._writable.is_set():
-            await self._writable.wait()
+        transport.send(_TEXT, data)
+        return self._writable.is_set()
+
+    async def drained(self) -> None:
+        """Wait while the other side is slow."""
+        await self._writable.wait()
+
+    async def _arrival(self) -> None:
+        waiter = self._loop.create_future()
+        self._waiting.append(waiter)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if waiter in self._waiting:
+                self._waiting.remove(waiter)
+            raise
+
+    def _wake(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for waiter in waiting:
+            if not waiter.done():
+                waiter.set_result(None)
 
     async def close(self, code: int, reason: str) -> None:
         """Say goodbye and wait a second at most for the answer."""

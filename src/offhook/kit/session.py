@@ -12,7 +12,6 @@ from typing import Final, TypeAlias
 from msgspec import Struct
 
 from offhook.errors import OffhookError, WireError
-from offhook.kit.streaming import OutStreamingData
 from offhook.wire.app_side import (
     AudioData,
     AudioMetadata,
@@ -20,6 +19,9 @@ from offhook.wire.app_side import (
     MarkData,
     TranscriptionData,
     TranscriptionMetadata,
+    app_audio,
+    app_audio_bytes,
+    app_stop,
     parse_service_message,
 )
 from offhook.wire.folding import Text
@@ -90,11 +92,12 @@ class StreamSession:
 
     def __init__(self, *, max_ahead_ms: int = 600_000, delay_ms: int = 20) -> None:
         self.metadata: AudioMetadata | None = None
+        self._rate = _SLOWEST_RATE
         self._max_ahead_ms = max_ahead_ms
         self._delay_ms = delay_ms
         self._speakers: set[str | None] = set()
         self._odd = b""
-        self._pending: deque[memoryview] = deque()
+        self._pending: deque[bytes | memoryview] = deque()
         self.unsent_bytes = 0  # played, and not yet taken by `next_text` or `drain`
         self._stop_due = False
         self._told: deque[str] = deque(maxlen=TOLD_KEPT)
@@ -108,27 +111,32 @@ class StreamSession:
     @property
     def sample_rate(self) -> int:
         """Hz, both ways; 16000 until the metadata has come."""
-        return self.metadata.sample_rate if self.metadata is not None else _SLOWEST_RATE
+        return self._rate
 
     def receive(self, message: Text) -> list[Event]:
         """Take one message of the socket. Never raises; what cannot be used is an Unreadable event."""
+        return [self.read(message)]
+
+    def read(self, message: Text) -> Event:
+        """As `receive`: the one event that a message is."""
         try:
             data = parse_service_message(message)
         except WireError as error:
-            return [Unreadable(str(error))]
+            return Unreadable(str(error))
         if isinstance(data, AudioData):
             self._count(data)
-            return [Audio(data)]
+            return Audio(data)
         if isinstance(data, AudioMetadata):
             if not 0 < data.sample_rate <= 192_000:
-                return [Unreadable(f"a stream cannot run at {data.sample_rate} Hz")]
+                return Unreadable(f"a stream cannot run at {data.sample_rate} Hz")
             self.metadata = data
-            return [Opened(data)]
+            self._rate = data.sample_rate
+            return Opened(data)
         if isinstance(data, DtmfData):
-            return [Dtmf(data.data, data)]
+            return Dtmf(data.data, data)
         if isinstance(data, MarkData):
-            return [MarkReached(data)]
-        return [Transcript(data)]
+            return MarkReached(data)
+        return Transcript(data)
 
     # ------------------------------------------------------------------ playing
 
@@ -137,19 +145,19 @@ class StreamSession:
 
         Raises PlayQueueFull when more than `max_ahead_ms` would be played and unheard.
         """
-        size = len(self._odd) + len(pcm)
-        samples = size >> 1
-        ahead = max(self._queue_end - self._clock, self.unsent_bytes >> 1) + samples
-        if ahead * 1000 > self._max_ahead_ms * self.sample_rate:
-            raise PlayQueueFull(f"more than {self._max_ahead_ms} ms of audio are queued and not heard")
         data = self._odd + bytes(pcm) if self._odd else bytes(pcm)
+        size = len(data)
+        samples = size >> 1
+        rate, clock = self._rate, self._clock
+        if (max(self._queue_end - clock, self.unsent_bytes >> 1) + samples) * 1000 > self._max_ahead_ms * rate:
+            raise PlayQueueFull(f"more than {self._max_ahead_ms} ms of audio are queued and not heard")
         self._odd = data[samples * 2 :]
         if not samples:
             return
-        self._pending.append(memoryview(data)[: samples * 2])
+        self._pending.append(memoryview(data)[: samples * 2] if size & 1 else data)
         self.unsent_bytes += samples * 2
-        if self._queue_end <= self._clock:
-            self._queue_start = self._queue_end = self._clock + self._delay_ms * self.sample_rate // 1000
+        if self._queue_end <= clock:
+            self._queue_start = self._queue_end = clock + self._delay_ms * rate // 1000
         self._queue_end += samples
         self._played += samples
 
@@ -181,12 +189,21 @@ class StreamSession:
         """The next message to send, None when there is none. A stop goes before audio played after it."""
         if self._stop_due:
             self._stop_due = False
-            return OutStreamingData.get_stop_audio_for_outbound()
+            return app_stop()
         if self._told:
             return self._told.popleft()
         if not self._pending:
             return None
-        return OutStreamingData.get_audio_data_for_outbound(self._take())
+        return app_audio(self._take())
+
+    def next_bytes(self) -> bytes | None:
+        """As `next_text`, in UTF-8; a socket that sends bytes as a text message saves a copy."""
+        if self._stop_due:
+            self._stop_due = False
+            return app_stop().encode()
+        if self._told:
+            return self._told.popleft().encode()
+        return app_audio_bytes(self._take()) if self._pending else None
 
     def drain(self) -> list[str]:
         """All messages to send now, in order; audio in pieces of at most 200 ms."""
@@ -196,9 +213,9 @@ class StreamSession:
         return texts
 
     def _take(self) -> bytes | memoryview:
-        most = self.sample_rate * MESSAGE_MS // 1000 * 2
-        taken: bytes | memoryview = self._cut(most)
-        if len(taken) < most and self._pending:
+        most = self._rate * MESSAGE_MS // 1000 * 2
+        taken = self._cut(most)
+        if self._pending and len(taken) < most:
             parts, room = [taken], most - len(taken)
             while room > 0 and self._pending:
                 parts.append(self._cut(room))
@@ -207,11 +224,13 @@ class StreamSession:
         self.unsent_bytes -= len(taken)
         return taken
 
-    def _cut(self, most: int) -> memoryview:
+    def _cut(self, most: int) -> bytes | memoryview:
         first = self._pending.popleft()
-        if len(first) > most:
-            self._pending.appendleft(first[most:])
-        return first[:most]
+        if len(first) <= most:
+            return first
+        view = memoryview(first)
+        self._pending.appendleft(view[most:])
+        return view[:most]
 
     # ------------------------------------------------------------------ heard so far
 
@@ -242,10 +261,12 @@ class StreamSession:
 
     def _count(self, frame: AudioData) -> None:
         # Unmixed streams send one frame per speaker and tick; a tick is over when a speaker comes again.
-        speaker = frame.participant_raw_id
-        if self._speakers and speaker not in self._speakers and len(self._speakers) < _SPEAKERS_KEPT:
-            self._speakers.add(speaker)
-            return
-        if len(self._speakers) != 1 or speaker not in self._speakers:
+        speaker, speakers = frame.participant_raw_id, self._speakers
+        if speaker not in speakers:
+            if speakers and len(speakers) < _SPEAKERS_KEPT:
+                speakers.add(speaker)
+                return
             self._speakers = {speaker}
-        self._clock += len(frame.data) >> 1 or self.sample_rate // 50
+        elif len(speakers) != 1:
+            self._speakers = {speaker}
+        self._clock += len(frame.data) >> 1 or self._rate // 50

@@ -9,11 +9,10 @@ import asyncio
 import logging
 import os
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
 from types import EllipsisType
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias, cast
 
 from offhook.errors import OffhookError
 from offhook.kit.session import Event, Opened, StreamSession
@@ -50,6 +49,19 @@ class Socket(Protocol):
         """Close; harmless when closed."""
 
 
+class QuickSocket(Socket, Protocol):
+    """A socket that can send without waiting: what is sent in order costs no coroutine then."""
+
+    def post(self, data: bytes) -> bool:
+        """Send one text message, UTF-8; False when the other side is slow, and `drained` is to be awaited.
+
+        ConnectionError when it has gone.
+        """
+
+    async def drained(self) -> None:
+        """Wait while the other side is slow, or until it has gone."""
+
+
 class Stream:
     """One connection of the service: `async for event in stream`, `play`, `stop`.
 
@@ -64,15 +76,15 @@ class Stream:
         self.correlation_id = headers.get("x-ms-call-correlation-id")
         self.offhook_version = headers.get(VERSION_HEADER)
         """The node's version when the service is Offhook, else None."""
-        self.on_sent: Callable[[str], None] | None = None
-        """Told of each text that the socket has taken."""
+        self.on_sent: Callable[[bool], None] | None = None
+        """Told of each message that the socket has taken, and whether it is sound."""
         self.session = session or StreamSession()
         self.path = path
         """The path that was dialled, as far as the adapter tells it."""
         self._socket = socket
+        self._quick: QuickSocket | None = cast(QuickSocket, socket) if hasattr(socket, "post") else None
         self._sending = asyncio.Lock()
         self._closed = False
-        self._events: deque[Event] = deque()
 
     @property
     def metadata(self) -> AudioMetadata | None:
@@ -93,13 +105,11 @@ class Stream:
         return self
 
     async def __anext__(self) -> Event:
-        while not self._events:
-            message = None if self._closed else await self._socket.receive()
-            if message is None:
-                self._closed = True
-                raise StopAsyncIteration
-            self._events.extend(self.session.receive(message))
-        return self._events.popleft()
+        message = None if self._closed else await self._socket.receive()
+        if message is None:
+            self._closed = True
+            raise StopAsyncIteration
+        return self.session.read(message)
 
     async def opened(self) -> AudioMetadata:
         """Wait for the metadata, the first message of a stream. StreamClosed when it never comes."""
@@ -119,7 +129,8 @@ class Stream:
         if self._closed:
             raise StreamClosed("the stream is closed")
         self.session.play(pcm)
-        await self.flush()
+        if self._quick is None or self._sending.locked() or not self._post(self._quick):
+            await self._send()
 
     async def stop(self) -> float:
         """Drop all audio that has not been heard, also what a waiting `play` still holds; ms heard so far."""
@@ -137,17 +148,46 @@ class Stream:
 
     async def flush(self) -> None:
         """Send what the session wants sent. StreamClosed."""
+        if self._quick is None or self._sending.locked() or not self._post(self._quick):
+            await self._send()
+
+    def _post(self, socket: QuickSocket) -> bool:
+        """Send without waiting; whether that was all."""
+        session = self.session
+        try:
+            while (data := session.next_bytes()) is not None:
+                taken = socket.post(data)
+                if self.on_sent is not None:
+                    self.on_sent(b'"AudioData"' in data[:20])
+                if not taken:
+                    return False
+        except ConnectionError as error:
+            raise self._broken(error) from error
+        return True
+
+    async def _send(self) -> None:
         # One text at a time under the lock: a stop that comes while an earlier play still waits
         # for the socket empties the session, and that play then sends nothing more.
-        async with self._sending:
-            while (text := self.session.next_text()) is not None:
-                try:
-                    await self._socket.send(text)
-                except (ConnectionError, RuntimeError) as error:
-                    self._closed = True
-                    raise StreamClosed(f"the stream broke: {error}") from error
+        await self._sending.acquire()
+        try:
+            if self._quick is not None:
+                await self._quick.drained()
+                while not self._post(self._quick):
+                    await self._quick.drained()
+                return
+            session, send = self.session, self._socket.send
+            while (text := session.next_text()) is not None:
+                await send(text)
                 if self.on_sent is not None:
-                    self.on_sent(text)
+                    self.on_sent('"AudioData"' in text[:20])
+        except (ConnectionError, RuntimeError) as error:
+            raise self._broken(error) from error
+        finally:
+            self._sending.release()
+
+    def _broken(self, error: Exception) -> StreamClosed:
+        self._closed = True
+        return StreamClosed(f"the stream broke: {error}")
 
 
 Handler: TypeAlias = Callable[[Stream], Awaitable[None]]
