@@ -91,7 +91,8 @@ def main() -> None:
         rows[calls] = {"questions": len(found), "unanswered": len(found) - len(answered), "p50Ms": p50, "p95Ms": p95}
         rows[calls] |= {"leastMs": round(float(answered.min())), "mostMs": round(float(answered.max()))}
         print(f"{calls} at once: {rows[calls]}")
-    RESULTS.write_text(json.dumps({"cores": os.cpu_count(), "loadAverage": os.getloadavg()[0], "callers": rows}, indent=1) + "\n")
+    machine = {"cores": os.cpu_count(), "loadAverage": os.getloadavg()[0]}
+    RESULTS.write_text(json.dumps({**machine, "callers": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
