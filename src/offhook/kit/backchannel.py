@@ -37,7 +37,7 @@ Features = npt.NDArray[np.float32]
 
 def only_agrees(text: str, agreements: frozenset[str] = AGREEMENTS) -> bool:
     """Whether all words of it are such; no words at all agree too."""
-    return all(word in agreements for word in re.findall(r"[a-z']+", text.lower()))
+    return all(word in agreements for word in re.findall(r"[^\W_]+", text.lower().replace("'", "")))
 
 
 def agreement(pcm: Frame) -> float:
