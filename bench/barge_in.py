@@ -12,10 +12,12 @@ import json
 import socket
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # also when run as a script
 
+from bench.stream import machine
 from tests.soak.barge_in import Heard, all_clips, figures, table
 
 RATES = (24000, 16000)
@@ -42,7 +44,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     rows = asyncio.run(run())
-    found = figures(rows)
+    found = {"taken": time.strftime("%Y-%m-%d"), "machine": machine(), **figures(rows)}
     if not options.json:
         print(table(rows))
     print(json.dumps(found, indent=None if options.json else 2))

@@ -74,6 +74,10 @@ class Leg:
         """Everything heard since the answer."""
         return np.frombuffer(b"".join(self._heard), "<i2").astype(np.int16)
 
+    def heard_from(self, frame: int) -> Samples:
+        """What was heard from that frame on."""
+        return np.frombuffer(b"".join(self._heard[frame:]), "<i2").astype(np.int16)
+
     async def heard_frames(self, count: int) -> Samples:
         """What was heard, once it is at least that many frames."""
         await until(lambda: self.frames >= count, f"{count} frames", DEADLINE + count / 50)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ from offhook.kit.turns import Interrupted, TurnTaking
 
 RATE = 16000
 BEFORE_MS = 1200
-AFTER_MS = 2000
+AFTER_MS = 1400
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,10 @@ class Judged:
 
 def judge(label: Label, pcm: Frame, settings: TurnTaking, phase: int = 0) -> Judged:
     """`pcm` at the rate of the clip's line. `phase`: samples by which its frames are moved."""
+    return asyncio.run(_judge(label, pcm, settings, phase))
+
+
+async def _judge(label: Label, pcm: Frame, settings: TurnTaking, phase: int) -> Judged:
     clip = resample(pcm, label.rate, RATE)
     lead = clip[: min(label.onset_ms, LEAD_MS) * RATE // 1000 - RATE // 100]
     talk = Conversation(settings)
@@ -48,7 +53,11 @@ def judge(label: Label, pcm: Frame, settings: TurnTaking, phase: int = 0) -> Jud
         line = np.concatenate([np.resize(quiet, before), clip, np.resize(quiet, AFTER_MS * RATE // 1000)])
         onset = before * 1000 // RATE + label.onset_ms
     playback = talk.play(said)
-    talk.hear_all(line)
+    size = RATE // 50
+    for start in range(0, len(line) - size + 1, size):
+        talk.hear(line[start : start + size])
+        if settings.understand is not None:
+            await asyncio.sleep(0)
     cut = [frame for frame, event in talk.events if isinstance(event, Interrupted)]
     holds = [frame for frame in talk.held if not cut or frame <= cut[0]]
     held = holds[-1] * 20 - onset if holds else None

@@ -75,7 +75,7 @@ def glottis(rng: Rng, pitch: Sound, *, shake: float = 0.01, breath: float = 0.05
     """The source of a voice: pulses at `pitch` Hz (a value a sample), with jitter, shimmer and breath."""
     wobble = 1 + shake * np.interp(
         np.arange(len(pitch)),
-        np.arange(0, len(pitch) + 160, 160),
+        np.arange(len(pitch) // 160 + 2) * 160,
         rng.standard_normal(len(pitch) // 160 + 2)[: len(pitch) // 160 + 2],
     )
     phase = np.cumsum(pitch * wobble / RATE) % 1

@@ -27,10 +27,13 @@ class Ear:
         self.session = session
         self.rate = rate
         self.heard = bytearray()
-        """All that the caller has heard, silence where there was nothing."""
+        """All that the caller has heard, silence where there was nothing, without ramps."""
+        self.said = bytearray()
+        """The same without the silence, with ramps as they would have been."""
         self.stops = 0
         self._waiting = bytearray()
         self._arriving: list[str] = []
+        self._playing = False
         session.receive(_metadata(rate))
 
     def send(self) -> None:
@@ -43,6 +46,8 @@ class Ear:
         now = bytes(self._waiting[:size])
         del self._waiting[:size]
         self.heard += now + bytes(size - len(now))
+        self.said += now
+        self._playing = bool(now)
         for text in self._arriving:
             self._arrive(json.loads(text))
         self._arriving.clear()
@@ -52,9 +57,10 @@ class Ear:
 
     def _arrive(self, message: dict[str, Any]) -> None:
         if message["Kind"] == "StopAudio":
-            ramp = self._waiting[: self.rate // 200 * 2]
+            if self._playing:
+                self.said += self._waiting[: self.rate // 200 * 2]
             self._waiting.clear()
-            self._waiting += ramp
+            self._playing = False
             self.stops += 1
         else:
             self._waiting += base64.b64decode(message["AudioData"]["Data"])
@@ -71,7 +77,7 @@ class Conversation:
         self.frames = 0
         self.held: list[int] = []
         self.turns = make(settings, rate)
-        self.barge_in = BargeIn(self.queue, self.turns, self._tell, lambda: None)
+        self.barge_in = BargeIn(self.queue, self.turns, self._tell, lambda: None, lambda: make(settings, rate))
 
     def play(self, pcm: Frame, *, interruptible: bool = True) -> Playback:
         playback = Playback(interruptible=interruptible)
@@ -90,11 +96,6 @@ class Conversation:
         if self.queue.held and not before:
             self.held.append(self.frames)
         self.ear.send()
-
-    def hear_all(self, pcm: Frame) -> None:
-        size = self.ear.rate // 50
-        for start in range(0, len(pcm) - size + 1, size):
-            self.hear(pcm[start : start + size])
 
     def _tell(self, event: TurnEvent) -> None:
         self.events.append((self.frames, event))

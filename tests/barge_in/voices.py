@@ -52,24 +52,26 @@ def _tool(command: list[str]) -> tuple[Frame, int]:
 @cache
 def say(text: str, voice: str) -> Sound:
     """The words without silence around them. VoiceMissing."""
+    pcm, rate = spoken(text, voice)
+    played_at = round(rate * float(voice.split(":")[3]))
+    return trim(resample(pcm, played_at, RATE).astype(np.float64) / 32768)
+
+
+def spoken(text: str, voice: str) -> tuple[Frame, int]:
+    """The words as the engine speaks them, so fast that they are right at the voice's pitch, and the rate."""
     engine, which, speed_text, pitch_text = voice.split(":")
     speed, pitch = float(speed_text), float(pitch_text)
     if engine == "hibari":
         space = 'xmlns="http://www.w3.org/2001/10/synthesis" version="1.0" xml:lang="en-US"'
         marked = f'<speak {space}><prosody rate="{speed / pitch:.2f}">{text}</prosody></speak>'
-        pieces = list(_hibari().speak(Words(text=marked, ssml=True), RATE))
-        pcm, rate = np.concatenate(pieces), RATE
-    elif engine == "flite":
+        return np.concatenate(list(_hibari().speak(Words(text=marked, ssml=True), RATE))), RATE
+    if engine == "flite":
         stretch = f"duration_stretch={pitch / speed:.3f}"
-        pcm, rate = _tool(["flite", "-voice", which, "--setf", stretch, "-t", text, "-o", "OUT"])
-    elif engine == "espeak":
+        return _tool(["flite", "-voice", which, "--setf", stretch, "-t", text, "-o", "OUT"])
+    if engine == "espeak":
         rate_wpm = str(round(165 * speed / pitch))
-        pcm, rate = _tool(["espeak-ng", "-v", which, "-s", rate_wpm, "-w", "OUT", text])
-    else:
-        raise ValueError(f"no voice {voice}")
-    played_at = round(rate * pitch)
-    sound = resample(pcm, played_at, RATE).astype(np.float64) / 32768
-    return trim(sound)
+        return _tool(["espeak-ng", "-v", which, "-s", rate_wpm, "-w", "OUT", text])
+    raise ValueError(f"no voice {voice}")
 
 
 def recording(path: Path, start_ms: int, end_ms: int) -> Sound:

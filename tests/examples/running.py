@@ -55,19 +55,21 @@ async def example_node(state: Path, port: int, *options: str) -> AsyncIterator[L
 
 @contextlib.asynccontextmanager
 async def running_example(
-    node: LiveNode, name: str, *arguments: str, env: dict[str, str] | None = None
+    node: LiveNode, name: str, *arguments: str, env: dict[str, str] | None = None, status: int = 0
 ) -> AsyncIterator[Example]:
     """Run examples/`name` for the node's calls, with `env` added to the environment.
 
-    Yields when it listens and its webhook is validated. After the block SIGTERM has to end it with status 0, and it
+    Yields when it listens and its webhook is validated. After the block SIGTERM has to end it with `status`, and it
     must not have printed a traceback.
     """
-    async with running_app(node, str(EXAMPLES / name), *arguments, env=env) as example:
+    async with running_app(node, str(EXAMPLES / name), *arguments, env=env, status=status) as example:
         yield example
 
 
 @contextlib.asynccontextmanager
-async def running_app(node: LiveNode, *words: str, env: dict[str, str] | None = None) -> AsyncIterator[Example]:
+async def running_app(
+    node: LiveNode, *words: str, env: dict[str, str] | None = None, status: int = 0
+) -> AsyncIterator[Example]:
     """As `running_example`: any `python WORDS`, in the repository's folder."""
     name = " ".join(words)
     port = urlsplit(node.info["incoming"][0]["url"]).port
@@ -84,7 +86,7 @@ async def running_app(node: LiveNode, *words: str, env: dict[str, str] | None = 
         await until(lambda: process.returncode is not None or _validated(node), f"{name} is validated", START_SECONDS)
         assert process.returncode is None, f"{name} ended with {process.returncode}:\n{example.text}"
         yield example
-        assert await example.stop() == 0, example.text
+        assert await example.stop() == status, example.text
         await reader
         assert "Traceback" not in example.text, example.text
     finally:

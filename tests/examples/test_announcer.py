@@ -19,7 +19,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 RATE = 24000
 SOUNDS = {"one": coded(1, RATE, 8.0), "two": coded(2, RATE, 8.0)}
-SPEAKS_AT_MS, PRESSES_AT, ENDS_AT = 1500, 3.6, 4.6
+SPEAKS_AT_MS, PRESSES_AT, ENDS_AT = 1200, 2.9, 3.6
 
 
 async def test_it_stops_for_the_caller_and_keys_choose(node: LiveNode, tmp_path: Path) -> None:

@@ -17,6 +17,6 @@ async def test_the_caller_hears_their_own_words(node: LiveNode, tmp_path: Path) 
     speech, heard = tmp_path / "speech.wav", tmp_path / "heard.wav"
     speech.write_bytes(speech_wav())
     async with running_example(node, "echo.py"):
-        status, report = await call(node, "--wav", str(speech), "--duration", "2.5", "--out", str(heard))
+        status, report = await call(node, "--wav", str(speech), "--duration", "2", "--out", str(heard))
     assert (status, report["endedBy"]) == (0, "caller"), report
     assert report["echoDelayMs"] is not None, f"what was heard is not what was said: {report}"

@@ -67,15 +67,15 @@ async def test_the_caller_hears_the_model_and_cuts_it_short(node: LiveNode, tmp_
     async with RealtimeDouble(answers) as double:
         env = {"OPENAI_API_KEY": "sk-test", "OPENAI_BASE_URL": double.url}
         async with running_example(node, "realtime_agent.py", env=env):
-            options = ("--wav", says, "--lead", "2", "--duration", "6.3", "--out", str(heard))
+            options = ("--wav", says, "--lead", "2", "--duration", "6.8", "--out", str(heard))
             status, report = await call(node, *options)
             assert (status, report["endedBy"]) == (0, "caller"), report
         assert double.mistakes == []
         outputs = [event["item"]["output"] for event in double.session.told if "item" in event]
         assert outputs == ["closed"]
         story = double.session.responses[2].items[0]
-    hello, long, yes = stretches(heard)
-    assert [round((end - start) / 100) for start, end in (hello, yes)] == [3, 5]
+    *_, long, yes = stretches(heard)
+    assert round((yes[1] - yes[0]) / 100) == 5
     assert story.truncated_ms is not None and long[1] < 2000 + 2500 + 700
     assert abs(story.truncated_ms - (long[1] - long[0])) <= TOLERANCE_MS
 

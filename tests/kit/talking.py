@@ -12,6 +12,7 @@ from tests.kit.simulated_call import Line, SimulatedCall
 from tests.live import until
 
 from offhook.kit import OpenAI, TurnTaking, relay
+from offhook.kit.turns import TurnEvent
 
 
 class Talk:
@@ -20,6 +21,7 @@ class Talk:
     def __init__(self, double: RealtimeDouble, caller: SimulatedCall, running: asyncio.Future[None]) -> None:
         self.double, self.caller, self.running = double, caller, running
         self.told = Line()
+        self._turns = caller.call.turns
 
     async def until(self, condition: Any, what: str = "") -> Any:
         """As `until`, but fails at once when the relay has failed."""
@@ -34,6 +36,11 @@ class Talk:
     async def said(self, pcm: bytes) -> None:
         """Until all of it is on its way to the caller, and the model is done with it."""
         await self.until(lambda: self.caller.played.endswith(pcm) and not self.double.session.active, "said")
+
+    @property
+    def turns(self) -> list[TurnEvent]:
+        """What the call has told of turns so far."""
+        return list(self._turns._waiting)
 
     def sent(self, kind: str) -> list[dict[str, Any]]:
         """What the model was told of one kind, over all sessions."""

@@ -136,6 +136,16 @@ async def test_a_socket_may_come_before_the_answer_returns(shell: Shell, agent: 
     await until(lambda: agent.calls)
 
 
+async def test_a_socket_that_waits_for_an_answer_is_let_go_when_there_is_none(shell: Shell, agent: Agent) -> None:
+    shell.client.gate.clear()
+    shell.client.error = HttpResponseError("too late")
+    socket = shell.dial(await shell.rung(), "connection-c")
+    await settle()
+    assert socket.code is None
+    shell.client.gate.set()
+    await until(lambda: socket.code == 1008)
+
+
 async def test_a_socket_of_nobody_is_refused(shell: Shell, agent: Agent, caplog: pytest.LogCaptureFixture) -> None:
     await open_call(shell, agent)
     socket = shell.dial("guessed", "connection-c")

@@ -161,7 +161,8 @@ async def test_a_source_that_fails_fails_alone(
 async def test_a_source_is_closed_when_it_is_cut(live: tuple[Call, Socket], kind: str) -> None:
     call, socket = live
     source = Endless()
-    playback = call.play(getattr(source, kind)())
+    generator = getattr(source, kind)()  # held here, so that nothing but closing it closes it
+    playback = call.play(generator)
     waiting = Endless()
     behind = call.play(waiting.stream())
     await until(lambda: socket.audio)

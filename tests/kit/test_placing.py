@@ -13,6 +13,7 @@ from tests.kit.shell import Agent, Shell, open_call, settle, until
 from offhook.errors import ConfigError
 from offhook.kit import Call, DialFailed, TransferFailed, VoiceApp
 from offhook.kit import life as life_module
+from offhook.kit.web import serve_alone
 
 
 async def test_a_call_is_placed_and_has_the_same_agent(shell: Shell, agent: Agent) -> None:
@@ -128,6 +129,16 @@ def test_settings_that_cannot_be_are_named(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("ACS_CONNECTION_STRING", "x")
     with pytest.raises(ConfigError, match="ACS_CONNECTION_STRING cannot be used"):
         app.check()
+
+
+async def test_an_app_alone_needs_ports_that_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    shell = Shell()
+    Agent(shell.app)
+    monkeypatch.setenv("PORT", "x")
+    with pytest.raises(ConfigError, match="PORT is a number from 0 to 65535, not 'x'"):
+        shell.app.run()
+    with pytest.raises(ConfigError, match=r"stream_port needs STREAM_URL"):
+        await serve_alone(shell.app, "127.0.0.1", 0, stream_port=0)
 
 
 async def test_an_app_that_is_mounted_needs_its_url(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from tests.kit.realtime_double import RealtimeDouble, Say, tone
-from tests.kit.simulated_call import SimulatedCall, noise
+from tests.kit.simulated_call import Line, SimulatedCall, noise
 from tests.kit.talking import talking
 from tests.live import until
 
-from offhook.kit import OpenAI, Said, ServiceError, Truncated, TurnTaking, relay
-from offhook.kit.turns import Resumed, SpeechEnded, SpeechStarted
+from offhook.assets import speech_wav
+from offhook.audio.pcm import find_delay
+from offhook.audio.resample import resample
+from offhook.audio.wav import read_wav
+from offhook.kit import OpenAI, RelayFailed, Said, ServiceError, Truncated, TurnTaking, relay
+from offhook.kit.turns import Interrupted, SpeechEnded, SpeechStarted
 
+CLIPS = Path(__file__).parents[1] / "fixtures/barge_in"
 WORDS = "one two three four five six seven eight"
 PATIENT = TurnTaking(end_silence_ms=10_000)
 
@@ -57,6 +64,7 @@ async def test_barge_in_truncates_to_what_was_heard() -> None:
         heard = talk.caller.call.heard or talk.told.of(Truncated)[0].heard_ms
         assert truncated[0]["audio_end_ms"] == int(heard) and 1000 < heard <= 1150
         assert talk.caller.stops == 1 and not talk.caller.call.speaking
+        assert [event for event in talk.turns if isinstance(event, Interrupted)] == [Interrupted(heard)]
         assert talk.told.of(Truncated)[0].text == "one two"
         assert talk.sent("response.cancel") == []  # it was done already
 
@@ -155,20 +163,6 @@ async def test_local_turns() -> None:
         ]
 
 
-async def test_local_turns_false_interruption_is_forgotten() -> None:
-    async with talking([[Say(tone(2), WORDS)]], vad="local", greeting="Hello") as talk:
-        await talk.said(tone(2))
-        await talk.caller.hears(300)
-        talk.caller.turn(SpeechStarted(250.0))
-        await talk.caller.hears(100)
-        talk.caller.turn(Resumed(300.0))
-        talk.caller.turn(SpeechEnded(400.0, b""))
-        await talk.until(lambda: talk.sent("input_audio_buffer.clear"))
-        await talk.caller.hears(1800)
-        assert talk.sent("input_audio_buffer.commit") == talk.sent("conversation.item.truncate") == []
-        assert len(talk.double.session.responses) == 1
-
-
 async def test_local_turns_caller_goes_on_before_the_answer() -> None:
     """Two sentences before the model has said a word: its first answer is canceled, the second one has both."""
     async with talking([[Say(tone(2))], [Say(tone(1, 880))]], vad="local") as talk:
@@ -205,6 +199,47 @@ async def test_server_errors_are_told_and_harm_nothing() -> None:
         talk.double.session.errors.clear()
 
 
+async def test_a_response_that_fails_is_told_and_the_next_one_is_heard() -> None:
+    async with talking([[], [Say(tone(1))]]) as talk:
+        await talk.until(lambda: talk.double.sessions)
+        talk.double.fail_with = "rate_limit_exceeded"
+        await talk.caller.hears(900, noise(400))
+        await talk.until(lambda: talk.told.of(ServiceError))
+        text = "the response is failed: no reason is given"
+        assert talk.told.of(ServiceError) == [ServiceError("rate_limit_exceeded", text)]
+        talk.double.fail_with = None
+        await talk.caller.hears(900, noise(400))
+        await talk.said(tone(1))
+
+
+async def test_no_quota_ends_the_relay_and_not_the_call() -> None:
+    told = Line()
+    async with RealtimeDouble() as double, SimulatedCall() as caller:
+        double.fail_with = "insufficient_quota"
+        service = OpenAI("sk-test", double.url)
+        with pytest.raises(RelayFailed, match="cannot answer: insufficient_quota"):
+            await relay(caller.call, service=service, greeting="Hello", on_event=told.append)
+        assert told[-1].fatal and not caller.call.ended.is_set()
+
+
+async def test_events_are_told_to_the_end_and_a_slow_app_holds_up_nothing() -> None:
+    """An `on_event` that takes its time: sound goes on, and what is left is told when the call is over."""
+    told: list[object] = []
+
+    async def slowly(event: object) -> None:
+        await asyncio.sleep(0.01)
+        told.append(event)
+
+    async with RealtimeDouble([[Say(tone(2), WORDS)]]) as double, SimulatedCall() as caller:
+        service = OpenAI("sk-test", double.url)
+        running = asyncio.ensure_future(relay(caller.call, service=service, greeting="Hello", on_event=slowly))
+        await until(lambda: caller.played == tone(2))
+        await until(lambda: not double.session.active)
+        await caller.end()
+        await asyncio.wait_for(running, 5)
+        assert isinstance(told[-1], Said) and told[-1].final and len(told) == 9
+
+
 async def test_raising_on_event_harms_nothing(caplog: pytest.LogCaptureFixture) -> None:
     async with RealtimeDouble([[Say(tone(1))]]) as double, SimulatedCall() as caller:
 
@@ -217,3 +252,30 @@ async def test_raising_on_event_harms_nothing(caplog: pytest.LogCaptureFixture) 
         await until(lambda: "on_event failed" in caplog.text)
         await caller.end()
         await asyncio.wait_for(running, 5)
+
+
+def clip(name: str) -> npt.NDArray[np.int16]:
+    """A labelled clip, at the stream's rate."""
+    sound = read_wav((CLIPS / name).read_bytes())
+    return resample(sound.samples, sound.rate, 24000)
+
+
+async def test_local_turns_with_a_voice() -> None:
+    """The kit's own detector: a cough holds the answer and lets it go on, words end it, and are answered."""
+    first, second = Say(tone(6), WORDS), Say(tone(1, 880))
+    async with talking([[first], [second]], vad="local", greeting="Hello") as talk:
+        await talk.said(tone(6))
+        await talk.caller.hears(1000)
+        await talk.caller.hears(1500, clip("cough_01.wav"))
+        assert talk.sent("conversation.item.truncate") == [] and len(talk.double.session.sound) == 0
+        words = read_wav(speech_wav()).samples[: 24000 * 7 // 10]
+        await talk.caller.hears(1600, words)
+        (truncated,) = await talk.until(lambda: talk.sent("conversation.item.truncate"))
+        await talk.said(tone(1, 880))
+        (told,) = talk.told.of(Truncated)
+        assert truncated["audio_end_ms"] == int(told.heard_ms) and 2000 < told.heard_ms < 3200
+        heard = np.frombuffer(bytes(talk.double.session.sound), np.int16)
+        assert 700 * 24 < len(heard) < 1900 * 24
+        assert find_delay(words, heard, 600 * 24) > 0  # all of it, with a little before
+        kinds = [event["type"] for event in talk.double.session.told][2:]
+        assert kinds == ["conversation.item.truncate", "input_audio_buffer.commit", "response.create"]

@@ -64,7 +64,7 @@ SERVICES: dict[str, Any] = {
         "/v1/realtime?model=m",
         ("openai-beta", "realtime=v1"),
     ),
-    "azure": (lambda d: AzureOpenAI(d.origin, "k2"), "/openai/v1/realtime?model=m", ("authorization", "Bearer k2")),
+    "azure": (lambda d: AzureOpenAI(d.origin, "k2"), "/openai/v1/realtime?model=m", ("api-key", "k2")),
     "azure preview": (
         lambda d: AzureOpenAI(d.origin + "/", "k2", preview=True, api_version="v9"),
         "/openai/realtime?api-version=v9&deployment=m",
@@ -104,6 +104,7 @@ async def test_each_service_is_reached_and_heard(name: str) -> None:
         assert sorted(double.session.path.split("?")[1].split("&")) == sorted(path.split("?")[1].split("&"))
         assert double.session.path.split("?")[0] == path.split("?")[0]
         assert double.session.headers[header] == value
+        assert ("api-key" in double.session.headers) != ("authorization" in double.session.headers)
         if name.startswith("voice"):
             settings = double.session.settings
             assert settings["turn_detection"]["type"] == "azure_semantic_vad"

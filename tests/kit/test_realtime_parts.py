@@ -94,7 +94,7 @@ def test_settings_are_what_the_package_takes(vad: Any, preview: bool) -> None:
 
 @pytest.mark.parametrize("preview", [False, True])
 def test_client_events_are_what_the_package_takes(preview: bool) -> None:
-    events = [say.append(b"\0\0"), say.commit(), say.clear(), say.create("a", {"instructions": "x"}), say.create("a")]
+    events = [say.append(b"\0\0"), say.commit(), say.create("a", {"instructions": "x"}), say.create("a")]
     events += [say.cancel("r"), say.truncate("i", 0, 5), say.tool_output("c", "x")]
     events += [say.message(role, "x", preview=preview) for role in typing.get_args(typing.Literal["user", "assistant"])]
     for event in [*events, say.message("system", "x", preview=preview)]:
@@ -174,21 +174,21 @@ async def test_a_new_session_begins_with_its_own_events() -> None:
     out = Outgoing()
     out.sound(FRAME * 2)
     out.event(say.commit())
-    out.first([say.clear(), say.cancel("r")])
+    out.first([say.truncate("i", 0, 0), say.cancel("r")])
     kinds = [event["type"].rpartition(".")[2] for event in await taken(out)]
-    assert kinds == ["clear", "cancel", "append", "commit"]
+    assert kinds == ["truncate", "cancel", "append", "commit"]
 
 
 async def test_events_are_bounded_and_forgotten_with_their_connection() -> None:
     out = Outgoing()
     out.sound(FRAME * 2)
     for _ in range(EVENTS_KEPT + 5):
-        out.event(say.clear())
+        out.event(say.commit())
     out.urgent(say.cancel("r"))
     out.forget_events()
     assert sizes(await taken(out)) == [1920]
     for _ in range(EVENTS_KEPT + 5):
-        out.event(say.clear())
+        out.event(say.commit())
     assert len(await taken(out)) == EVENTS_KEPT
 
 
@@ -405,6 +405,15 @@ def test_history_has_what_was_heard() -> None:
     history.heard("3", "A long")
     history.add("agent", "3", "A long story about nothing.", final=True)
     assert history.lines()[-1] == ("agent", "A long") and not history.unanswered
+
+
+def test_history_keeps_the_callers_place_until_their_words_come() -> None:
+    history = History()
+    history.add("caller", "1", "", final=False)
+    assert history.lines() == [] and not history.unanswered
+    history.add("agent", "2", "At nine.", final=True)
+    history.add("caller", "1", "When do you open?", final=True)
+    assert history.lines() == [("caller", "When do you open?"), ("agent", "At nine.")] and not history.unanswered
 
 
 def test_history_is_bounded() -> None:

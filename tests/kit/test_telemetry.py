@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.kit.shell import LOUD, a_call
+from tests.kit.shell import Socket as ShellSocket
+from tests.kit.shell import until as shell_until
 
-from offhook.kit import Interrupted, Resumed, SpeechEnded, SpeechStarted, Stream
+from offhook.kit import Interrupted, Resumed, SpeechEnded, SpeechStarted, Stream, VoiceApp
 from offhook.kit.playback import Playback, PlayQueue
 from offhook.kit.telemetry import GAP_MS, LONGEST_REPLY_MS, CallTelemetry, ClockTie, TurnLog, words
 from offhook.kit.turns import TurnEvent
-from offhook.wire.streaming import FrameWriter, audio_metadata, parse_app_message
+from offhook.wire.streaming import AppAudio, FrameWriter, audio_metadata, parse_app_message
 from offhook.wire.turns import VERSION_HEADER, TurnReport, write_turn
 
 FRAME = FrameWriter(None).build(bytes(640), b"2024-11-15T19:16:12.925Z", False).decode()
@@ -85,9 +90,9 @@ def test_a_greeting_has_no_caller_before_it_and_what_comes_later_is_more() -> No
 
 
 def test_several_playbacks_with_short_pauses_are_one_answer() -> None:
-    turn = Story().turn().answer(500).run(GAP_MS - 100).answer(300).run(GAP_MS + 40).only()
+    turn = Story().turn().answer(500).run(400).answer(300).run(GAP_MS + 40).only()
     assert (turn.playbacks, turn.heard_ms, turn.outcome) == (2, 800, "heard")
-    assert turn.ended_ms - turn.first_heard_ms == 800 + GAP_MS - 100 + 20  # type: ignore[operator]
+    assert turn.ended_ms - turn.first_heard_ms == 800 + 400 + 20  # type: ignore[operator]
 
 
 def test_a_source_that_is_slow_keeps_its_answer_open() -> None:
@@ -177,7 +182,32 @@ def test_a_model_that_is_quicker_than_the_kit_answers_the_turn_all_the_same() ->
     assert turn.spans == {"detection": 400, "answer": 0, "sending": 0, "playout": 20}
 
 
-@given(st.lists(st.tuples(st.sampled_from("fhtsncpirxe"), st.integers(1, 40)), max_size=80))
+def test_a_service_that_notices_first_is_who_detects() -> None:
+    for late in (False, True):  # whether the answer comes before the kit has noticed by itself
+        story = Story().run(100)
+        story.log.speech_started()
+        story.run(1300)  # of which the last 300 are silence
+        story.log.noticed(story.now)
+        story.run(200)
+        if not late:
+            story.log.caller_stopped(1100, story.now)
+        story.run(100)
+        story.answer(500)
+        if late:
+            story.log.caller_stopped(1100, story.now)
+        turn = story.run(GAP_MS + 40).only()
+        assert turn.spans == {"detection": 300, "answer": 300, "sending": 0, "playout": 20}, late
+
+
+def test_an_app_that_stops_while_the_caller_speaks_was_interrupted() -> None:
+    story = Story().turn().answer(300)
+    story.log.speech_started()
+    story.run(100, heard=True)
+    story.log.cut("stopped", story.heard)
+    assert story.only().outcome == "interrupted"
+
+
+@given(st.lists(st.tuples(st.sampled_from("fhtsncpirxed"), st.integers(1, 40)), max_size=80))
 def test_in_any_order_records_are_whole(steps: list[tuple[str, int]]) -> None:
     story = Story()
     doing: dict[str, Any] = {
@@ -192,6 +222,7 @@ def test_in_any_order_records_are_whole(steps: list[tuple[str, int]]) -> None:
         "r": lambda n: story.log.resumed(),
         "x": lambda n: story.log.sent(story.now + n / 100),
         "e": lambda n: story.log.end(),
+        "d": lambda n: story.log.noticed(story.now),
     }
     for step, size in steps:
         doing[step](size)
@@ -243,6 +274,17 @@ class Socket:
         self.sent.append(text)
 
     async def close(self, code: int, reason: str) -> None:
+        pass
+
+
+class Quick(Socket):
+    """One that sends without waiting."""
+
+    def post(self, data: bytes) -> bool:
+        self.sent.append(data.decode())
+        return True
+
+    async def drained(self) -> None:
         pass
 
 
@@ -317,9 +359,49 @@ async def test_a_node_that_says_so_is_told_and_nobody_else_gets_one_byte_more() 
     assert [text for text in offhook if "Offhook" not in text] == plain
 
 
-def test_the_session_keeps_a_bounded_number_of_them() -> None:
-    session = Stream(Socket(), {}).session
-    for n in range(100):
-        session.tell(str(n))
-    session.play(bytes(640))
-    assert session.drain()[:-1] == [str(n) for n in range(84, 100)]
+@pytest.mark.parametrize("kind", [Socket, Quick])
+async def test_a_bounded_number_waits_and_only_for_offhook(kind: type[Socket]) -> None:
+    turn = Story().turn().answer(300).run(GAP_MS + 40).only()
+    for headers, count in (({VERSION_HEADER: "0.1.0"}, 16), ({}, 0)):
+        socket = kind()
+        stream = Stream(socket, headers)
+        for number in range(100):
+            stream.tell(msgspec.structs.replace(turn, number=number))
+        stream.session.play(bytes(640))
+        await stream.flush()
+        told = [parse_app_message(text) for text in socket.sent]
+        assert [one.number for one in told if isinstance(one, TurnReport)] == list(range(100 - count, 100))
+        assert told[count:] == [AppAudio(bytes(640))]
+
+
+async def test_a_call_tells_what_is_open_when_it_is_hung_up() -> None:
+    call, connection = a_call()
+    call.shares_turns = True
+    turns: list[TurnReport] = []
+    call.on_turn = turns.append
+    socket = ShellSocket()
+    running = asyncio.create_task(call.run(Stream(socket, {VERSION_HEADER: "0.1.0"})))
+    await shell_until(call.opened.is_set)
+    call.play(LOUD * 10)
+    await shell_until(lambda: socket.audio)
+    await socket.heard(5)
+    await call.hang_up()
+    await shell_until(lambda: [one for one in socket.sent if isinstance(one, TurnReport)])
+    assert connection.hung_up == 1
+    assert [(turn.kind, turn.outcome) for turn in turns] == [("greeting", "ended")]
+    await call.hang_up()
+    running.cancel()
+    assert len(turns) == 1
+
+
+@pytest.mark.parametrize(
+    ("setting", "variable", "wanted"),
+    [(None, None, False), (None, "1", True), (None, "0", False), (False, "1", False), (True, None, True)],
+)
+def test_telemetry_is_asked_for(
+    setting: bool | None, variable: str | None, wanted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OFFHOOK_TELEMETRY", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("OFFHOOK_TELEMETRY", variable)
+    assert VoiceApp(telemetry=setting).telemetry is wanted

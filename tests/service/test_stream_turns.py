@@ -61,6 +61,17 @@ async def test_bad_ones_are_counted_noted_and_cost_nothing() -> None:
     assert one.owner.kinds == ["opened"]
 
 
+async def test_a_stream_that_is_dialled_again_goes_on_counting() -> None:
+    one = await said()
+    one.stream.first_frame = one.clock.monotonic()
+    one.clock.advance(2.5)
+    one.port.connect(lambda kind, message: None)
+    one.stream.down()
+    one.clock.advance(1.0)
+    one.stream.down()
+    assert one.stream.carried == 2.5, "while there is no socket the app counts nothing"
+
+
 def test_the_note_is_on_the_axis_of_the_call() -> None:
     note = turn_note(REPORT, -12.34, dropped=2)
     assert note["spans"] == {"detection": 620, "answer": 80, "sending": 2, "playout": 38}

@@ -12,7 +12,7 @@ import contextlib
 import csv
 import json
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -22,7 +22,7 @@ import numpy as np
 from tests.console_leg import caller
 from tests.ear import Run, Samples, taken_apart
 from tests.examples.running import ROOT, Example, example_node, running_app
-from tests.live import LiveNode, trace
+from tests.live import LiveNode, trace, until
 from tests.soak import barge_in_app
 from tests.soak.barge_in_app import BURST, FILE, PACED, RUSHED, STREAMED
 from tests.soak.test_leaks import figures as status_figures
@@ -35,8 +35,9 @@ WAYS = {BURST: "burst", STREAMED: "streamed", PACED: "paced", FILE: "file", RUSH
 STAY_MS = 1500
 """How long callers stay when they have said all."""
 FRAME_MS = 20
-AT_ONCE = 4
+AT_ONCE = 6
 """Calls at once: more would measure the machine."""
+TRIES = 3
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ class Heard:
     silent_ms: float | None
     """Where the app's sound ended, for good or for a while; None: it did not."""
     heard_ms: float | None
-    """How much of the sound the caller had heard by then, from its beginning."""
+    """How much of the sound the caller had heard by then, from its beginning; or from where in it it went on."""
     told_ms: float | None
     """The same by the app, in `Interrupted` or `Resumed`; None: it told neither."""
     traced_ms: float | None
@@ -120,7 +121,7 @@ class Heard:
     lost_ms: float
     """What was never heard when it went on."""
     stalled_ms: float
-    """How long the machine kept node or app from running in this call: no time is more exact than that."""
+    """How long the machine kept node or app from running in this call; its times are left out of figures then."""
 
     @property
     def latency_ms(self) -> float | None:
@@ -166,6 +167,9 @@ def plans(
     return made
 
 
+Again = Callable[["Recording"], bool]
+
+
 @contextlib.asynccontextmanager
 async def world(folder: Path, port: int, rate: int) -> AsyncIterator[tuple[LiveNode, Example]]:
     """A node, and the app that is interrupted."""
@@ -178,29 +182,37 @@ async def world(folder: Path, port: int, rate: int) -> AsyncIterator[tuple[LiveN
 
 
 async def measured(
-    node: LiveNode, app: Example, calls: Sequence[Plan], rate: int, *, at_once: int = AT_ONCE, tries: int = 1
+    node: LiveNode, app: Example, calls: Sequence[Plan], rate: int, *, at_once: int = AT_ONCE, again: Again
 ) -> list[Heard]:
-    """All calls, a few at once, and what was heard in them. A call in which the machine stalled is tried again."""
+    """All calls, a few at once, and what was heard in them."""
     room = asyncio.Semaphore(at_once)
 
     async def one(plan: Plan) -> list[Heard]:
         async with room:
-            for _ in range(tries):
-                recording = await recorded(node, app, plan, rate)
-                if not recording.stalled_ms:
-                    break
+            recording = await undisturbed(node, app, plan, rate, again)
         assert recording.old_ms() == 0.0, f"{plan.sender} heard old sound after new: {recording.runs}"
-        return [recording.row(at_ms, clip) for at_ms, clip in plan.clips]
+        return recording.rows()
 
     return [row for rows in await asyncio.gather(*map(one, calls)) for row in rows]
+
+
+async def undisturbed(node: LiveNode, app: Example, plan: Plan, rate: int, again: Again) -> Recording:
+    """A call; another one, twice at most, where the machine has stalled and `again` says that it shows."""
+    for _ in range(TRIES):
+        recording = await recorded(node, app, plan, rate)
+        if not recording.stalled_ms or not again(recording):
+            break
+    return recording
 
 
 async def all_clips(folder: Path, port: int, rate: int) -> list[Heard]:
     """All committed clips at one rate, some three minutes long."""
     clips = committed_clips()
     random.Random(rate).shuffle(clips)
+    folder.mkdir(exist_ok=True)
+    calls = plans(clips, 3, (BURST, STREAMED, PACED, FILE), rate)
     async with world(folder, port, rate) as (node, app):
-        return await measured(node, app, plans(clips, 3, (BURST, STREAMED, PACED, FILE), rate), rate, tries=3)
+        return await measured(node, app, calls, rate, again=lambda _: True)
 
 
 async def recorded(node: LiveNode, app: Example, plan: Plan, rate: int) -> Recording:
@@ -213,11 +225,42 @@ async def recorded(node: LiveNode, app: Example, plan: Plan, rate: int) -> Recor
         spoke = (await leg.told("spoke"))["atSample"]
         heard = await leg.heard_frames((spoke + len(said)) * 50 // rate)
         page = await trace(node, call_id)
-    told = [json.loads(line) for line in app.log[begun:] if line.startswith("{") and plan.sender in line]
+    told = await _told(app, plan, begun)
     late = ((await status_figures(node))["ticksMadeUp"] - made_up) * FRAME_MS
     late += sum(line["ms"] for line in told if line["event"] == "stalled")
     sounds = {str(turn): barge_in_app.sound(plan.sender, turn, rate) for turn in range(len(plan.clips) + 1)}
     return Recording(plan, rate, spoke, taken_apart(heard, sounds, rate), told, page, late)
+
+
+async def _told(app: Example, plan: Plan, begun: int) -> list[dict[str, Any]]:
+    """All that the app has told of a call since a line, once it is over."""
+    mine: list[dict[str, Any]] = []
+
+    def over() -> bool:
+        mine[:] = [json.loads(line) for line in app.log[begun:] if line.startswith("{") and plan.sender in line]
+        return bool(mine) and mine[-1]["event"] == "over"
+
+    await until(over, f"the app has seen the end of the call of {plan.sender}")
+    return mine
+
+
+async def echoed(node: LiveNode, app: Example, number: int, rate: int, *, decibels: float, late_ms: int) -> Recording:
+    """A call of four seconds whose line gives back to the app what the caller hears, softer and later."""
+    plan, begun = Plan(BURST, number, ()), len(app.log)
+    async with caller(node, sender=plan.sender, live=True) as leg:
+        call_id = (await leg.told("placed"))["callId"]
+        await leg.told("answered")
+        await leg.speak(bytes(late_ms * rate // 1000 * 2))
+        done = 0
+        while done < 4000 // FRAME_MS:
+            await until(lambda: leg.frames > done, "sound")  # noqa: B023
+            heard = leg.heard_from(done)
+            done += len(heard) * 50 // rate
+            await leg.speak((heard * 10 ** (decibels / 20)).astype("<i2").tobytes())
+        page, heard = await trace(node, call_id), leg.heard
+    told = await _told(app, plan, begun)
+    runs = taken_apart(heard, {"0": barge_in_app.sound(plan.sender, 0, rate)}, rate)
+    return Recording(plan, rate, 0, runs, told, page, 0.0)
 
 
 @dataclass(frozen=True)
@@ -236,20 +279,28 @@ class Recording:
     page: dict[str, Any]
     stalled_ms: float
 
-    def row(self, at_ms: float, clip: Clip) -> Heard:
-        """What became of one clip. AssertionError when older sound was heard after it had ended."""
-        onset_ms = self._ms(self.spoke) + at_ms + clip.onset_ms
-        onset = onset_ms * self.rate / 1000
-        begun = [run for run in self.runs if run.at <= onset]
-        assert begun, f"{self.plan.sender} heard nothing before {onset_ms:.0f} ms"
-        turn = begun[-1].name
-        until = onset + 3 * self.rate
-        cut = next((run for run in self.runs if run.name == turn and run.faded and onset < run.silent_at < until), None)
-        if cut is None:
+    def rows(self) -> list[Heard]:
+        """What became of each clip that was said over the app's sound, until the next clip."""
+        onsets = [self._ms(self.spoke) + at_ms + clip.onset_ms for at_ms, clip in self.plan.clips]
+        until = [*onsets[1:], onsets[-1] + 3000]
+        spans = zip(self.plan.clips, onsets, until, strict=True)
+        return [self._row(clip, *span) for (_, clip), *span in spans if self._sounds_at(span[0])]
+
+    def _sounds_at(self, ms: float) -> bool:
+        place = ms * self.rate / 1000
+        return any(run.at <= place < run.silent_at + self.rate * FRAME_MS // 1000 for run in self.runs)
+
+    def _row(self, clip: Clip, onset_ms: float, until_ms: float) -> Heard:
+        onset, until = onset_ms * self.rate / 1000, until_ms * self.rate / 1000
+        turn = [run for run in self.runs if run.at <= onset][-1].name
+        cuts = [run for run in self.runs if run.name == turn and run.faded and onset < run.silent_at < until]
+        if not cuts:
             return self._went_on(clip, onset_ms)
+        cut = cuts[-1]
         later = [run for run in self.runs if run.at >= cut.silent_at]
         again = later[0] if later and later[0].name == turn else None
         told = self._told_of(turn, "interrupted" if again is None else "resumed", cut)
+        place = cut.end if again is None else again.start
         stop = self._stop(cut)
         return Heard(
             clip=clip.name,
@@ -259,7 +310,7 @@ class Recording:
             rate=self.rate,
             onset_ms=onset_ms,
             silent_ms=self._ms(cut.silent_at),
-            heard_ms=self._ms(cut.end),
+            heard_ms=self._ms(place),
             told_ms=None if told is None else told["heardMs"],
             traced_ms=None if stop is None else self._ms(stop["detail"]["atSample"]),
             stop_ms=None if stop is None else self._stop_ms(stop),

@@ -90,6 +90,7 @@ async def agent(call: Call) -> None:
     if frames is not None:
         tell("followed", **await frames)
     canary.cancel()
+    tell("over")
 
 
 def note_stops(call: Call, tell: Callable[..., None]) -> None:

@@ -27,6 +27,13 @@ def test_a_piece_is_a_sentence(voice: HibariVoice) -> None:
     assert [piece.dtype for piece in pieces] == [np.dtype(np.int16)] * 3
 
 
+@pytest.mark.parametrize("text", ["We are open.", "Six.", "How may I help?"])
+def test_a_sentence_begins_at_once(voice: HibariVoice, text: str) -> None:
+    loud = np.flatnonzero(np.abs(said(voice, f"One. {text}").astype(np.int32)) > 100)
+    assert loud[0] < 16000 // 10
+    assert np.diff(loud).max() < 16000 * 0.7, "and there is no more than a pause between two"
+
+
 @pytest.mark.parametrize("rate", [8000, 16000, 24000, 48000])
 def test_any_rate(voice: HibariVoice, rate: int) -> None:
     """The same words are as long and as loud."""

@@ -86,7 +86,7 @@ class VoiceApp:
         token_check: TokenSetting = ...,
         client: CallAutomationClient | None = None,
         blocking_ms: int | None = 200,
-        telemetry: bool = False,
+        telemetry: bool | None = None,
     ) -> None:
         """What is not given comes from ACS_CONNECTION_STRING, PUBLIC_URL, STREAM_URL and ACS_RESOURCE_ID.
 
@@ -96,7 +96,8 @@ class VoiceApp:
         `token_check`: checks who calls back and streams; None lets anybody (tokens.TokenCheck).
         `client`: an async client of the SDK, for other credentials; it is closed with the app.
         `blocking_ms`: code that blocks the event loop for longer is named in the log; None does not look.
-        `telemetry`: a node that says that it is Offhook is told of each turn, and shows it; real ACS never is.
+        `telemetry`: a node that says that it is Offhook is told of each turn, and shows it; real ACS never is. What is
+        not given is whether OFFHOOK_TELEMETRY is 1.
         ConfigError for settings that cannot be.
         """
         self.streaming = sdk.Streaming(rate, mixed, dtmf)
@@ -109,7 +110,7 @@ class VoiceApp:
         self.closing = False
         self._connection_string = connection_string
         self._client = client
-        self.telemetry = telemetry
+        self.telemetry = os.environ.get("OFFHOOK_TELEMETRY") == "1" if telemetry is None else telemetry
         self._turn_handlers: list[TurnHandler] = []
         self._handlers: list[tuple[str | type[CallbackEvent], EventHandler]] = []
         self._hooks: dict[str, list[Hook]] = {"start": [], "stop": []}

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from offhook.audio.pcm import from_bytes
-from offhook.kit.backchannel import agrees, only_agrees
+from offhook.kit.backchannel import LIKELY_AGREES, agreement, only_agrees
 from offhook.kit.playback import PlayQueue
 from offhook.kit.turns import (
     Cut,
@@ -35,7 +35,10 @@ SPEAKERS_MOST: Final = 8
 
 
 class BargeIn:
-    """Of one call. `tell` gets each event; `send` says that the session has something to send."""
+    """Of one call. `tell` gets each event; `send` says that the session has something to send.
+
+    `first` follows who is heard first; for others of an unmixed stream `another` makes more (a model: 30 ms).
+    """
 
     def __init__(
         self,
@@ -43,7 +46,9 @@ class BargeIn:
         first: Turns,
         tell: Callable[[TurnEvent], None],
         send: Callable[[], None],
+        another: Callable[[], Turns] | None = None,
     ) -> None:
+        self._another = another or (lambda: Turns(first.settings, queue.rate))
         self._queue = queue
         self._settings = first.settings
         self._tell = tell
@@ -71,6 +76,9 @@ class BargeIn:
         playing = current is not None and current.interruptible and (self._queue.held or self._queue.speaking)
         for step in turns.feed(pcm, self._own, playing):
             self._take(step, turns)
+        if self._queue.held and not any(each.holding for each in self._speakers.values()):
+            self._queue.resume()  # what was held has been heard to its end, or stopped
+            self._send()
 
     def close(self) -> None:
         """The call is over: what is still being understood does not matter any more."""
@@ -85,7 +93,7 @@ class BargeIn:
     def _turns_of(self, speaker: str | None) -> Turns | None:
         turns = self._speakers.get(speaker)
         if turns is None and len(self._speakers) < SPEAKERS_MOST:
-            turns, self._spare = self._spare or Turns(self._settings, self._queue.rate), None
+            turns, self._spare = self._spare or self._another(), None
             self._speakers[speaker] = turns
         return turns
 
@@ -98,7 +106,7 @@ class BargeIn:
         elif isinstance(step, Resume):
             self._resume()
         elif isinstance(step, Cut):
-            self._cut()
+            self.cut()
         elif isinstance(step, Doubt):
             self._ask(step, turns)
 
@@ -107,7 +115,8 @@ class BargeIn:
             self._tell(Resumed(self._queue.resume()))
             self._send()
 
-    def _cut(self) -> None:
+    def cut(self) -> None:
+        """It was speech, whoever noticed: what may be cut is, and it is told."""
         dropped = self._queue.cut(also_protected=False)
         self._send()
         if dropped:
@@ -125,7 +134,7 @@ class BargeIn:
             agreed = only_agrees(text, self._settings.agreements)
         except Exception:
             log.exception("what the caller said while the app spoke could not be understood: its sound decides")
-            agreed = agrees(from_bytes(doubt.pcm))
+            agreed = agreement(from_bytes(doubt.pcm)) >= LIKELY_AGREES
         if not self._closed:
             for step in turns.decide(doubt.number, agreed):
                 self._take(step, turns)

@@ -259,6 +259,19 @@ class Call:
             self._telemetry.stopped()
         return heard
 
+    def interrupt(self) -> None:
+        """Cut as barge-in does, and tell it: for who notices the caller's speech by other means, as a model does."""
+        if self._barge_in is not None and self.interruptible:
+            self._barge_in.cut()
+
+    def noticed(self, *, speaking: bool) -> None:
+        """Tell the telemetry that somebody else (a model's service) has noticed: the caller speaks, or has stopped.
+
+        It changes nothing but where a turn's time is counted.
+        """
+        if self._telemetry is not None:
+            self._telemetry.noticed(speaking=speaking)
+
     async def quiet(self) -> None:
         """Wait until all that was played was heard, or cut."""
         while self._queue is not None and (current := self._queue.current) is not None:

@@ -21,12 +21,13 @@ _EDGES: Final = (4, 6, 8, 10, 12, 15, 18, 22, 27, 33, 40, 56)  # of the bands, i
 _BANDS: Final = len(_EDGES) - 1
 _FULL: Final = 9  # bands that a telephone carries too
 _KEPT: Final = 24  # frames of the caller that are compared at most
-_FEWEST: Final = 4  # that tell anything
+_FEWEST: Final = 6  # that tell anything
 _QUIET_DB: Final = -58.0  # of a frame of the app: no echo to speak of
 _SMEAR_DB: Final = 3.0  # a frame that a room's sound falls
 _ALIKE_DB: Final = 6.0  # how much the difference of both may vary
 _CLOSEST_DB: Final = -5.0  # an echo is at least so much softer than what was said
 _LEAST_DB: Final = -75.0
+_MARGIN_DB: Final = 4  # over what is expected of an echo
 _PROVEN: Final = 32  # frames of the app's sound without any echo: there is none
 _OVER_LEAK_DB: Final = 10.0
 _LEAK_RISE: Final = 0.2  # dB a frame, where nothing proves it to be the app's
@@ -87,7 +88,7 @@ class EchoReference:
         end = self._end()
         near = self._own[end - 1 - min(self._delay + 1, DELAYS - 1) : end - max(self._delay - 1, 0)].max(axis=0)
         power = 10 ** (levels / 10)
-        over = np.maximum(power - 10 ** ((near + self._gains + 4) / 10) - 10 ** ((self._floor + 4) / 10), 0)
+        over = np.maximum(power - 10 ** ((near + self._gains + _MARGIN_DB) / 10) - 10 ** ((self._floor + 4) / 10), 0)
         return 1 - float(over.sum() / power.sum())
 
     def _fit(self) -> tuple[int, Levels] | None:

@@ -114,6 +114,7 @@ class Life:
             self._tell_failure(error)
         finally:
             self._over.set()
+            self._news.set()
             if not self.up.done():
                 self.up.set_exception(DialFailed("the call ended before its stream was open"))
 

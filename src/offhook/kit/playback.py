@@ -172,9 +172,7 @@ class PlayQueue:
         """To be called with every frame: what was heard by now is heard."""
         if not self.held:
             self._settle(self._session.heard_ms)
-        while self._line and self._line[0]._whole and not self._line[0]._ahead:
-            self._line.popleft()._ended.set()
-            self._live = max(0, self._live - 1)
+        self._pass_on()
 
     def take_heard(self) -> bytes:
         """The next 20 ms of what the caller has heard, or as much as there is: the reference for echo."""
@@ -187,6 +185,7 @@ class PlayQueue:
         """Stop what is being heard, keep the rest; ms of the current playback that were heard."""
         if not self.held:
             self._settle(self._session.stop())
+            self._pass_on()
             self._settled = 0
             self.held = True
             for one in islice(self._line, self._live):
@@ -235,6 +234,11 @@ class PlayQueue:
             self._live += 1
             for piece in one._ahead:
                 self._session.play(piece)
+
+    def _pass_on(self) -> None:
+        while self._line and self._line[0]._whole and not self._line[0]._ahead:
+            self._line.popleft()._ended.set()
+            self._live = max(0, self._live - 1)
 
     def _settle(self, heard_ms: float) -> None:
         heard = round(heard_ms * self._session.sample_rate / 1000)

@@ -27,7 +27,7 @@ from offhook.kit.realtime_outgoing import Outgoing
 from offhook.kit.realtime_services import Connection, Service, service_from_environment
 from offhook.kit.realtime_speech import Heard, Spoken
 from offhook.kit.tools import TIMEOUT_S, Tool, ToolFunction, tools_of
-from offhook.kit.turns import Resumed, SpeechEnded, SpeechStarted
+from offhook.kit.turns import SpeechEnded, SpeechStarted
 
 if TYPE_CHECKING:
     from offhook.kit.call import Call
@@ -269,10 +269,6 @@ class _Relay:
                 for pcm in list(self._before)[-max(0, late) - LEAD_FRAMES :]:
                     self._out.sound(pcm)
                 self._before.clear()
-            elif isinstance(turn, Resumed) and self._speaking:
-                self._speaking = False
-                self._out.event(say.clear())
-                self._floor.speech_ended()
             elif isinstance(turn, SpeechEnded) and self._speaking:
                 self._speaking = False
                 self._unseen.add(_INPUT)
@@ -301,13 +297,16 @@ class _Relay:
     async def _on_speech(self, event: ev.SpeechChange) -> None:
         if event.type == ev.COMMITTED:
             self._unseen.discard(_INPUT)
+            self._history.add("caller", event.item_id, "", final=False)  # its place; its words come later
         if self._rules.local:
             return
+        if event.type in (ev.SPEECH_STARTED, ev.SPEECH_STOPPED):
+            self._call.noticed(speaking=event.type == ev.SPEECH_STARTED)
         if event.type == ev.SPEECH_STARTED:
             barge_in = self._call.turn_taking.barge_in
             self._floor.speech_started(interrupts=barge_in)
-            if barge_in and self._spoken and self._call.interruptible:
-                await self._call.stop()
+            if barge_in and self._spoken:
+                self._call.interrupt()
         elif event.type == ev.SPEECH_STOPPED:
             self._floor.speech_ended()
             if self._rules.answers:

@@ -48,7 +48,7 @@ class History:
     @property
     def unanswered(self) -> bool:
         """Whether the caller has said something, or a tool has given something, that nobody has answered."""
-        return bool(self._lines) and self._lines[-1].by != "agent"
+        return bool(self._lines) and self._lines[-1].by != "agent" and bool(self._lines[-1].text)
 
     def lines(self) -> list[tuple[str, str]]:
         """("caller", "agent" or "tool", text) in order: the last ones, as far as they fit."""

@@ -128,17 +128,20 @@ class AzureOpenAI:
 
     def connect(self, model: str) -> AbstractAsyncContextManager[Connection]:
         """As `Service.connect`."""
+        key = self.api_key or os.environ.get("AZURE_OPENAI_API_KEY")
         if self._client is None:
             endpoint = _endpoint(self.endpoint, "AZURE_OPENAI_ENDPOINT", "AzureOpenAI(endpoint=...)")
-            key = self.api_key or os.environ.get("AZURE_OPENAI_API_KEY")
             token = None if key else token_provider(self.credential, self.scope)
             if self.preview:
                 self._client = _azure_client(endpoint, key, token, self.api_version)
             else:
                 self._client = _client(f"{endpoint}/openai/v1", key or cast(TokenProvider, token))
+        options = _options(self._client)
         if self.preview:
-            return self._client.beta.realtime.connect(model=model, websocket_connection_options=_options(self._client))
-        return self._client.realtime.connect(model=model, websocket_connection_options=_options(self._client))
+            return self._client.beta.realtime.connect(model=model, websocket_connection_options=options)
+        return self._client.realtime.connect(
+            model=model, extra_headers=_key_headers(key), websocket_connection_options=options
+        )
 
 
 @dataclass(slots=True)
@@ -164,10 +167,11 @@ class VoiceLive:
         if self._client is None:
             endpoint = _endpoint(self.endpoint, "AZURE_VOICELIVE_ENDPOINT", "VoiceLive(endpoint=...)")
             self._client = _client(f"{endpoint}/voice-live", key or token_provider(self.credential, self.scope))
-        headers = {"api-key": key} if key else {}
-        query = {"api-version": self.api_version}
         return self._client.beta.realtime.connect(
-            model=model, extra_query=query, extra_headers=headers, websocket_connection_options=_options(self._client)
+            model=model,
+            extra_query={"api-version": self.api_version},
+            extra_headers=_key_headers(key),
+            websocket_connection_options=_options(self._client),
         )
 
 
@@ -238,6 +242,11 @@ def _azure_client(endpoint: str, key: str | None, token: TokenProvider | None, v
         websocket_base_url=_websocket_url(f"{endpoint}/openai"),
     )
     return client
+
+
+def _key_headers(key: str | None) -> dict[str, Any]:
+    """A key goes to Azure as `api-key`, and not as a bearer token too."""
+    return {"api-key": key, "Authorization": _package().omit} if key else {}
 
 
 def _options(client: AsyncOpenAI) -> Any:

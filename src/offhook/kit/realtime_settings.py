@@ -121,11 +121,6 @@ def commit() -> Event:
     return {"type": "input_audio_buffer.commit"}
 
 
-def clear() -> Event:
-    """What was appended is nothing."""
-    return {"type": "input_audio_buffer.clear"}
-
-
 def create(event_id: str, response: Mapping[str, Any] | None = None) -> Event:
     """Answer now."""
     event: Event = {"type": "response.create", "event_id": event_id}

@@ -16,7 +16,7 @@ from typing import Final
 from offhook.kit.playback import PlayQueue
 from offhook.kit.stream import Stream
 from offhook.kit.turns import Interrupted, Resumed, SpeechEnded, SpeechStarted, TurnEvent
-from offhook.wire.turns import Outcome, TurnKind, TurnReport, write_turn
+from offhook.wire.turns import Outcome, TurnKind, TurnReport
 
 log: Final = logging.getLogger("offhook.kit.turns")
 
@@ -111,6 +111,7 @@ class TurnLog:
         self._number = 0
         self._spoken = False  # the caller has had a turn
         self._speaks = False  # the caller has begun to speak since it stopped last
+        self._noticed: float | None = None  # when somebody else has noticed that it stopped, place of the stream
         self._at = 0.0
         self._heard = 0.0
 
@@ -140,12 +141,18 @@ class TurnLog:
     def speech_started(self) -> None:
         """The caller speaks."""
         self._speaks = True
+        self._noticed = None
+
+    def noticed(self, now: float) -> None:
+        """A model's service has noticed that the caller stopped; where that was is told by `caller_stopped` later."""
+        if self._noticed is None:
+            self._noticed = self._tie.stream_ms(now)
 
     def caller_stopped(self, at_ms: float, now: float) -> None:
         """The caller has stopped at a place of the stream, which is noticed now. Told twice, the first counts."""
         turn = self._open
         if turn is not None and turn.stopped is None and self._silent_at(turn, at_ms):
-            self._claim(turn, at_ms)  # the model was quicker than whoever told of the end
+            self._claim(turn, at_ms, now)  # the model was quicker than whoever told of the end
         elif not self._speaks:
             return
         elif turn is not None and turn.first_heard is None:
@@ -187,6 +194,8 @@ class TurnLog:
         """The app's sound was cut: `interrupted` by the caller, or `stopped` by the app itself."""
         if heard_ms is not None:
             self._heard = max(self._heard, heard_ms)
+        if outcome == "stopped" and self._speaks:
+            outcome = "interrupted"  # the app has stopped because the caller speaks
         if self._open is not None and self._open.audio is not None:
             self._close("heard" if self._open.idle is not None else outcome)
 
@@ -201,13 +210,21 @@ class TurnLog:
         """Whether nothing of it was heard yet at a place of the stream."""
         return turn.audio is not None and (turn.first_heard is None or at_ms <= turn.first_heard)
 
-    def _claim(self, turn: _Turn, at_ms: float) -> None:
-        turn.kind, turn.stopped, turn.detected = "answer", at_ms, turn.audio
+    def _detected(self, at_ms: float, now: float) -> float:
+        """When the end was noticed, by whoever was first."""
+        here, noticed = self._tie.stream_ms(now), self._noticed
+        self._noticed = None
+        return here if noticed is None or not at_ms <= noticed <= here else noticed
+
+    def _claim(self, turn: _Turn, at_ms: float, now: float) -> None:
+        turn.kind, turn.stopped = "answer", at_ms
+        assert turn.audio is not None  # `_silent_at` has seen to that
+        turn.detected = min(self._detected(at_ms, now), turn.audio)
         self._spoken = True
 
     def _begin(self, at_ms: float, now: float) -> None:
         turn = self._open = _Turn("answer", self._heard)
-        turn.stopped, turn.detected = at_ms, self._tie.stream_ms(now)
+        turn.stopped, turn.detected = at_ms, self._detected(at_ms, now)
         self._spoken = True
 
     def _close(self, outcome: Outcome) -> None:
@@ -273,7 +290,7 @@ class CallTelemetry:
     def attach(self, stream: Stream) -> None:
         """The stream from now on; its session goes on counting where the former stopped."""
         self._stream = stream
-        stream.on_sent = self._sent
+        self._watch()
 
     def frame(self) -> None:
         """A frame of the stream has been counted."""
@@ -293,6 +310,13 @@ class CallTelemetry:
             case Resumed():
                 self._log.resumed()
 
+    def noticed(self, *, speaking: bool) -> None:
+        """A model's service says that the caller speaks, or has stopped."""
+        if speaking:
+            self._log.speech_started()
+        else:
+            self._log.noticed(self._clock())
+
     def stopped(self) -> None:
         """The app has cut itself."""
         self._log.cut("stopped", self._queue.heard_in_all_ms)
@@ -303,17 +327,24 @@ class CallTelemetry:
 
     def _sound(self) -> None:
         self._log.sound(self._clock())
+        self._watch()
+
+    def _watch(self) -> None:
+        """Look at what is sent only where it says something: one message of a turn."""
+        if self._stream is not None and self._log.waits_for_sending:
+            self._stream.on_sent = self._sent
 
     def _sent(self, sound: bool) -> None:
-        if sound and self._log.waits_for_sending:
+        if sound:
             self._log.sent(self._clock())
+        if self._stream is not None and not self._log.waits_for_sending:
+            self._stream.on_sent = None
 
     def _over(self, turn: TurnReport) -> None:
         if log.isEnabledFor(logging.INFO):
             log.info("call %s: %s", self._call_id, words(turn))
-        stream = self._stream
-        if self._share and stream is not None and stream.offhook_version is not None:
-            stream.session.tell(write_turn(turn))
+        if self._share and self._stream is not None:
+            self._stream.tell(turn)
             self._send()
         self._told(turn)
 

@@ -16,12 +16,12 @@ from offhook.audio.endpoint import RATE, Endpoint
 from offhook.audio.pcm import PTIME_MS, Frame, from_bytes, level_dbfs, to_bytes
 from offhook.audio.resample import StreamResampler
 from offhook.errors import ConfigError
-from offhook.kit.backchannel import AGREEMENTS, agrees
+from offhook.kit.backchannel import AGREEMENTS, LIKELY_AGREES, agreement
 from offhook.kit.echo import EchoReference
 from offhook.kit.vad import Detector, voice_detector
 
 END_SILENCE_MS: Final = 600
-_ONSET: Final = 0.3
+_ONSET: Final = 0.2
 """How likely speech must be to hold what the app says."""
 _HYSTERESIS: Final = 0.15
 _GAP_MS: Final = 220
@@ -30,6 +30,8 @@ _AUDIBLE_DBFS: Final = -40.0
 """What never gets louder is somebody in the background."""
 _OVER_NOISE_DB: Final = 8.0
 _ECHO: Final = 0.5
+_SURELY_AGREES: Final = 0.9
+_MOSTLY: Final = 0.6  # of the frames of speech have voice
 _LATE_MS: Final = 40  # that a detector is behind the first sound
 _NOISE_RISE: Final = 0.06  # dB a frame
 
@@ -153,7 +155,9 @@ class Turns:
         self._told = False  # SpeechStarted of the present utterance
         self._first = 0  # frame of the first voice of the present utterance
         self._last = -1000  # frame of the last voice
+        self._frames = 0  # with voice since the first
         self._held = 0  # frame since which the app is held for this speaker; 0: it is not
+        self._confirm_ms = settings.confirm_ms
         self._over: SpeechEnded | None = None  # what was said while the app is held, and has ended
         self._doubt = 0  # number of the open doubt; 0: none
         self._doubts = 0
@@ -221,8 +225,9 @@ class Turns:
         self._voiced = likely >= self.settings.threshold - (_HYSTERESIS if self._voiced else 0)
         if self._voiced:
             if not self._endpoint.speaking and (self._now - self._last) * PTIME_MS > _GAP_MS:
-                self._first = self._now
+                self._first, self._frames = self._now, 0
             self._last = self._now
+            self._frames += 1
         return likely, frame
 
     def _follow(self, frame: Frame, steps: list[Step]) -> None:
@@ -248,8 +253,12 @@ class Turns:
     def _judge(self, steps: list[Step]) -> None:
         """Whether what has been heard since the app is held ends it."""
         speech = self._endpoint.speaking or self._over is not None
-        if speech and (self._last - self._first + 1) * PTIME_MS >= self.settings.confirm_ms:
-            self._settle(steps, cut=True)
+        length = self._last - self._first + 1
+        if speech and length * PTIME_MS >= self._confirm_ms and self._frames >= length * _MOSTLY:
+            if self._confirm_ms == self.settings.confirm_ms and agreement(from_bytes(self._said())) > _SURELY_AGREES:
+                self._confirm_ms *= 2  # a laugh, "yeah yeah yeah"
+            else:
+                self._settle(steps, cut=True)
         elif self._doubt:
             if (self._now - self._doubt_since) * PTIME_MS >= self.settings.decide_ms:
                 self._settle(steps, cut=True)
@@ -261,7 +270,9 @@ class Turns:
                 self._doubt, self._doubt_since = self._doubts, self._now
                 steps.append(Doubt(self._doubt, self._said()))
             else:
-                self._settle(steps, cut=not agrees(from_bytes(self._said())))
+                long = length * PTIME_MS >= self.settings.confirm_ms
+                enough = _SURELY_AGREES if long else LIKELY_AGREES
+                self._settle(steps, cut=agreement(from_bytes(self._said())) < enough)
 
     def _said(self) -> bytes:
         return self._over.pcm if self._over is not None else to_bytes(self._endpoint.so_far().pcm)
@@ -269,6 +280,7 @@ class Turns:
     def _settle(self, steps: list[Step], *, cut: bool) -> None:
         """What the app is held for is known."""
         self._held = self._doubt = 0
+        self._confirm_ms = self.settings.confirm_ms
         if cut:
             if not self._told:
                 self._tell(steps)
@@ -285,6 +297,7 @@ class Turns:
     def _release(self, steps: list[Step]) -> None:
         """The app was stopped by something else: what was said is what anybody says."""
         self._held = self._doubt = 0
+        self._confirm_ms = self.settings.confirm_ms
         if self._endpoint.speaking and not self._told:
             self._tell(steps)
         elif self._over is not None:

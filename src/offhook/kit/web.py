@@ -63,8 +63,9 @@ async def _body(request: web.Request) -> bytes:
 def run(voice: VoiceApp, host: str | None, port: int | None, stream_port: int | None) -> None:
     """Serve it alone until SIGINT or SIGTERM."""
     host = host or os.environ.get("HOST") or "127.0.0.1"
+    work = serve_alone(voice, host, _port(port), stream_port)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(serve_alone(voice, host, _port(port), stream_port))
+        runner.run(work)
 
 
 def _port(port: int | None) -> int:

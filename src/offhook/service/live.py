@@ -290,8 +290,9 @@ class LiveCall:
     def stream_turn(self, stream: MediaStream, report: TurnReport) -> None:
         """See `MediaOwner`."""
         begin = stream.first_frame - (self.trace.answered or self.trace.began)
-        more = turn_note(report, begin * 1000, stream.port.counters.dropped)
-        self.note("turn", report.outcome, connection=stream.connection_id, **more)
+        more = {"connection": stream.connection_id, **turn_note(report, begin * 1000, stream.port.counters.dropped)}
+        told = {name: more.pop(name) for name in ("turn", "responseMs", "heardMs")}
+        self.note("turn", report.outcome, more=more, **told)
 
     def stream_note(self, stream: MediaStream, name: str, detail: dict[str, Any]) -> None:
         """See `StreamOwner`."""

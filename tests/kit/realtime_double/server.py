@@ -35,6 +35,8 @@ class RealtimeDouble:
         """Length of a delta: odd, so that every other one begins within a sample."""
         self.silence_ms = 300
         """Silence that ends a turn."""
+        self.fail_with: str | None = None
+        """Code of the error with which responses fail."""
         self.refuse_settings = False
         self.refuse_with: int | None = None
         """HTTP status for new connections."""

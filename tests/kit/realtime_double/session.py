@@ -307,6 +307,11 @@ class Session:
 
     async def _say(self, response: Response, parts: deque[Say | Do]) -> None:
         await asyncio.sleep(self.double.think_s)
+        if self.double.fail_with is not None:
+            self.active = None
+            details = {"type": "failed", "error": {"type": "service", "code": self.double.fail_with}}
+            await self.emit("response.done", response={**self._state(response, "failed"), "status_details": details})
+            return
         while parts and not response.cancelled:
             part = parts.popleft()
             index = len(response.items)
