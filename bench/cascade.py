@@ -36,6 +36,7 @@ QUESTIONS = (
 RATE = 16000
 GREETING_S, TURN_S = 4.0, 7.0
 LOUD = 300  # of 32768
+PAUSE = RATE // 2  # samples of silence before an answer
 
 
 def questions(offset: float) -> tuple[npt.NDArray[np.int16], list[int]]:
@@ -61,8 +62,9 @@ async def waits(node: LiveNode, folder: Path, offset: float) -> list[float]:
     heard = resample(recording.samples, recording.rate, RATE)
     found = []
     for end in ends:
-        loud = np.flatnonzero(np.abs(heard[end : end + round(5 * RATE)]) > LOUD)
-        found.append(float(loud[0]) * 1000 / RATE if len(loud) else float("nan"))
+        loud = np.flatnonzero(np.abs(heard[end - PAUSE : end + round(5 * RATE)]) > LOUD) - PAUSE
+        begins = loud[np.diff(loud, prepend=-PAUSE) >= PAUSE]  # the end of the answer before is none
+        found.append(float(begins[0]) * 1000 / RATE if len(begins) else float("nan"))
     return found
 
 
@@ -89,7 +91,8 @@ def main() -> None:
         rows[calls] = {"questions": len(found), "unanswered": len(found) - len(answered), "p50Ms": p50, "p95Ms": p95}
         rows[calls] |= {"leastMs": round(float(answered.min())), "mostMs": round(float(answered.max()))}
         print(f"{calls} at once: {rows[calls]}")
-    RESULTS.write_text(json.dumps({"cores": os.cpu_count(), "callers": rows}, indent=1) + "\n")
+    machine = {"cores": os.cpu_count(), "loadAverage": os.getloadavg()[0]}
+    RESULTS.write_text(json.dumps({**machine, "callers": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -77,6 +77,7 @@ BESIDE = (
     Beside("python-sdk", _conformance(python=True)[::2], nice=False, covered=False),
     Beside("python-sdk-too", _conformance(python=True)[1::2], nice=False, covered=False),
     Beside("conformance", _conformance(python=False), nice=False),
+    Beside("examples", ("tests/examples",), nice=False, covered=False),
     Beside("long-runs", ("tests/soak",), nice=False, covered=False),
     Beside("interop", _interop("other"), nice=False, covered=False),
     Beside("service", ("tests/service",), nice=False),

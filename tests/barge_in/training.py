@@ -13,13 +13,13 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from tests.barge_in.clips import at_level, on_line
+from tests.barge_in.noises import NOISES, RATE, Rng, Sound, noise, samples, silence
+from tests.barge_in.voices import spoken, trim
 
 import offhook.kit.backchannel as network
 from offhook.audio.pcm import Frame
 from offhook.audio.resample import resample
-from tests.barge_in.clips import at_level, on_line
-from tests.barge_in.noises import NOISES, RATE, Rng, Sound, noise, samples, silence
-from tests.barge_in.voices import spoken, trim
 
 AGREE: Final = (
     "uh-huh;uh huh;yeah;yeah.;yeah?;yep;yup;okay;okay?;ok;right;right.;right?;all right;sure;aha;I see;oh okay;yes;"
@@ -29,8 +29,8 @@ INTERRUPT: Final = (
     "stop;stop!;wait;wait!;no;no!;what;what?;hello;hello?;hey;sorry;hold on;hang on;help;agent;operator;pause;cancel;"
     "repeat;go back;excuse me;please stop;stop it;one moment;wait a minute;not now;who;who is it;why;why not;how;"
     "how much;when;where;where is it;can I;can you;could you;do you have;I want;I need;I have;my name;my order;this is;"
-    "that is wrong;that's not;it's not;listen;be quiet;shut up;speak to;talk to;a person;a human;representative;one;two;"
-    "three;four;five;six;seven;eight;nine;zero;ten;twenty;seven four;five one;maria;peter;john;robert;anna;smith;"
+    "that is wrong;that's not;it's not;listen;be quiet;shut up;speak to;talk to;a person;a human;representative;one;"
+    "two;three;four;five;six;seven;eight;nine;zero;ten;twenty;seven four;five one;maria;peter;john;robert;anna;smith;"
     "thursday;tomorrow;today;but;actually;wrong;never mind;too fast;slower;louder;again;say again;next;skip;yes but;"
     "yeah but;okay so;right so;no no;no wait;no thanks;don't;didn't;is it;are you;what do;what is;which one;"
     "thank you goodbye;bye;start over;menu;english;account;pay;bill;refund;delivery;address;time"

@@ -10,12 +10,13 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from tests.barge_in.clips import FOLDER, labels
+from tests.barge_in.judgement import judge
+
 from offhook.audio.pcm import from_bytes
 from offhook.audio.wav import read_wav
 from offhook.kit.turns import TurnTaking
 from offhook.speech.whisper import WhisperRecogniser
-from tests.barge_in.clips import FOLDER, labels
-from tests.barge_in.judgement import judge
 
 FILE: Final = FOLDER / "understood.json"
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import gc
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from tests.kit.shell import Agent, Shell
@@ -20,3 +21,10 @@ async def shell() -> AsyncIterator[Shell]:
 @pytest.fixture
 def agent(shell: Shell) -> Agent:
     return Agent(shell.app)
+
+
+@pytest.fixture
+def nothing_left() -> Iterator[None]:
+    """What a server and a client have left open is found here, not in a test that comes later."""
+    yield
+    gc.collect()

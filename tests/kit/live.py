@@ -15,6 +15,12 @@ from tests.live import LiveNode, until
 from offhook.kit import Call, TokenCheck, TurnTaking, VoiceApp
 from offhook.kit.web import serve_alone
 
+LEFT_OPEN = (
+    "ignore:Exception ignored in. <(function _SelectorTransport.__del__|socket.socket)"
+    ":pytest.PytestUnraisableExceptionWarning"
+)
+"""TLS connections of the SDK's HTTP client that say goodbye, and posts that came in while their server closed."""
+
 
 def voice_app(node: LiveNode, public_url: str = "", **settings: Any) -> VoiceApp:
     """An app for the node's calls."""

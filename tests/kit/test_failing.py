@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from tests.console_leg import caller
-from tests.kit.live import alone, echoing, hears_tone, validated, voice_app
+from tests.kit.live import LEFT_OPEN, alone, echoing, hears_tone, validated, voice_app
 from tests.live import LiveNode, dev_node, until
 
 from offhook.errors import ConfigError
@@ -20,8 +20,8 @@ from offhook.kit.events import MediaStreamingStarted
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
-    # the SDK's HTTP client lets go of a TLS connection before that has said goodbye
-    pytest.mark.filterwarnings("ignore:.*_SelectorTransport.__del__:pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings(LEFT_OPEN),
+    pytest.mark.usefixtures("nothing_left"),
 ]
 TONE = 440.0
 

@@ -15,7 +15,7 @@ import uvicorn
 from aiohttp import web
 from fastapi import FastAPI
 from tests.console_leg import caller, phone
-from tests.kit.live import alone, echoing, hears_tone, validated, voice_app
+from tests.kit.live import LEFT_OPEN, alone, echoing, hears_tone, validated, voice_app
 from tests.live import CALLEE, LiveNode, dev_node, until
 
 from offhook.kit import Call, DialFailed, Ignore, Redirect, VoiceApp
@@ -23,8 +23,8 @@ from offhook.kit.events import CallDisconnected
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
-    # the SDK's HTTP client lets go of a TLS connection before that has said goodbye
-    pytest.mark.filterwarnings("ignore:.*_SelectorTransport.__del__:pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings(LEFT_OPEN),
+    pytest.mark.usefixtures("nothing_left"),
 ]
 Serving: TypeAlias = Callable[[VoiceApp, int], Any]
 TONE = 440.0

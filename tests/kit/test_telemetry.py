@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +18,7 @@ from offhook.kit import Interrupted, Resumed, SpeechEnded, SpeechStarted, Stream
 from offhook.kit.playback import Playback, PlayQueue
 from offhook.kit.telemetry import GAP_MS, LONGEST_REPLY_MS, CallTelemetry, ClockTie, TurnLog, words
 from offhook.kit.turns import TurnEvent
-from offhook.wire.streaming import FrameWriter, audio_metadata, parse_app_message
+from offhook.wire.streaming import AppAudio, FrameWriter, audio_metadata, parse_app_message
 from offhook.wire.turns import VERSION_HEADER, TurnReport, write_turn
 
 FRAME = FrameWriter(None).build(bytes(640), b"2024-11-15T19:16:12.925Z", False).decode()
@@ -276,6 +277,17 @@ class Socket:
         pass
 
 
+class Quick(Socket):
+    """One that sends without waiting."""
+
+    def post(self, data: bytes) -> bool:
+        self.sent.append(data.decode())
+        return True
+
+    async def drained(self) -> None:
+        pass
+
+
 async def conversation(headers: dict[str, str], *, share: bool) -> tuple[list[str], list[TurnReport]]:
     """A greeting, a turn that is answered and interrupted, and the end; gives what was sent, and the turns."""
     socket = Socket()
@@ -347,12 +359,19 @@ async def test_a_node_that_says_so_is_told_and_nobody_else_gets_one_byte_more() 
     assert [text for text in offhook if "Offhook" not in text] == plain
 
 
-def test_the_session_keeps_a_bounded_number_of_them() -> None:
-    session = Stream(Socket(), {}).session
-    for n in range(100):
-        session.tell(str(n))
-    session.play(bytes(640))
-    assert session.drain()[:-1] == [str(n) for n in range(84, 100)]
+@pytest.mark.parametrize("kind", [Socket, Quick])
+async def test_a_bounded_number_waits_and_only_for_offhook(kind: type[Socket]) -> None:
+    turn = Story().turn().answer(300).run(GAP_MS + 40).only()
+    for headers, count in (({VERSION_HEADER: "0.1.0"}, 16), ({}, 0)):
+        socket = kind()
+        stream = Stream(socket, headers)
+        for number in range(100):
+            stream.tell(msgspec.structs.replace(turn, number=number))
+        stream.session.play(bytes(640))
+        await stream.flush()
+        told = [parse_app_message(text) for text in socket.sent]
+        assert [one.number for one in told if isinstance(one, TurnReport)] == list(range(100 - count, 100))
+        assert told[count:] == [AppAudio(bytes(640))]
 
 
 async def test_a_call_tells_what_is_open_when_it_is_hung_up() -> None:

@@ -27,7 +27,6 @@ from offhook.wire.app_side import (
 from offhook.wire.folding import Text
 
 MESSAGE_MS: Final = 200
-TOLD_KEPT: Final = 16
 GONE_MS: Final = 25
 """What a stop cannot take back of what is being heard: the frame that is leaving, and a ramp of 5 ms behind it."""
 _SPEAKERS_KEPT: Final = 64
@@ -100,7 +99,6 @@ class StreamSession:
         self._pending: deque[bytes | memoryview] = deque()
         self.unsent_bytes = 0  # played, and not yet taken by `next_text` or `drain`
         self._stop_due = False
-        self._told: deque[str] = deque(maxlen=TOLD_KEPT)
         # In samples of the stream: what the frames have counted, where on that count the queue last
         # started to play and where it ends, and how much belongs to the present utterance.
         self._clock = 0
@@ -181,17 +179,11 @@ class StreamSession:
         self._odd = b""
         self._played = 0
 
-    def tell(self, text: str) -> None:
-        """Have a message sent that is no audio, before what waits of it; of more than 16 of them the oldest is lost."""
-        self._told.append(text)
-
     def next_text(self) -> str | None:
         """The next message to send, None when there is none. A stop goes before audio played after it."""
         if self._stop_due:
             self._stop_due = False
             return app_stop()
-        if self._told:
-            return self._told.popleft()
         if not self._pending:
             return None
         return app_audio(self._take())
@@ -201,8 +193,6 @@ class StreamSession:
         if self._stop_due:
             self._stop_due = False
             return app_stop().encode()
-        if self._told:
-            return self._told.popleft().encode()
         return app_audio_bytes(self._take()) if self._pending else None
 
     def drain(self) -> list[str]:

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import os
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
 from types import EllipsisType
@@ -19,7 +20,7 @@ from offhook.kit.session import Event, Opened, StreamSession
 from offhook.kit.tokens import ENVIRONMENT, TokenCheck, TokenError
 from offhook.wire.app_side import AudioMetadata
 from offhook.wire.folding import Text
-from offhook.wire.turns import VERSION_HEADER
+from offhook.wire.turns import VERSION_HEADER, TurnReport, write_turn
 
 log: Final = logging.getLogger("offhook.kit")
 
@@ -27,6 +28,7 @@ MAX_MESSAGE_BYTES: Final = 4 << 20
 NORMAL: Final = 1000
 POLICY: Final = 1008
 INTERNAL: Final = 1011
+TOLD_KEPT: Final = 16
 
 TokenSetting: TypeAlias = TokenCheck | None | EllipsisType
 """`...` (the default everywhere): a TokenCheck from the environment. None: anybody may connect."""
@@ -78,6 +80,7 @@ class Stream:
         """The node's version when the service is Offhook, else None."""
         self.on_sent: Callable[[bool], None] | None = None
         """Told of each message that the socket has taken, and whether it is sound."""
+        self._told: deque[str] = deque(maxlen=TOLD_KEPT)
         self.session = session or StreamSession()
         self.path = path
         """The path that was dialled, as far as the adapter tells it."""
@@ -140,6 +143,14 @@ class Stream:
         await self.flush()
         return heard
 
+    def tell(self, turn: TurnReport) -> None:
+        """Have the node told of a turn with the next `flush`; nothing when the service has not said it is Offhook.
+
+        Of more than 16 that wait the oldest is lost.
+        """
+        if self.offhook_version is not None:
+            self._told.append(write_turn(turn))
+
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
         """End the stream; the call goes on. Harmless when closed."""
         if not self._closed:
@@ -153,9 +164,9 @@ class Stream:
 
     def _post(self, socket: QuickSocket) -> bool:
         """Send without waiting; whether that was all."""
-        session = self.session
+        session, told = self.session, self._told
         try:
-            while (data := session.next_bytes()) is not None:
+            while (data := told.popleft().encode() if told else session.next_bytes()) is not None:
                 taken = socket.post(data)
                 if self.on_sent is not None:
                     self.on_sent(b'"AudioData"' in data[:20])
@@ -175,8 +186,8 @@ class Stream:
                 while not self._post(self._quick):
                     await self._quick.drained()
                 return
-            session, send = self.session, self._socket.send
-            while (text := session.next_text()) is not None:
+            session, told, send = self.session, self._told, self._socket.send
+            while (text := told.popleft() if told else session.next_text()) is not None:
                 await send(text)
                 if self.on_sent is not None:
                     self.on_sent('"AudioData"' in text[:20])

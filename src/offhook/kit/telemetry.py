@@ -16,7 +16,7 @@ from typing import Final
 from offhook.kit.playback import PlayQueue
 from offhook.kit.stream import Stream
 from offhook.kit.turns import Interrupted, Resumed, SpeechEnded, SpeechStarted, TurnEvent
-from offhook.wire.turns import Outcome, TurnKind, TurnReport, write_turn
+from offhook.wire.turns import Outcome, TurnKind, TurnReport
 
 log: Final = logging.getLogger("offhook.kit.turns")
 
@@ -343,9 +343,8 @@ class CallTelemetry:
     def _over(self, turn: TurnReport) -> None:
         if log.isEnabledFor(logging.INFO):
             log.info("call %s: %s", self._call_id, words(turn))
-        stream = self._stream
-        if self._share and stream is not None and stream.offhook_version is not None:
-            stream.session.tell(write_turn(turn))
+        if self._share and self._stream is not None:
+            self._stream.tell(turn)
             self._send()
         self._told(turn)
 
