@@ -90,8 +90,13 @@ class Plan:
 
 
 def _going_on(line: Samples, size: int) -> Samples:
-    """`size` samples of a line on which nobody speaks, of which there are a few: there and back, without a step."""
-    return np.resize(np.concatenate([line, line[::-1]]), size)
+    """`size` samples of noise as a line has it on which nobody speaks, of which there are a few: of its spectrum."""
+    noise = np.fft.rfft(np.random.default_rng(size).standard_normal(size))
+    shape = np.abs(np.fft.rfft(line * np.hanning(len(line))))
+    noise *= np.interp(np.linspace(0, 1, len(noise)), np.linspace(0, 1, len(shape)), shape)
+    made = np.fft.irfft(noise, size)
+    level = float(np.sqrt(np.mean(np.square(line, dtype=np.float64))))
+    return np.rint(made * (level / max(float(np.sqrt(np.mean(np.square(made)))), 1e-9))).astype(np.int16)
 
 
 @dataclass(frozen=True)

@@ -26,9 +26,12 @@ from tests.soak.barge_in import (
 )
 from tests.soak.barge_in_app import BURST, FILE, PACED, RUSHED, RUSHED_S, STREAMED
 
+from offhook.kit import TurnTaking
+
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 RATE = 24000
+GOES_ON = "yeah_01"
 FIVE = ("phrase_01", "people_01", "word_04", "question_01", "digits_01")
 HEARD_WITHIN_MS = 40
 HALF_WITHIN_MS, MOST_WITHIN_MS = 180, 250
@@ -42,26 +45,33 @@ Calls = tuple[list[Heard], Recording, Recording]
 async def calls(
     tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]
 ) -> AsyncIterator[Calls]:
-    """Five who interrupt, one who is told 9.5 s in 0.85 s and interrupts 2 s later, one on a line with an echo."""
+    """Five who interrupt, one who only agrees, one who is told 9.5 s in 0.85 s, one on a line with an echo."""
     clips = {clip.name: clip for clip in committed_clips()}
-    five = plans([clips[name] for name in FIVE], 1, (BURST, STREAMED, PACED, FILE), 5, first_ms=(700, 1700))
+    six = plans([clips[name] for name in (*FIVE, GOES_ON)], 1, (BURST, STREAMED, PACED, FILE), 5, first_ms=(700, 1700))
     rushed = Plan(RUSHED, 50, ((1840.0, clips[FIVE[0]]),))
     async with world(tmp_path_factory.mktemp("barge-in"), free_port(), RATE) as (node, app):
         yield await asyncio.gather(
-            measured(node, app, five, RATE, at_once=5, again=lambda one: not within(one.rows())),
+            measured(node, app, six, RATE, at_once=6, again=lambda one: not within(one.rows())),
             undisturbed(node, app, rushed, RATE, lambda one: not follows(one)),
             echoed(node, app, 60, RATE, decibels=-15, late_ms=120),
         )
 
 
 async def test_who_cuts_in_is_heard_out_at_once(calls: Calls) -> None:
-    rows, _, _ = calls
-    print(table(rows))
+    print(table(calls[0]))
+    rows = [row for row in calls[0] if row.interrupts]
     assert len(rows) == len(FIVE) and all(row.ended for row in rows)
     assert within(rows), table(rows)
     assert all(row.traced_ms == row.silent_ms for row in rows)
     latencies = sorted(row.latency_ms for row in rows if row.latency_ms is not None)
     assert latencies[len(latencies) // 2] <= HALF_WITHIN_MS and latencies[-1] <= MOST_WITHIN_MS
+
+
+async def test_who_only_agrees_hears_the_app_go_on(calls: Calls) -> None:
+    (row,) = [row for row in calls[0] if row.clip == GOES_ON]
+    assert row.resumed_after_ms is not None and not row.ended, row
+    assert row.lost_ms == 0 and row.repeated_ms <= TurnTaking().rewind_ms + HEARD_WITHIN_MS, row
+    assert within([row]), "from where it went on"
 
 
 async def test_heard_and_speaking_follow_the_ear_and_not_the_sending(calls: Calls) -> None:
@@ -104,8 +114,11 @@ def follows(recording: Recording) -> bool:
 
 
 def within(rows: list[Heard]) -> bool:
-    """Whether the app's counts of what was heard are those of the recording."""
-    return all(row.heard_error_ms is not None and abs(row.heard_error_ms) <= HEARD_WITHIN_MS for row in rows)
+    """Whether the app's counts of what was heard are those of the recording, and nothing is lost by them."""
+    errors = [row.heard_error_ms for row in rows]
+    return all(error is not None and abs(error) <= HEARD_WITHIN_MS for error in errors) and not any(
+        row.lost_ms for row in rows
+    )
 
 
 async def test_the_echo_of_the_app_does_not_interrupt_it(calls: Calls) -> None:
