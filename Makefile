@@ -21,8 +21,8 @@ lint: setup-dev ## style, types and layers only
 soak: setup-dev ## the long tests
 	@$(BIN)/python -m pytest -m soak -s
 
-bench: setup-dev ## measurements: tick, codec, SIP messages, StopAudio, stream, sip and trace (results in bench/results/)
-	@for script in bench/tick.py bench/codec.py bench/sip_messages.py bench/stop_audio.py bench/stream.py bench/sip.py bench/trace.py bench/barge_in.py; do \
+bench: setup-dev ## measurements: tick, codec, SIP messages, StopAudio, stream, sip, trace, kit (results in bench/results/)
+	@for script in bench/tick.py bench/codec.py bench/sip_messages.py bench/stop_audio.py bench/stream.py bench/sip.py bench/trace.py bench/barge_in.py bench/kit.py; do \
 	    if [ -f $$script ]; then echo "== $$script =="; $(BIN)/python $$script || exit 1; \
 	    else echo "== $$script == (not there)"; fi; \
 	done

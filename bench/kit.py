@@ -1,7 +1,8 @@
 """The kit's stream path against what apps are written on today, all in one run: an app that echoes AudioData.
 
 CPU us of the serving process per frame pair (one AudioData in, one out, each call, each 20 ms), at 20 calls that send
-evenly spread and at 100 calls that send in bursts (as a node does), and the calls that one core holds. Servers
+evenly spread and at 100 calls that send in bursts (as a node does), and the calls that one core holds. Bound: the
+same messages read and built in picows' own callback, with no stream, task or handler in between. Servers
 (bench/kit_servers.py) take turns on core 0; a native program on core 1 sends and counts what comes back. Medians of the
 rounds' ratios. Method: docs/benchmarks.md. Needs Linux, two cores, a C compiler and the extras [pipecat] and fastapi.
 """
@@ -32,6 +33,8 @@ from bench.stream import BIN, HERE, leaf, machine, pinned, stop_tree
 
 GATES = {"pipecatOverPlain": 6.0, "fastapiOverPlain": 4.0, "callsOverPipecat": 12.0, "fastapiOverAsgi": 1.3}
 BACK, GAPS = 0.995, 0.005
+WARM = {"call": "15"}
+"""Seconds before a load counts, where it takes longer to begin: a Call loads its model of speech."""
 SPEAKER = "8:acs:3d20e1de-0f28-41c5-a7d5-0d2c1f0f0aa1_00000024-0000-0000"
 
 
@@ -91,11 +94,11 @@ def measure(name: str, calls: int, burst: bool, seconds: float) -> Point:
     """One server under one load."""
     with tempfile.TemporaryDirectory() as folder, server(name) as (port, pid):
         opening, frame = messages(Path(folder))
-        environment = {**os.environ, **({"BURST": "1"} if burst else {})}
+        environment = {**os.environ, "SPIN": "1", "WARM": WARM.get(name, "2"), **({"BURST": "1"} if burst else {})}
         words = (str(port), str(calls), f"{seconds:g}", opening, frame, "AudioData", str(pid))
         sender = subprocess.Popen(pinned(1, BIN / "wspace", *words), env=environment, stdout=subprocess.PIPE)
         try:
-            out, _ = sender.communicate(timeout=seconds + 30)
+            out, _ = sender.communicate(timeout=seconds + 60)
         finally:
             stop_tree(sender.pid)
             sender.wait()
@@ -121,14 +124,12 @@ def ratio(points: list[Point], over: str, under: str, calls: int, burst: bool) -
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    loads = [
-        ("plain", 20, False), ("pipecat", 20, False), ("acs", 20, False), ("call", 20, False), ("asgi", 20, False),
-        ("fastapi", 20, False), ("plain", 100, True), ("fastapi", 100, True), ("asgi", 100, True), ("call", 100, True),
-    ]  # fmt: skip
+    spread = [(name, 20, False) for name in ("bound", "plain", "pipecat", "acs", "call", "asgi", "fastapi")]
+    loads = spread + [(name, 100, True) for name in ("bound", "plain", "fastapi", "asgi", "call")]
     points = [
         measure(name, calls, burst, options.seconds) for _ in range(options.rounds) for name, calls, burst in loads
     ]
-    pipecat = capacity("pipecat", 20, 10, options.seconds)
+    pipecat = capacity("pipecat", 10, 10, options.seconds)
     plain = capacity("plain", max(200, 12 * pipecat), 60, options.seconds)
     medians = {}
     for name, calls, burst in loads:
@@ -140,6 +141,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         "callsOverPipecat": plain / max(pipecat, 1),
         "fastapiOverAsgi": ratio(points, "fastapi", "asgi", 100, True),
         "fastapiOverAsgiSpread": ratio(points, "fastapi", "asgi", 20, False),
+        "pipecatOverBound": ratio(points, "pipecat", "bound", 20, False),
+        "fastapiOverBound": ratio(points, "fastapi", "bound", 100, True),
         "pipecatOverAcs": ratio(points, "pipecat", "acs", 20, False),
         "pipecatOverCall": ratio(points, "pipecat", "call", 20, False),
         "fastapiOverCall": ratio(points, "fastapi", "call", 100, True),

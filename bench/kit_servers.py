@@ -11,9 +11,11 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from offhook.kit import Audio, Call, Stream, TurnTaking, serve, stream_app
+from offhook.wire.app_side import AudioData, app_audio_bytes, parse_service_message
 
 HOST = "127.0.0.1"
 NAMES = {
+    "bound": "bound: picows, the kit's parser and builder",
     "plain": "kit: its plain server (`serve`)",
     "asgi": "kit: its ASGI adapter, uvicorn",
     "call": "kit: a Call on the plain server, `call.play`",
@@ -63,6 +65,24 @@ def plain(handler: Callable[[Stream], Coroutine[Any, Any, None]], port: int) -> 
     async def run() -> None:
         async with await serve(handler, HOST, port, token_check=None):
             await asyncio.Event().wait()
+
+    uvloop.run(run())
+
+
+def bound(port: int) -> None:
+    """What the WebSocket and the messages alone cost in Python."""
+    import uvloop
+    from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_create_server
+
+    class Echo(WSListener):
+        def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+            if frame.msg_type == WSMsgType.TEXT:
+                message = parse_service_message(frame.get_payload_as_memoryview())
+                if isinstance(message, AudioData):
+                    transport.send(WSMsgType.TEXT, app_audio_bytes(message.data))
+
+    async def run() -> None:
+        await (await ws_create_server(lambda request: Echo(), HOST, port)).serve_forever()
 
     uvloop.run(run())
 
@@ -176,6 +196,7 @@ def acs(port: int) -> None:
 def main() -> None:
     name, port = sys.argv[1], int(sys.argv[2])
     servers: dict[str, Callable[[], None]] = {
+        "bound": lambda: bound(port),
         "plain": lambda: plain(echo, port),
         "call": lambda: plain(call_echo, port),
         "asgi": lambda: uvicorn_run(stream_app(echo, token_check=None), port),

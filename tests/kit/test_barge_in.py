@@ -205,7 +205,15 @@ def says(text: str) -> Callable[[bytes], Awaitable[str]]:
 
 
 @pytest.mark.parametrize(
-    ("text", "cut"), [("Yeah.", False), ("Okay, right!", False), ("", False), ("Stop!", True), ("yeah but", True)]
+    ("text", "cut"),
+    [
+        ("Yeah.", False),
+        ("Okay, right!", False),
+        ("", False),
+        ("Stop!", True),
+        ("yeah but", True),
+        ("5.", True),
+    ],
 )
 async def test_words_decide_where_they_are_understood(text: str, cut: bool) -> None:
     call = talk(understand=says(text))

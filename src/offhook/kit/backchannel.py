@@ -1,7 +1,7 @@
 """Backchannels: short words and sounds by which a listener says "go on" ("mm-hmm", "yeah"), which interrupt nobody.
 
 Two ways to know them: by their words, where somebody recognises those, or by their sound, with a small network over
-the course of 16 bands of the spectrum (13 kB of weights, trained by `tests/barge_in/training.py` on synthetic voices).
+the course of 16 bands of the spectrum (19 kB of weights, trained by `tests/barge_in/training.py` on synthetic voices).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ AGREEMENTS: Final = frozenset(
 )
 """Words that only say "go on"."""
 
-LIKELY_AGREES: Final = 0.75
+LIKELY_AGREES: Final = 0.85
 """How likely it must be: rather stop for nothing than go on over somebody."""
 
 _WINDOW, _HOP = 400, 160  # samples at 16 kHz: 25 and 10 ms
@@ -37,7 +37,7 @@ Features = npt.NDArray[np.float32]
 
 def only_agrees(text: str, agreements: frozenset[str] = AGREEMENTS) -> bool:
     """Whether all words of it are such; no words at all agree too."""
-    return all(word in agreements for word in re.findall(r"[a-z']+", text.lower()))
+    return all(word in agreements for word in re.findall(r"[^\W_]+", text.lower().replace("'", "")))
 
 
 def agreement(pcm: Frame) -> float:
