@@ -20,6 +20,7 @@ LONGEST_AHEAD_MS: Final = 600_000
 """Most that is kept unheard, held or not; what would be more raises PlayQueueFull."""
 _REFERENCE_BYTES: Final = 24_000 // 5  # of what was heard and nobody has taken
 _BLOCK_MS: Final = 10  # of sound, in which a pause is looked for
+_LEAST_BLOCKS: Final = 2
 
 
 class Playback:
@@ -266,11 +267,15 @@ class PlayQueue:
                 del one._past[: -keep & ~1]
 
     def _pause_before(self, one: Playback) -> int:
-        """How many samples to go back: to the quietest place of the last `rewind_ms`."""
+        """How many samples to go back: to the quietest place of the last `rewind_ms`, and by a frame at least.
+
+        How much was heard is known to a frame, and nothing may be left out.
+        """
         most = self._rewind_ms * self._session.sample_rate // 1000
         past = np.frombuffer(bytes(one._past[-2 * most :]), "<i2") if most else np.zeros(0, np.int16)
         size = self._session.sample_rate * _BLOCK_MS // 1000
         blocks = past[len(past) % size :].reshape(-1, size).astype(np.float32)
-        if not len(blocks):
-            return 0
-        return (len(blocks) - int((blocks**2).sum(axis=1).argmin())) * size
+        if len(blocks) < _LEAST_BLOCKS:
+            return len(blocks) * size
+        places = blocks[: len(blocks) - _LEAST_BLOCKS + 1]
+        return (len(blocks) - int((places**2).sum(axis=1).argmin())) * size
