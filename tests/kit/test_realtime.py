@@ -17,7 +17,7 @@ from offhook.assets import speech_wav
 from offhook.audio.pcm import find_delay
 from offhook.audio.resample import resample
 from offhook.audio.wav import read_wav
-from offhook.kit import OpenAI, RelayFailed, Said, ServiceError, Truncated, TurnTaking, relay
+from offhook.kit import OpenAI, RelayFailed, Said, ServiceError, Truncated, TurnTaking, realtime, relay
 from offhook.kit.turns import Interrupted, SpeechEnded, SpeechStarted
 
 CLIPS = Path(__file__).parents[1] / "fixtures/barge_in"
@@ -210,6 +210,22 @@ async def test_a_response_that_fails_is_told_and_the_next_one_is_heard() -> None
         talk.double.fail_with = None
         await talk.caller.hears(900, noise(400))
         await talk.said(tone(1))
+
+
+async def test_a_request_that_the_service_ignores_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(realtime, "REQUEST_WAIT_S", 0.2)
+
+    async def ignore(event: object) -> None:
+        talk.double.session._take["response.create"] = talk.double.session._create_response
+
+    async with talking([[Say(tone(1))]], vad="local") as talk:
+        await talk.until(lambda: talk.double.sessions)
+        talk.double.session._take["response.create"] = ignore
+        talk.caller.turn(SpeechStarted(0.0))
+        await talk.caller.hears(400, noise(400))
+        talk.caller.turn(SpeechEnded(400.0, b""))
+        await talk.said(tone(1))
+        assert len(talk.sent("response.create")) == 2
 
 
 async def test_no_quota_ends_the_relay_and_not_the_call() -> None:
