@@ -244,6 +244,7 @@ class Service:
             if self.rules.answers:
                 if self.active is not None:
                     self.twice += 1
+                    self.to_app.append(("refused itself", None))
                 else:
                     self.begin()
             return
@@ -276,6 +277,8 @@ class Service:
             self.floor.speech_started(interrupts=True)
         elif kind == "refused":
             self.floor.refused(active=True)
+        elif kind == "refused itself":
+            self.floor.refused_itself()
         else:
             self.floor.speech_ended()
 
@@ -364,6 +367,21 @@ def test_a_request_that_nothing_follows_is_made_again() -> None:
     assert [event["type"] for event in service.to_service] == ["response.create"]
     service.floor.created("r1", covers=True)
     assert not service.floor.waits
+
+
+def test_words_that_the_service_could_not_answer_are_answered_when_it_can() -> None:
+    """A response that was asked for had just begun, into the caller's words; it is canceled, but too late for that."""
+    service = Service(SERVER)
+    service.floor.ask()
+    service.speech()
+    service.take()
+    service.speech()
+    while service.to_app:
+        service.tell()
+    assert service.twice == 1
+    service.take()
+    service.tell()
+    assert [event["type"] for event in service.to_service] == ["response.create"]
 
 
 def test_what_a_response_did_not_know_of_is_followed_by_another() -> None:

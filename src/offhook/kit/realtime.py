@@ -427,7 +427,9 @@ class _Relay:
         active = code == _ACTIVE_ALREADY or _ACTIVE_TEXT in text
         if asked:
             self._floor.refused(active=active)
-        if code in _HARMLESS or (asked and active):
+        elif active and not error.event_id:
+            self._floor.refused_itself()
+        if code in _HARMLESS or active:
             log.debug("call %s: the service: %s: %s", self._call.id, code, text)
             return
         fatal = code in _FATAL or error.event_id == say.SETTINGS_ID

@@ -118,6 +118,17 @@ class Floor:
             self._wanted = self._wanted or {}
             self._go()
 
+    def refused_itself(self) -> None:
+        """The service was to begin a response, and could not as another was active: it is asked for one after that.
+
+        Some services do not say which event an error is about: then it may have been asked for.
+        """
+        if self._service_answers:
+            self._service_answers = False
+            self.ask()
+        elif self._requested:
+            self.refused(active=True)
+
     def _go(self) -> None:
         if self._wanted is None or self.active is not None or self._requested:
             return
