@@ -11,7 +11,7 @@ from tests.barge_in.playout import Conversation
 
 from offhook.audio.pcm import Frame
 from offhook.errors import ConfigError
-from offhook.kit.turns import Interrupted, Resumed, SpeechEnded, SpeechStarted, Turns, TurnTaking
+from offhook.kit.turns import Doubt, Interrupted, Resume, Resumed, SpeechEnded, SpeechStarted, Turns, TurnTaking
 
 RATE = 16000
 FRAME = RATE // 50
@@ -171,9 +171,10 @@ def test_an_answer_that_begins_while_the_caller_still_speaks_is_cut() -> None:
 def test_what_ends_just_when_it_is_held_is_done() -> None:
     call = talk()
     playback = call.play(LONG[: FRAME * 3])
-    hear(call, quiet=3, loud=3)
+    hear(call, quiet=2, loud=1)
+    assert call.held and playback.done
     hear(call, quiet=3)
-    assert playback.done and not call.queue.held
+    assert not call.queue.held
     call.play(LONG[:FRAME])
     hear(call, quiet=20)
     assert not call.queue.speaking
@@ -299,3 +300,53 @@ def test_resumed_tells_from_where() -> None:
     (resumed,) = (event for _, event in call.events)
     assert isinstance(resumed, Resumed)
     assert 900 <= resumed.heard_ms <= 1045
+
+
+def test_what_is_protected_is_said_after_a_cut() -> None:
+    call = talk()
+    first, law, last = call.play(LONG), call.play(LONG[: FRAME * 5], interruptible=False), call.play(LONG)
+    hear(call, quiet=50, loud=40)
+    hear(call, quiet=20)
+    assert first.cut and last.cut and law.done and not law.cut
+
+
+def test_a_word_during_which_the_app_is_stopped_is_a_turn_whatever_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("offhook.kit.turns.agreement", lambda pcm: 1.0)
+    call = talk()
+    call.play(LONG)
+    hear(call, quiet=50, loud=10)
+    call.queue.cut()
+    hear(call, loud=5)
+    hear(call, quiet=40)
+    assert names(call) == ["SpeechStarted", "SpeechEnded"]
+
+
+def test_what_was_no_turn_is_not_in_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("offhook.kit.turns.agreement", lambda pcm: 0.86)
+    call = talk()
+    call.play(LONG)
+    hear(call, quiet=50, loud=15)
+    hear(call, quiet=14)
+    assert names(call) == ["Resumed"]
+    hear(call, quiet=16, loud=40)
+    hear(call, quiet=40)
+    assert names(call) == ["Resumed", "SpeechStarted", "Interrupted", "SpeechEnded"]
+    ended = call.events[-1][1]
+    assert isinstance(ended, SpeechEnded)
+    assert len(ended.pcm) / 2 / FRAME <= 40 + 20 + 15
+
+
+def test_an_answer_to_an_older_doubt_decides_nothing() -> None:
+    call = talk(understand=says("never asked"))
+    turns = call.turns
+    doubts = []
+    for frame in [QUIET] * 5 + ([LOUD] * 15 + [QUIET] * 12) * 2:
+        for step in turns.feed(frame.tobytes(), None, True):
+            if isinstance(step, Doubt):
+                doubts.append(step)
+                if len(doubts) == 1:
+                    assert turns.decide(step.number, True) == [Resume()]
+    assert len(doubts) == 2
+    assert turns.decide(doubts[0].number, True) == []
+    assert turns.decide(doubts[1].number, True) == [Resume()]
+    assert turns.decide(doubts[1].number, True) == []
