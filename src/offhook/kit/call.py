@@ -23,7 +23,7 @@ from offhook.kit.feed import Feed, Listener
 from offhook.kit.framing import Framer
 from offhook.kit.keys import gather
 from offhook.kit.playback import Playback, PlayQueue
-from offhook.kit.session import Audio, Dtmf, Opened, PlayQueueFull
+from offhook.kit.session import Audio, Dtmf, Event, Opened, PlayQueueFull
 from offhook.kit.sources import Puller, Source, is_pcm, over
 from offhook.kit.stream import Stream, StreamClosed
 from offhook.kit.telemetry import CallTelemetry
@@ -403,13 +403,15 @@ class Call:
             self._telemetry.attach(stream)
         sending = asyncio.create_task(self._send(stream), name=f"sending of call {self.id}")
         try:
-            async for event in stream:
-                if isinstance(event, Audio):
-                    self._take_frame(event)
-                elif isinstance(event, Dtmf):
-                    self._keys.put(event.tone)
+            await stream.each(self._take_message)
         finally:
             sending.cancel()
+
+    def _take_message(self, event: Event) -> None:
+        if isinstance(event, Audio):
+            self._take_frame(event)
+        elif isinstance(event, Dtmf):
+            self._keys.put(event.tone)
 
     def _take_frame(self, event: Audio) -> None:
         try:
