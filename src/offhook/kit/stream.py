@@ -168,27 +168,32 @@ class Stream:
         if self._closed:
             raise StreamClosed("the stream is closed")
         self.session.play(pcm)
-        self._send_soon()
+        self.flush_soon()
 
     def stop_soon(self) -> float:
         """As `stop`, without waiting."""
         if self._closed:
             raise StreamClosed("the stream is closed")
         heard = self.session.stop()
-        self._send_soon()
+        self.flush_soon()
         return heard
 
-    def _send_soon(self) -> None:
-        if self._giving or self._later is not None:
+    def flush_soon(self) -> None:
+        """As `flush`, without waiting while the service is slow; nothing when the stream is closed."""
+        if self._giving or self._later is not None or self._closed:
             return
-        if self._quick is None or self._sending.locked() or not self._post(self._quick):
+        try:
+            sent = self._quick is not None and not self._sending.locked() and self._post(self._quick)
+        except StreamClosed:
+            return  # whoever reads the stream sees its end
+        if not sent:
             self._later = asyncio.get_running_loop().create_task(self._send_later())
 
     async def _send_later(self) -> None:
         try:
             await self._send()
         except StreamClosed:
-            return  # whoever reads the stream sees its end
+            return
         finally:
             self._later = None
 
