@@ -138,7 +138,8 @@ class _Relay:
         self._lost = ""  # what was lost with the last one
         self._broken_off = False  # that was an answer
         self._up = False  # a session is there
-        self._unseen: set[str] = set()  # call ids of outputs that the service has not confirmed
+        self._unseen: set[str] = set()  # call ids of outputs, ids of messages that the service has not confirmed
+        self._messages = 0
         self._answer_due: asyncio.TimerHandle | None = None
         self._before: deque[bytes] = deque(maxlen=BEFORE_FRAMES)
         self._greeting: Mapping[str, Any] | None = None
@@ -208,6 +209,7 @@ class _Relay:
             self._floor.ask()
         elif self._greeting is not None and not self._history.lines():
             self._floor.ask(self._greeting)
+        self._floor.begins()
 
     def _lose(self) -> None:
         """A session is lost. What happens from now on waits for the next one; what was meant for this one is void."""
@@ -245,7 +247,9 @@ class _Relay:
                 await _TAKE[type(event)](self, event)
 
     def _new_floor(self) -> Floor:
-        return Floor(self._rules, self._ask, self._out.urgent, caller_speaks=self._speaking)
+        floor = Floor(self._rules, self._ask, self._out.urgent)
+        floor.caller_speaks, floor.waiting = self._speaking, True
+        return floor
 
     def _ask(self, create: say.Event) -> None:
         self._out.event(create)
@@ -288,7 +292,7 @@ class _Relay:
 
     async def _keys(self) -> None:
         keys = aiter(self._call.dtmf)
-        row, rows = "", 0
+        row = ""
         while True:
             try:
                 async with asyncio.timeout(KEYS_PAUSE_S if row else None):
@@ -300,11 +304,9 @@ class _Relay:
             row += key
             if key in ("", "#"):
                 text = f"(The caller pressed these keys of the telephone: {row})"
-                rows += 1
+                item_id = self._ask_about("user", text)
                 if self._up:
-                    self._history.add("caller", f"keys {rows}", text, final=True)
-                self._out.event(say.message("user", text, preview=self._service.preview))
-                self._floor.ask()
+                    self._history.add("caller", item_id, text, final=True)
                 row = ""
 
     async def _on_speech(self, event: ev.SpeechChange) -> None:
@@ -336,9 +338,7 @@ class _Relay:
         self._answer_due = asyncio.get_running_loop().call_later(seconds, self._no_answer_came, seconds)
 
     def _no_answer_came(self, seconds: float) -> None:
-        if not self._up:
-            self._expect_answer(seconds)
-        elif self._floor.waits:
+        if self._floor.waits:
             log.info("call %s: the model has not begun to answer within %g s: it is asked", self._call.id, seconds)
             self._floor.no_answer_came()
 
@@ -445,8 +445,7 @@ class _Relay:
 
     async def _on_item(self, event: ev.ItemDone) -> None:
         item = event.item
-        if item.type == "function_call_output":
-            self._unseen.discard(item.call_id or "")
+        self._unseen.discard((item.call_id if item.type == "function_call_output" else item.id) or "")
         if item.type == "function_call" and event.response_id and item.status != "incomplete":
             self._calls.begin(event.response_id)
             self._spawn(self._run_tool(item, event.response_id, self._session))
@@ -458,13 +457,21 @@ class _Relay:
         if session == self._session or self._up:
             self._history.add("tool", item.id, text, final=True)
         if session != self._session:  # the new session has no such call
-            self._out.event(say.message("system", text, preview=self._service.preview))
-            self._floor.ask()
+            self._ask_about("system", text)
             return
         self._unseen.add(item.call_id or "")
         self._out.event(say.tool_output(item.call_id or "", result.output))
         if self._calls.answered(response_id):
             self._floor.ask()
+
+    def _ask_about(self, role: say.Role, text: str) -> str:
+        """Tell the model something, to which it is to answer; the id of the message."""
+        self._messages += 1
+        item_id = f"offhook_{self._messages}"
+        self._unseen.add(item_id)
+        self._out.event(say.message(role, text, preview=self._service.preview, item_id=item_id))
+        self._floor.ask()
+        return item_id
 
     # ------------------------------------------------------------------ small things
 
@@ -487,7 +494,10 @@ class _Relay:
             try:
                 if self._on_event is not None and (result := self._on_event(event)) is not None:
                     await result
-            except Exception:
+            except (Exception, asyncio.CancelledError, SystemExit):
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    raise
                 log.exception("call %s: on_event failed", self._call.id)
 
 

@@ -19,19 +19,14 @@ RESPONSES_KEPT: Final = 64
 class Floor:
     """The state of one connection. `send` and `send_first` queue an event, in its order or before all others."""
 
-    def __init__(
-        self,
-        rules: TurnRules,
-        send: Callable[[Event], None],
-        send_first: Callable[[Event], None],
-        *,
-        caller_speaks: bool = False,
-    ) -> None:
+    def __init__(self, rules: TurnRules, send: Callable[[Event], None], send_first: Callable[[Event], None]) -> None:
         self._rules = rules
         self._send, self._send_first = send, send_first
         self.active: str | None = None
         """Id of the response that the service is working on."""
-        self.caller_speaks = caller_speaks
+        self.caller_speaks = False
+        self.waiting = False
+        """For the connection: what is asked for meanwhile is asked when it `begins`."""
         self._asked = 0  # how often a response was asked for: the end of the event_id
         self._requested = False  # asked for, and not begun yet
         self._wanted: Mapping[str, Any] | None = None
@@ -60,6 +55,11 @@ class Floor:
         return response_id in self._dropped
 
     # ------------------------------------------------------------------ what happens
+
+    def begins(self) -> None:
+        """The connection is there."""
+        self.waiting = False
+        self._go()
 
     def speech_started(self, *, interrupts: bool) -> None:
         """The caller speaks; `interrupts`: what is being answered is over by that."""
@@ -130,7 +130,7 @@ class Floor:
             self.refused(active=True)
 
     def _go(self) -> None:
-        if self._wanted is None or self.active is not None or self._requested:
+        if self._wanted is None or self.active is not None or self._requested or self.waiting:
             return
         if self.caller_speaks or self._service_answers:
             return

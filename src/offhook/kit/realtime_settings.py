@@ -170,8 +170,8 @@ def tool_output(call_id: str, output: str) -> Event:
     return {"type": "conversation.item.create", "item": item}
 
 
-def message(role: Role, text: str, *, preview: bool) -> Event:
-    """A message as text."""
+def message(role: Role, text: str, *, preview: bool, item_id: str | None = None) -> Event:
+    """A message as text; `item_id`: what it is called, else the service names it."""
     kind = "input_text" if role != "assistant" else "text" if preview else "output_text"
-    item = {"type": "message", "role": role, "content": [{"type": kind, "text": text}]}
-    return {"type": "conversation.item.create", "item": item}
+    item: Event = {"type": "message", "role": role, "content": [{"type": kind, "text": text}]}
+    return {"type": "conversation.item.create", "item": {"id": item_id, **item} if item_id else item}
