@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
+from ssl import SSLCertVerificationError
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
 from tests.kit.realtime_double import Answer, Do, RealtimeDouble, Say, tone
 from tests.kit.realtime_double.server import BAD_KEY
 from tests.kit.simulated_call import SimulatedCall, noise
@@ -403,6 +405,29 @@ async def test_a_closed_connection_is_tried_again_if_it_was_a_good_one(monkeypat
             await double.session._socket.close(code, reason)
             with pytest.raises(RelayFailed, match=rf"was closed \({code} {reason}\)"):
                 await asyncio.wait_for(running, 5)
+
+
+@pytest.mark.parametrize(
+    ("error", "final"),
+    [
+        (ServiceRequestError("no way to the token service"), False),
+        (ClientAuthenticationError("the secret has expired"), True),
+        (SSLCertVerificationError(1, "self-signed certificate"), True),
+        (ConnectionResetError("gone"), False),
+    ],
+)
+async def test_what_may_be_better_next_time_is_tried_again(error: Exception, final: bool) -> None:
+    class Broken(OpenAI):
+        tried = 0
+
+        def connect(self, model: str) -> Any:
+            Broken.tried += 1
+            raise error
+
+    async with SimulatedCall() as caller:
+        with pytest.raises(RelayFailed, match=str(error.args[-1])):
+            await relay(caller.call, service=Broken("k"), reconnect=QUICK)
+    assert Broken.tried == (1 if final else 4)
 
 
 async def test_a_function_for_the_key_that_fails_is_called_again() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
@@ -107,9 +108,12 @@ def _reason(error: Exception, *, steady: bool) -> str:
         if final and not steady:
             raise RelayFailed(text) from error
         return text
-    if isinstance(
-        error, OSError | TimeoutError | KeyFailed | InvalidHandshake | ServiceRequestError | ServiceResponseError
-    ):
+    if isinstance(error, ssl.SSLCertVerificationError):
+        raise RelayFailed(
+            f"the service's certificate is not trusted: {error}: set SSL_CERT_FILE to its authority's"
+        ) from error
+    passing = (OSError, TimeoutError, KeyFailed, InvalidHandshake, ServiceRequestError, ServiceResponseError)
+    if isinstance(error, passing):
         return str(error) or type(error).__name__
     if isinstance(error, openai.OpenAIError) or type(error).__module__.startswith("azure."):
         raise RelayFailed(f"no connection to the speech model: {error}") from error
