@@ -350,3 +350,23 @@ def test_an_answer_to_an_older_doubt_decides_nothing() -> None:
     assert turns.decide(doubts[0].number, True) == []
     assert turns.decide(doubts[1].number, True) == [Resume()]
     assert turns.decide(doubts[1].number, True) == []
+
+
+class Keen(Told):
+    """Takes a soft frame for speech too."""
+
+    def feed(self, frame: Frame) -> float:
+        return 1.0 if np.abs(frame).max() > 100 else 0.0
+
+
+def test_a_caller_who_is_soft_is_heard_and_then_interrupts_but_is_background_to_one_who_is_loud() -> None:
+    soft = np.resize(np.array([180, -180], np.int16), FRAME)  # -45 dBFS
+    for first, cut in ((soft, True), (LOUD, False), (QUIET, False)):
+        call = Conversation(TurnTaking(echo=False), RATE, lambda given, rate: Turns(given, rate, Keen()))
+        for frame in [QUIET] * 20 + [first] * 30 + [QUIET] * 60:
+            call.hear(frame)
+        assert names(call) == ([] if first is QUIET else ["SpeechStarted", "SpeechEnded"])
+        playback = call.play(LONG)
+        for frame in [QUIET] * 20 + [soft] * 60:
+            call.hear(frame)
+        assert playback.cut == cut

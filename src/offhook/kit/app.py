@@ -149,6 +149,8 @@ class VoiceApp:
 
     def on_turn(self, handler: M) -> M:
         """Decorator: is given the call and each of its turns when it is over, for your metrics; it must not block."""
+        if inspect.iscoroutinefunction(handler):
+            raise ConfigError(f"{_name(handler)} must not be async: def handler(call: Call, turn: TurnReport) -> None")
         self._turn_handlers.append(handler)
         return handler
 
