@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator
 import numpy as np
 import pytest
 from tests.barge_in.playout import Conversation
+from tests.live import until
 
 from offhook.audio.pcm import Frame
 from offhook.errors import ConfigError
@@ -271,8 +272,11 @@ async def test_an_answer_after_the_end_changes_nothing() -> None:
     assert not call.events
 
 
-def test_speakers_of_an_unmixed_stream_have_turns_of_their_own_up_to_a_bound() -> None:
+async def test_speakers_of_an_unmixed_stream_have_turns_of_their_own_up_to_a_bound() -> None:
     call = talk()
+    for speaker in range(12):
+        call.barge_in.hear(QUIET.tobytes(), f"8:acs:{speaker}")
+    await until(lambda: not call.barge_in._making)
     playback = call.play(LONG)
     for tick in range(60):
         call.ear.tick()

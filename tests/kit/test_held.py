@@ -13,6 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from tests.barge_in.playout import Conversation
 from tests.kit.simulated_call import SimulatedCall
+from tests.live import until
 
 from offhook.audio.pcm import Frame
 from offhook.kit.barge_in import SPEAKERS_MOST
@@ -113,8 +114,16 @@ def test_what_always_sounds_like_agreement_cuts_when_it_goes_on(
     assert kinds == [SpeechStarted, Interrupted, SpeechEnded]
 
 
-def test_who_leaves_while_the_app_is_held_for_them_does_not_keep_it_held() -> None:
+async def known(call: Conversation, *speakers: str) -> None:
+    """They are there, and their turns are followed."""
+    for speaker in speakers:
+        call.barge_in.hear(frame(0.0).tobytes(), speaker)
+    await until(lambda: not call.barge_in._making)
+
+
+async def test_who_leaves_while_the_app_is_held_for_them_does_not_keep_it_held() -> None:
     call = talk()
+    await known(call, "8:acs:stays", "8:acs:leaves")
     playback = call.play(SECONDS)
     for tick in range(300):
         call.ear.tick()
@@ -126,12 +135,14 @@ def test_who_leaves_while_the_app_is_held_for_them_does_not_keep_it_held() -> No
     assert playback.done and not playback.cut
 
 
-def test_who_comes_after_many_have_left_interrupts_too() -> None:
+async def test_who_comes_after_many_have_left_interrupts_too() -> None:
     call = talk()
+    await known(call, *(f"8:acs:{number}" for number in range(SPEAKERS_MOST)))
     for tick in range(600):
         call.ear.tick()
         for number in range(1 if tick >= 60 else SPEAKERS_MOST):
             call.barge_in.hear(frame(0.0).tobytes(), f"8:acs:{number}")
+    await known(call, "8:acs:0", "8:acs:new")
     playback = call.play(SECONDS)
     for _ in range(60):
         call.ear.tick()

@@ -41,7 +41,8 @@ _GONE: Final = 500
 class BargeIn:
     """Of one call. `tell` gets each event; `send` says that the session has something to send.
 
-    `first` follows who is heard first; for others of an unmixed stream `another` makes more (a model: 30 ms).
+    `first` follows who is heard first; for others of an unmixed stream `another` makes more, in a thread (it may load a
+    model for 50 ms), and what they say until then is not followed.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class BargeIn:
         self._speakers: dict[str | None, Turns] = {}
         self._own = b""
         self._heard_by: set[str | None] = set()  # speakers whose frame of this tick has come
+        self._making: dict[str | None, asyncio.Task[None]] = {}
         self._absent: dict[str | None, int] = {}  # for how many ticks nothing has come of a speaker
         self._asking: dict[Turns, asyncio.Task[None]] = {}
         self._closed = False
@@ -110,15 +112,34 @@ class BargeIn:
 
     def _turns_of(self, speaker: str | None) -> Turns | None:
         turns = self._speakers.get(speaker)
-        if turns is None and len(self._speakers) >= SPEAKERS_MOST:
+        if turns is not None or speaker in self._making:
+            return turns
+        if len(self._speakers) + len(self._making) >= SPEAKERS_MOST:
             self._forget()
-        if turns is None and len(self._speakers) < SPEAKERS_MOST:
-            turns, self._spare = self._spare or self._another(), None
-            self._speakers[speaker] = turns
+        if len(self._speakers) + len(self._making) < SPEAKERS_MOST:
+            turns, self._spare = self._spare, None
+            if turns is not None:
+                self._speakers[speaker] = turns
+            else:
+                self._making[speaker] = asyncio.get_running_loop().create_task(self._make(speaker))
         return turns
+
+    async def _make(self, speaker: str | None) -> None:
+        try:
+            turns = await asyncio.to_thread(self._another)
+        except Exception:
+            log.exception("the turns of speaker %s cannot be followed", speaker)
+            return  # it stays among those that are being made, and is not tried again
+        del self._making[speaker]
+        if self._closed:
+            turns.close()
+        else:
+            self._speakers[speaker] = turns
 
     def _forget(self) -> None:
         """Make room: who has been gone for longest is not followed any more."""
+        if not self._speakers:
+            return
         who = max(self._speakers, key=lambda one: self._absent.get(one, 0))
         if self._absent.get(who, 0) >= _GONE:
             turns = self._speakers.pop(who)
