@@ -374,3 +374,15 @@ def test_a_caller_who_is_soft_is_heard_and_then_interrupts_but_is_background_to_
         for frame in [QUIET] * 20 + [soft] * 60:
             call.hear(frame)
         assert playback.cut == cut
+
+
+def test_places_are_those_of_the_stream_also_for_who_is_listened_to_later() -> None:
+    call = talk()
+    for _ in range(100):
+        call.ear.tick()
+    hear(call, quiet=10, loud=20)
+    hear(call, quiet=40)
+    started, ended = (event for _, event in call.events)
+    assert isinstance(started, SpeechStarted) and isinstance(ended, SpeechEnded)
+    assert started.at_ms == pytest.approx(2200, abs=60)
+    assert ended.at_ms == pytest.approx(2600, abs=20)

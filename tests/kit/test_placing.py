@@ -11,7 +11,7 @@ from tests.kit.issued import AUDIENCE
 from tests.kit.shell import Agent, Shell, open_call, settle, until
 
 from offhook.errors import ConfigError
-from offhook.kit import Call, DialFailed, TransferFailed, VoiceApp
+from offhook.kit import Call, DialFailed, TransferFailed, TurnReport, VoiceApp
 from offhook.kit import life as life_module
 from offhook.kit.web import serve_alone
 
@@ -116,6 +116,12 @@ def test_settings_that_cannot_be_are_named(monkeypatch: pytest.MonkeyPatch) -> N
     app = VoiceApp()
     with pytest.raises(ConfigError, match="no agent"):
         app.check()
+
+    async def told(call: Call, turn: TurnReport) -> None:
+        raise AssertionError
+
+    with pytest.raises(ConfigError, match=r"told must not be async: def handler"):
+        app.on_turn(told)  # type: ignore[type-var]
     with pytest.raises(ConfigError, match=r"plain has to be async: async def agent"):
         app.on_call(plain)  # type: ignore[type-var]
     Agent(app)

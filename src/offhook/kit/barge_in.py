@@ -11,6 +11,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from msgspec import structs
+
 from offhook.audio.pcm import from_bytes
 from offhook.kit.backchannel import LIKELY_AGREES, agreement, only_agrees
 from offhook.kit.playback import PlayQueue
@@ -150,7 +152,8 @@ class BargeIn:
 
     def _take(self, step: Step, turns: Turns) -> None:
         if isinstance(step, SpeechStarted | SpeechEnded):
-            self._tell(step)
+            # Who came later, or was not listened to at first, has fewer frames than the stream.
+            self._tell(structs.replace(step, at_ms=step.at_ms + self._queue.stream_ms - turns.fed_ms))
         elif isinstance(step, Hold):
             self._queue.hold()
             self._send()

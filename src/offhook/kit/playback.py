@@ -117,6 +117,11 @@ class PlayQueue:
         return self._session.sample_rate
 
     @property
+    def stream_ms(self) -> float:
+        """How long the stream has run, by its frames."""
+        return self._session.stream_ms
+
+    @property
     def current(self) -> Playback | None:
         """What is being heard, or is next."""
         return self._line[0] if self._line else None

@@ -177,6 +177,11 @@ class Turns:
         self._doubt_since = 0
 
     @property
+    def fed_ms(self) -> float:
+        """How much it has heard; its events' places are counted from there."""
+        return self._now * PTIME_MS
+
+    @property
     def _length(self) -> int:
         """Frames from the first to the last voice."""
         return self._last - self._first + 1
