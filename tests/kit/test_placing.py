@@ -117,6 +117,12 @@ def test_settings_that_cannot_be_are_named(monkeypatch: pytest.MonkeyPatch) -> N
     app = VoiceApp()
     with pytest.raises(ConfigError, match="no agent"):
         app.check()
+
+    async def told(call: Call, turn: TurnReport) -> None:
+        raise AssertionError
+
+    with pytest.raises(ConfigError, match="told has to be a plain function"):
+        app.on_turn(told)  # type: ignore[type-var]
     with pytest.raises(ConfigError, match=r"plain has to be async: async def agent"):
         app.on_call(plain)  # type: ignore[type-var]
     with pytest.raises(ConfigError, match=r"calls that ring go to @app.on_incoming"):

@@ -417,8 +417,10 @@ class Call:
                 self._hear(even)
         except Exception:
             if not self._turns_failed:
+                self._turns_failed = True
                 log.exception("call %s: turns cannot be told any more", self.id)
-            self._turns_failed = True
+                if self._barge_in is not None:
+                    self._barge_in.close()
 
     def _hear(self, event: Audio) -> None:
         assert self._queue is not None and self._barge_in is not None and self._puller is not None
