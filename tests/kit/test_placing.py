@@ -148,9 +148,9 @@ def test_settings_that_cannot_be_are_named(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(ConfigError, match=r"offhook exec.*ACS_RESOURCE_ID"):
         app.check()
     monkeypatch.setenv("ACS_RESOURCE_ID", AUDIENCE)
-    app.turn_taking = TurnTaking(detector="sileru")
+    app.check()
     with pytest.raises(ConfigError, match="no voice detector 'sileru'"):
-        app.check()
+        TurnTaking(detector="sileru")
 
 
 def test_decorators_take_what_they_can_call(caplog: pytest.LogCaptureFixture) -> None:
