@@ -109,6 +109,8 @@ async def test_what_cannot_be_played_is_named(live: tuple[Call, Socket]) -> None
         call.play(None)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="not int"):
         call.play(5)  # type: ignore[arg-type]
+    with open(__file__, "rb") as file, pytest.raises(TypeError, match="the bytes of a WAV file.* not BufferedReader"):
+        call.play(file)
     assert not call.speaking
 
 

@@ -11,8 +11,9 @@ from tests.kit.issued import AUDIENCE
 from tests.kit.shell import Agent, Shell, open_call, settle, until
 
 from offhook.errors import ConfigError
-from offhook.kit import Call, DialFailed, TransferFailed, TurnReport, VoiceApp
+from offhook.kit import Call, DialFailed, TransferFailed, TurnReport, TurnTaking, VoiceApp
 from offhook.kit import life as life_module
+from offhook.kit.events import IncomingCall
 from offhook.kit.web import serve_alone
 
 
@@ -116,20 +117,27 @@ def test_settings_that_cannot_be_are_named(monkeypatch: pytest.MonkeyPatch) -> N
     app = VoiceApp()
     with pytest.raises(ConfigError, match="no agent"):
         app.check()
-
-    async def told(call: Call, turn: TurnReport) -> None:
-        raise AssertionError
-
-    with pytest.raises(ConfigError, match=r"told must not be async: def handler"):
-        app.on_turn(told)  # type: ignore[type-var]
     with pytest.raises(ConfigError, match=r"plain has to be async: async def agent"):
         app.on_call(plain)  # type: ignore[type-var]
+    with pytest.raises(ConfigError, match=r"calls that ring go to @app.on_incoming"):
+        app.on(IncomingCall)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"an event's name, not plain"):
+        app.on(plain)  # type: ignore[arg-type]
+    app.on_incoming(lambda incoming: None)
+    with pytest.raises(ConfigError, match="a filter of incoming calls already"):
+        app.on_incoming(lambda incoming: None)
+    with pytest.raises(ConfigError, match="has to be a plain function"):
+        app.on_turn(shouted)  # type: ignore[type-var]
     Agent(app)
     with pytest.raises(ConfigError, match="has an agent already"):
         app.on_call(Agent.__call__)  # type: ignore[type-var]
     with pytest.raises(ConfigError, match="ACS_RESOURCE_ID"):
         app.check()
     monkeypatch.setenv("ACS_RESOURCE_ID", AUDIENCE)
+    app.turn_taking = TurnTaking(detector="sileru")
+    with pytest.raises(ConfigError, match="no voice detector 'sileru'"):
+        app.check()
+    app.turn_taking = TurnTaking()
     with pytest.raises(ConfigError, match="ACS_CONNECTION_STRING is not set"):
         app.check()
     monkeypatch.setenv("ACS_CONNECTION_STRING", "x")
@@ -157,3 +165,7 @@ async def test_an_app_that_is_mounted_needs_its_url(monkeypatch: pytest.MonkeyPa
 
 def plain(call: Call) -> None:
     """No coroutine function."""
+
+
+async def shouted(call: Call, turn: TurnReport) -> None:
+    """A coroutine function."""

@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
@@ -21,10 +22,11 @@ from offhook.errors import ConfigError, WireError
 from offhook.kit import sdk
 from offhook.kit.call import Call
 from offhook.kit.decisions import Decision
-from offhook.kit.life import EventHandler, Life, answer
+from offhook.kit.life import DialFailed, EventHandler, Life, answer
 from offhook.kit.stream import POLICY, Stream, TokenSetting, resolve_check
 from offhook.kit.tokens import TokenError
 from offhook.kit.turns import TurnTaking
+from offhook.kit.vad import voice_detector
 from offhook.kit.watchdog import Watchdog
 from offhook.wire.app_events import IncomingCall, SubscriptionValidation, read_callbacks, read_grid_events
 from offhook.wire.callbacks import CallbackEvent
@@ -49,7 +51,7 @@ CONTEXTS_KEPT: Final = 4096
 MOST_BODY: Final = 1 << 20
 """Bytes of a webhook's body."""
 CLOSE_S: Final = 10.0
-"""How long closing may take."""
+"""How long the calls may take to end when the app closes, and each of its hooks after that."""
 
 Agent: TypeAlias = Callable[[Call], Awaitable[None]]
 Hook: TypeAlias = Callable[[], Awaitable[object]]
@@ -115,7 +117,7 @@ class VoiceApp:
         self._handlers: list[tuple[str | type[CallbackEvent], EventHandler]] = []
         self._hooks: dict[str, list[Hook]] = {"start": [], "stop": []}
         self._lives: dict[str, Life] = {}
-        self._seen: dict[str, None] = {}
+        self._seen: dict[bytes, None] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._watchdog = Watchdog(blocking_ms) if blocking_ms is not None else None
         self._keeper: asyncio.Task[None] | None = None
@@ -133,8 +135,14 @@ class VoiceApp:
     def on(self, event: str | type[CallbackEvent]) -> Callable[[H], H]:
         """Decorator for a handler of callbacks: `@app.on(PlayCompleted)`, or by name; several may have one event.
 
-        It gets the call and the event, in a task of its own; `CallbackEvent` is all of them.
+        It gets the call and the event, in a task of its own; `CallbackEvent` is all of them. ConfigError for what is
+        no event of a call.
         """
+        if not isinstance(event, str) and not (isinstance(event, type) and issubclass(event, CallbackEvent)):
+            raise ConfigError(
+                f"@app.on(...) takes a class of offhook.kit.events such as PlayCompleted, or an event's name, not "
+                f"{_name(event)}" + ("; calls that ring go to @app.on_incoming" if event is IncomingCall else "")
+            )
 
         def register(handler: H) -> H:
             self._handlers.append((event, _checked(handler, "async def handler(call: Call, event: PlayCompleted)")))
@@ -143,14 +151,19 @@ class VoiceApp:
         return register
 
     def on_incoming(self, decide: F) -> F:
-        """Decorator for a filter: gets each IncomingCall, gives Reject, Redirect, Ignore, or None to answer it."""
+        """Decorator for a filter: gets each IncomingCall, gives Reject, Redirect, Ignore, or None to answer it.
+
+        ConfigError for a second one.
+        """
+        if self.filter is not None:
+            raise ConfigError(f"the app has a filter of incoming calls already: {_name(self.filter)}")
         self.filter = decide
         return decide
 
     def on_turn(self, handler: M) -> M:
         """Decorator: is given the call and each of its turns when it is over, for your metrics; it must not block."""
-        if inspect.iscoroutinefunction(handler):
-            raise ConfigError(f"{_name(handler)} must not be async: def handler(call: Call, turn: TurnReport) -> None")
+        if _is_async(handler):
+            raise ConfigError(f"{_name(handler)} has to be a plain function: def handler(call: Call, turn: TurnReport)")
         self._turn_handlers.append(handler)
         return handler
 
@@ -170,6 +183,8 @@ class VoiceApp:
         `caller_id`: the number that a phone is shown. DialFailed says why it did not come about.
         """
         await self.start()
+        if self.closing or len(self._lives) >= MOST_CALLS:
+            raise DialFailed("the app is closing" if self.closing else f"the app has {MOST_CALLS} calls already")
         who, number = sdk.identifier(target), sdk.phone(caller_id)
 
         async def place(life: Life) -> CallConnectionProperties:
@@ -181,11 +196,11 @@ class VoiceApp:
             )
 
         life = Life(self, None)
-        task = self._begin(life, place)
+        self._begin(life, place)
         try:
             return await asyncio.shield(life.up)
         except asyncio.CancelledError:
-            task.cancel()
+            life.leave()
             raise
 
     # ------------------------------------------------------------------ serving
@@ -227,6 +242,7 @@ class VoiceApp:
         if self.agent is None:
             raise ConfigError("the app has no agent: decorate one with @app.on_call")
         resolve_check(self.token_setting)
+        voice_detector(self.turn_taking.detector).close()  # loaded before somebody rings
         _ = self.client
 
     async def start(self) -> None:
@@ -242,6 +258,8 @@ class VoiceApp:
         self._keeper = asyncio.create_task(self._keep(), name="voice app")
         if self._watchdog is not None:
             self._watchdog.start()
+        if (check := resolve_check(self.token_setting)) is not None:
+            self._spawn(check.refresh(time.time()))  # the first caller does not wait for the keys
         for hook in self._hooks["start"]:
             self._spawn(_run_hook(hook, "start"))
 
@@ -253,11 +271,13 @@ class VoiceApp:
 
     async def _close(self) -> None:
         self.closing = True
-        tasks = [*self._tasks]
-        for task in tasks:
+        for life in self._lives.values():
+            life.leave()
+        others = self._tasks - {life.task for life in self._lives.values()}
+        for task in others:
             task.cancel()
-        if tasks:
-            await asyncio.wait(tasks, timeout=CLOSE_S)
+        if self._tasks:
+            await asyncio.wait([*self._tasks], timeout=CLOSE_S)
         for hook in self._hooks["stop"]:
             await _run_hook(hook, "stop")
         if self._client is not None:
@@ -291,7 +311,7 @@ class VoiceApp:
                 continue
             if self.closing or len(self._lives) >= MOST_CALLS:
                 return Answer(503, b"the app takes no more calls now\n")
-            if self._is_new(event.incoming_call_context):
+            if self._is_new(sha256(event.incoming_call_context.encode()).digest()):
                 self._begin(Life(self, event), answer)
         return Answer()
 
@@ -360,15 +380,16 @@ class VoiceApp:
             if (event.type == wanted if isinstance(wanted, str) else isinstance(event, wanted))
         ]
 
-    def _begin(
-        self, life: Life, begin: Callable[[Life], Awaitable[CallConnectionProperties | None]]
-    ) -> asyncio.Task[None]:
+    def _begin(self, life: Life, begin: Callable[[Life], Awaitable[CallConnectionProperties | None]]) -> None:
         self._lives[life.secret] = life
-        task = self._spawn(life.run(begin))
-        task.add_done_callback(lambda _: self._lives.pop(life.secret, None))
-        return task
+        life.task = self._spawn(life.run(begin))
+        life.task.add_done_callback(lambda _: self._end(life))
 
-    def _is_new(self, context: str) -> bool:
+    def _end(self, life: Life) -> None:
+        del self._lives[life.secret]
+        life.over()
+
+    def _is_new(self, context: bytes) -> bool:
         if context in self._seen:
             return False
         self._seen[context] = None
@@ -389,8 +410,12 @@ def _base(url: str, schemes: tuple[str, str], name: str) -> str:
     return url.rstrip("/")
 
 
+def _is_async(function: Any) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
+
+
 def _checked(function: Any, shape: str) -> Any:
-    if not inspect.iscoroutinefunction(function) and not inspect.iscoroutinefunction(type(function).__call__):
+    if not _is_async(function):
         raise ConfigError(f"{_name(function)} has to be async: {shape}")
     return function
 
@@ -401,6 +426,6 @@ def _name(function: Any) -> str:
 
 async def _run_hook(hook: Hook, when: str) -> None:
     try:
-        await hook()
+        await asyncio.wait_for(hook(), CLOSE_S if when == "stop" else None)
     except Exception:
         log.exception("the on_%s hook %s failed", when, _name(hook))
