@@ -293,7 +293,7 @@ async def test_speakers_of_an_unmixed_stream_have_turns_of_their_own_up_to_a_bou
 )
 def test_settings_that_cannot_be_used_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong)) if "detector" not in wrong else "auto, silero, webrtc"):
-        Turns(TurnTaking(**wrong), RATE)  # type: ignore[arg-type]
+        TurnTaking(**wrong)  # type: ignore[arg-type]
 
 
 def test_resumed_tells_from_where() -> None:

@@ -164,7 +164,8 @@ class Call:
         return self._frames.listen()
 
     def audio_at(self, rate: int) -> AsyncIterator[SoundFrame]:
-        """As `audio`, at another rate (Hz, a multiple of 50)."""
+        """As `audio`, at another rate: 8000, 16000, 24000 or 48000 Hz. AudioError for any other."""
+        StreamResampler(self.rate, rate)  # told here, and not with the first frame
         return _resampled(self._frames.listen(), self.rate, rate)
 
     @property

@@ -18,7 +18,7 @@ from offhook.audio.resample import StreamResampler
 from offhook.errors import ConfigError
 from offhook.kit.backchannel import AGREEMENTS, LIKELY_AGREES, agreement
 from offhook.kit.echo import EchoReference
-from offhook.kit.vad import Detector, voice_detector
+from offhook.kit.vad import DETECTORS, Detector, voice_detector
 
 END_SILENCE_MS: Final = 600
 _ONSET: Final = 0.2
@@ -128,6 +128,8 @@ class TurnTaking:
             value = getattr(self, name)
             if not least <= value <= most:
                 raise ConfigError(f"TurnTaking({name}={value}) cannot be used: set it to {least} up to {most}")
+        if self.detector not in ("auto", *DETECTORS):
+            raise ConfigError(f"there is no voice detector {self.detector!r}; use auto, {', '.join(DETECTORS)}")
 
 
 _LIMITS: Final = (
