@@ -483,7 +483,7 @@ async def test_the_plain_server_joins_fragments_and_bounds_them(monkeypatch: pyt
     monkeypatch.setattr(plain_module, "MAX_MESSAGE_BYTES", 5000)
     async with on_plain(echo, None) as url, dial(url) as ws:
         await ws.send(METADATA)
-        await ws.send([FRAME[:10], FRAME[10:500], FRAME[500:]])
+        await ws.send([FRAME[:10], "", FRAME[10:500], FRAME[500:], ""])
         assert await heard(ws) == AppAudio(b"\x01\x02" * 320)
         with pytest.raises(ConnectionClosed):
             await ws.send(["x" * 1000] * 6)

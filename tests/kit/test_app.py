@@ -108,6 +108,23 @@ async def test_a_filter_may_be_a_plain_function(shell: Shell, agent: Agent) -> N
     await until(lambda: shell.client.rejected == [("c", "forbidden")])
 
 
+@pytest.mark.parametrize("said", [lambda: Redirect("nobody"), lambda: Reject("later"), asyncio.Event().wait])  # type: ignore[arg-type]
+async def test_a_filter_that_cannot_be_obeyed_refuses(
+    shell: Shell, agent: Agent, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, said: Any
+) -> None:
+    monkeypatch.setattr(life_module, "FILTER_S", 0.01)
+    shell.app.on_incoming(lambda incoming: said())
+    await shell.ring()
+    await until(lambda: shell.client.rejected == [("c", "none")])
+    assert f"the call from {CALLER} is refused" in caplog.text
+
+
+async def test_announcements_are_remembered_whatever_their_size(shell: Shell, agent: Agent) -> None:
+    for context in ("x" * 100_000, "\U0001f600", "x" * 100_000):
+        assert await shell.ring(context) == 200
+    assert sorted(map(len, shell.app._seen)) == [32, 32]
+
+
 async def test_a_call_that_cannot_be_answered_is_told(
     shell: Shell, agent: Agent, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -182,19 +199,32 @@ async def test_a_second_socket_goes_on_where_the_first_stopped(shell: Shell, age
     assert not call.ended.is_set() and not agent.left
 
 
-async def test_a_second_socket_waits_for_the_end_of_the_first(
-    shell: Shell, agent: Agent, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_second_socket_waits_for_the_end_of_the_first(shell: Shell, agent: Agent) -> None:
     call, secret, first = await open_call(shell, agent)
     second = shell.dial(secret, "connection-c")
     await settle()
     assert second.code is None and not second.incoming.empty()
     first.drop()
     await until(second.incoming.empty)
-    monkeypatch.setattr(life_module, "REPLACE_WAIT_S", 0.01)
-    third = shell.dial(secret, "connection-c")
-    await until(lambda: third.code == 1008)
     assert second.code is None and not call.ended.is_set()
+
+
+async def test_a_socket_that_is_dead_makes_room_for_the_next(
+    shell: Shell, agent: Agent, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    call, secret, first = await open_call(shell, agent)
+    frames = call.audio
+    monkeypatch.setattr(life_module, "REPLACE_WAIT_S", 0.05)
+    second = shell.dial(secret, "connection-c")
+    await settle()
+    await first.heard(1)
+    await until(lambda: second.code == 1008)
+    assert first.code is None and (await anext(frames)).pcm == LOUD
+    third = shell.dial(secret, "connection-c")
+    await until(shell.tasks[0].done)
+    assert "has brought nothing for 0.05 s" in caplog.text
+    third.frames()
+    assert (await anext(frames)).pcm == LOUD and third.code is None and not call.ended.is_set()
 
 
 async def test_sockets_of_one_call_are_bounded(shell: Shell, agent: Agent) -> None:
@@ -279,6 +309,11 @@ async def test_a_stream_that_the_app_has_stopped_may_stay_away(
     await settle()
     again.frames()
     assert (await anext(frames)).pcm == LOUD
+    await shell.callback(secret, "MediaStreamingStopped")
+    again.drop()
+    await asyncio.sleep(0.03)
+    await shell.callback(secret, "MediaStreamingStarted")  # and it never comes
+    await until(call.ended.is_set)
 
 
 async def test_a_stream_without_metadata_does_not_hold_up_the_next(
@@ -392,6 +427,15 @@ async def test_callbacks_need_their_token() -> None:
     assert (await shell.app.take_callback(secret, good, body)).status == 200
     assert (await anext(events)).type == "PlayCompleted"
     assert (await shell.app.take_callback("unknown", good, body)).status == 200
+    await shell.close()
+
+
+async def test_the_keys_of_tokens_are_there_before_somebody_rings() -> None:
+    page = Page(KEY)
+    shell = Shell(token_check=TokenCheck(AUDIENCE, jwks_uri="https://keys.example", fetch=page))
+    Agent(shell.app)
+    await shell.app.start()
+    await until(lambda: page.fetches)
     await shell.close()
 
 

@@ -64,6 +64,18 @@ def test_our_own_event_is_read() -> None:
     assert (event.incoming_call_context, event.server_call_id, event.correlation_id) == ("context", "s", "c")
 
 
+def test_what_is_null_is_not_given() -> None:
+    nothing = '"correlationId":null,"callerDisplayName":null,"customContext":null,"serverCallId":null'
+    (event,) = read_grid_events(
+        b'[{"eventType":"Microsoft.Communication.IncomingCall","data":{"incomingCallContext":"c",%s}}]'
+        % nothing.encode()
+    )
+    assert isinstance(event, IncomingCall)
+    assert (event.incoming_call_context, event.caller_display_name, event.custom_context) == ("c", "", None)
+    (callback,) = read_callbacks(b'[{"type":"x","data":{"callConnectionId":null,"correlationId":null}}]')
+    assert (callback.call_connection_id, callback.correlation_id) == ("", "")
+
+
 @pytest.mark.parametrize("path", sorted((SAMPLES / "callbacks").glob("*.json")), ids=lambda path: path.stem)
 def test_every_callback_is_read(path: Path) -> None:
     sent = json.loads(path.read_text())[0]

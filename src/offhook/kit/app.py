@@ -14,6 +14,8 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from difflib import get_close_matches
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
@@ -21,13 +23,20 @@ from offhook.errors import ConfigError, WireError
 from offhook.kit import sdk
 from offhook.kit.call import Call
 from offhook.kit.decisions import Decision
-from offhook.kit.life import EventHandler, Life, answer
+from offhook.kit.life import DialFailed, EventHandler, Life, answer
 from offhook.kit.stream import POLICY, Stream, TokenSetting, resolve_check
 from offhook.kit.tokens import TokenError
 from offhook.kit.turns import TurnTaking
+from offhook.kit.vad import voice_detector
 from offhook.kit.watchdog import Watchdog
-from offhook.wire.app_events import IncomingCall, SubscriptionValidation, read_callbacks, read_grid_events
-from offhook.wire.callbacks import CallbackEvent
+from offhook.wire.app_events import (
+    TYPE_PREFIX,
+    IncomingCall,
+    SubscriptionValidation,
+    read_callbacks,
+    read_grid_events,
+)
+from offhook.wire.callbacks import EVENTS, CallbackEvent
 from offhook.wire.turns import TurnReport
 
 if TYPE_CHECKING:
@@ -49,7 +58,7 @@ CONTEXTS_KEPT: Final = 4096
 MOST_BODY: Final = 1 << 20
 """Bytes of a webhook's body."""
 CLOSE_S: Final = 10.0
-"""How long closing may take."""
+"""How long the calls may take to end when the app closes, and each of its hooks after that."""
 
 Agent: TypeAlias = Callable[[Call], Awaitable[None]]
 Hook: TypeAlias = Callable[[], Awaitable[object]]
@@ -115,7 +124,7 @@ class VoiceApp:
         self._handlers: list[tuple[str | type[CallbackEvent], EventHandler]] = []
         self._hooks: dict[str, list[Hook]] = {"start": [], "stop": []}
         self._lives: dict[str, Life] = {}
-        self._seen: dict[str, None] = {}
+        self._seen: dict[bytes, None] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._watchdog = Watchdog(blocking_ms) if blocking_ms is not None else None
         self._keeper: asyncio.Task[None] | None = None
@@ -127,39 +136,59 @@ class VoiceApp:
         """Decorator: runs for each call when its stream is open. When it returns or raises, the call is hung up."""
         if self.agent is not None:
             raise ConfigError(f"the app has an agent already: {_name(self.agent)}; a call has one")
-        self.agent = _checked(agent, "async def agent(call: Call) -> None")
+        self.agent = _checked(agent, "async def agent(call: Call) -> None", 1)
         return agent
 
     def on(self, event: str | type[CallbackEvent]) -> Callable[[H], H]:
         """Decorator for a handler of callbacks: `@app.on(PlayCompleted)`, or by name; several may have one event.
 
-        It gets the call and the event, in a task of its own; `CallbackEvent` is all of them.
+        It gets the call and the event, in a task of its own; `CallbackEvent` is all of them. ConfigError for what is
+        no event of a call; a name that is none of today's is logged.
         """
+        if isinstance(event, str):
+            event = event.removeprefix(TYPE_PREFIX)
+            if event not in EVENTS:
+                near = get_close_matches(event, EVENTS, 1)
+                log.warning("no callback is called %r today%s", event, f": is it {near[0]}?" if near else "")
+        elif not (isinstance(event, type) and issubclass(event, CallbackEvent)):
+            raise ConfigError(
+                f"@app.on(...) takes a class of offhook.kit.events such as PlayCompleted, or an event's name, not "
+                f"{_name(event)}" + ("; calls that ring go to @app.on_incoming" if event is IncomingCall else "")
+            )
 
         def register(handler: H) -> H:
-            self._handlers.append((event, _checked(handler, "async def handler(call: Call, event: PlayCompleted)")))
+            shape = "async def handler(call: Call, event: PlayCompleted) -> None"
+            self._handlers.append((event, _checked(handler, shape, 2)))
             return handler
 
         return register
 
     def on_incoming(self, decide: F) -> F:
-        """Decorator for a filter: gets each IncomingCall, gives Reject, Redirect, Ignore, or None to answer it."""
-        self.filter = decide
+        """Decorator for a filter: gets each IncomingCall, gives Reject, Redirect, Ignore, or None to answer it.
+
+        ConfigError for a second one.
+        """
+        if self.filter is not None:
+            raise ConfigError(f"the app has a filter of incoming calls already: {_name(self.filter)}")
+        self.filter = _fitting(decide, "def decide(incoming: IncomingCall) -> Decision, async or not", 1)
         return decide
 
     def on_turn(self, handler: M) -> M:
         """Decorator: is given the call and each of its turns when it is over, for your metrics; it must not block."""
-        self._turn_handlers.append(handler)
+        shape = "def handler(call: Call, turn: TurnReport) -> None"
+        if _is_async(handler):
+            raise ConfigError(f"{_name(handler)} has to be a plain function: {shape}")
+        self._turn_handlers.append(_fitting(handler, shape, 2))
         return handler
 
     def on_start(self, hook: K) -> K:
         """Decorator: runs once, when the app can be called; calls to place, models to load."""
-        self._hooks["start"].append(_checked(hook, "async def hook() -> None"))
+        self._hooks["start"].append(_checked(hook, "async def hook() -> None", 0))
         return hook
 
     def on_stop(self, hook: K) -> K:
         """Decorator: runs once, when the app closes and its calls are over."""
-        self._hooks["stop"].append(_checked(hook, "async def hook() -> None"))
+        self._hooks["stop"].append(_checked(hook, "async def hook() -> None", 0))
         return hook
 
     async def dial(self, target: str | CommunicationIdentifier, *, caller_id: str | None = None) -> Call:
@@ -168,6 +197,8 @@ class VoiceApp:
         `caller_id`: the number that a phone is shown. DialFailed says why it did not come about.
         """
         await self.start()
+        if self.closing or len(self._lives) >= MOST_CALLS:
+            raise DialFailed("the app is closing" if self.closing else f"the app has {MOST_CALLS} calls already")
         who, number = sdk.identifier(target), sdk.phone(caller_id)
 
         async def place(life: Life) -> CallConnectionProperties:
@@ -179,11 +210,11 @@ class VoiceApp:
             )
 
         life = Life(self, None)
-        task = self._begin(life, place)
+        self._begin(life, place)
         try:
             return await asyncio.shield(life.up)
         except asyncio.CancelledError:
-            task.cancel()
+            life.leave()
             raise
 
     # ------------------------------------------------------------------ serving
@@ -224,8 +255,9 @@ class VoiceApp:
         """ConfigError for what is missing, but the public URL."""
         if self.agent is None:
             raise ConfigError("the app has no agent: decorate one with @app.on_call")
+        _ = self.client  # first: who has neither of both has forgotten `offhook exec`
         resolve_check(self.token_setting)
-        _ = self.client
+        voice_detector(self.turn_taking.detector).close()  # loaded before somebody rings
 
     async def start(self) -> None:
         """Get ready to be called; a server does this, or the first request. ConfigError."""
@@ -240,6 +272,8 @@ class VoiceApp:
         self._keeper = asyncio.create_task(self._keep(), name="voice app")
         if self._watchdog is not None:
             self._watchdog.start()
+        if (check := resolve_check(self.token_setting)) is not None:
+            self._spawn(check.refresh(time.time()))  # the first caller does not wait for the keys
         for hook in self._hooks["start"]:
             self._spawn(_run_hook(hook, "start"))
 
@@ -251,11 +285,13 @@ class VoiceApp:
 
     async def _close(self) -> None:
         self.closing = True
-        tasks = [*self._tasks]
-        for task in tasks:
+        for life in self._lives.values():
+            life.leave()
+        others = self._tasks - {life.task for life in self._lives.values()}
+        for task in others:
             task.cancel()
-        if tasks:
-            await asyncio.wait(tasks, timeout=CLOSE_S)
+        if self._tasks:
+            await asyncio.wait([*self._tasks], timeout=CLOSE_S)
         for hook in self._hooks["stop"]:
             await _run_hook(hook, "stop")
         if self._client is not None:
@@ -289,7 +325,7 @@ class VoiceApp:
                 continue
             if self.closing or len(self._lives) >= MOST_CALLS:
                 return Answer(503, b"the app takes no more calls now\n")
-            if self._is_new(event.incoming_call_context):
+            if self._is_new(sha256(event.incoming_call_context.encode()).digest()):
                 self._begin(Life(self, event), answer)
         return Answer()
 
@@ -358,15 +394,16 @@ class VoiceApp:
             if (event.type == wanted if isinstance(wanted, str) else isinstance(event, wanted))
         ]
 
-    def _begin(
-        self, life: Life, begin: Callable[[Life], Awaitable[CallConnectionProperties | None]]
-    ) -> asyncio.Task[None]:
+    def _begin(self, life: Life, begin: Callable[[Life], Awaitable[CallConnectionProperties | None]]) -> None:
         self._lives[life.secret] = life
-        task = self._spawn(life.run(begin))
-        task.add_done_callback(lambda _: self._lives.pop(life.secret, None))
-        return task
+        life.task = self._spawn(life.run(begin))
+        life.task.add_done_callback(lambda _: self._end(life))
 
-    def _is_new(self, context: str) -> bool:
+    def _end(self, life: Life) -> None:
+        del self._lives[life.secret]
+        life.over()
+
+    def _is_new(self, context: bytes) -> bool:
         if context in self._seen:
             return False
         self._seen[context] = None
@@ -387,9 +424,24 @@ def _base(url: str, schemes: tuple[str, str], name: str) -> str:
     return url.rstrip("/")
 
 
-def _checked(function: Any, shape: str) -> Any:
-    if not inspect.iscoroutinefunction(function) and not inspect.iscoroutinefunction(type(function).__call__):
+def _checked(function: Any, shape: str, arguments: int) -> Any:
+    if not _is_async(function):
         raise ConfigError(f"{_name(function)} has to be async: {shape}")
+    return _fitting(function, shape, arguments)
+
+
+def _is_async(function: Any) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
+
+
+def _fitting(function: Any, shape: str, arguments: int) -> Any:
+    """The function, if it can be called with so many arguments; else each call would find out."""
+    try:
+        inspect.signature(function).bind(*range(arguments))
+    except TypeError as error:
+        raise ConfigError(f"{_name(function)} has other parameters ({error}): {shape}") from None
+    except ValueError:  # of what is not written in Python
+        pass
     return function
 
 
@@ -399,6 +451,6 @@ def _name(function: Any) -> str:
 
 async def _run_hook(hook: Hook, when: str) -> None:
     try:
-        await hook()
+        await asyncio.wait_for(hook(), CLOSE_S if when == "stop" else None)
     except Exception:
         log.exception("the on_%s hook %s failed", when, _name(hook))

@@ -103,6 +103,7 @@ class Call:
         """Whether it is listened to who speaks when; without barge-in from the first look at `turns` on."""
         self.transferred = False
         """A transfer of it was accepted: it goes on elsewhere."""
+        self._hung_up = False
         self._changed = changed
         self._stream: Stream | None = None
         self._queue: PlayQueue | None = None
@@ -163,7 +164,8 @@ class Call:
         return self._frames.listen()
 
     def audio_at(self, rate: int) -> AsyncIterator[SoundFrame]:
-        """As `audio`, at another rate (Hz, a multiple of 50)."""
+        """As `audio`, at another rate: 8000, 16000, 24000 or 48000 Hz. AudioError for any other."""
+        StreamResampler(self.rate, rate)  # told here, and not with the first frame
         return _resampled(self._frames.listen(), self.rate, rate)
 
     @property
@@ -300,14 +302,15 @@ class Call:
         """End the call. Harmless when it is over. The SDK's HttpResponseError when the service does not want to."""
         from azure.core.exceptions import ResourceNotFoundError
 
-        if self.gone:
+        if self.gone or self._hung_up:
             return
         if self._telemetry is not None:
             self._telemetry.end()  # told while there still is a stream to tell it on
         try:
             await self.connection.hang_up(is_for_everyone=for_everyone)
         except ResourceNotFoundError:
-            return
+            pass  # it is over
+        self._hung_up = True
 
     async def transfer(
         self,
@@ -383,17 +386,17 @@ class Call:
             return
         self._stream = stream
         if self._queue is None:
+            turns = await asyncio.to_thread(Turns, self.turn_taking, self.rate)
+            if self.ended.is_set():
+                turns.close()
+                return
             self._framer = Framer(self.rate // 50 * 2)
             self._queue = PlayQueue(stream.session, rewind_ms=self.turn_taking.rewind_ms)
-            turns = await asyncio.to_thread(Turns, self.turn_taking, self.rate)
             self._telemetry = CallTelemetry(
                 self.id, self._queue, monotonic,
                 share=self.shares_turns, told=lambda turn: self.on_turn(turn), send=self._flush,
             )  # fmt: skip
             self._barge_in = BargeIn(self._queue, turns, self._take_turn, self._flush)
-            if self.ended.is_set():
-                self._barge_in.close()
-                return
             self._puller = Puller(self._queue, self.rate, self.id, self._flush)
             self._pulling = asyncio.create_task(self._puller.run(), name=f"sources of call {self.id}")
             self.opened.set()
@@ -415,8 +418,10 @@ class Call:
                 self._hear(even)
         except Exception:
             if not self._turns_failed:
+                self._turns_failed = True
                 log.exception("call %s: turns cannot be told any more", self.id)
-            self._turns_failed = True
+                if self._barge_in is not None:
+                    self._barge_in.close()
 
     def _hear(self, event: Audio) -> None:
         assert self._queue is not None and self._barge_in is not None and self._puller is not None

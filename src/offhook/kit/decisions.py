@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, get_args
+
+from offhook.errors import WireError
+from offhook.wire.identifiers import resolve_target
+
+Reason: TypeAlias = Literal["none", "busy", "forbidden"]
+_REASONS: Final = get_args(Reason)
 
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """The caller is refused; `reason` is what they are told."""
+    """The caller is refused; `reason` is what they are told. WireError for another."""
 
-    reason: Literal["none", "busy", "forbidden"] = "none"
+    reason: Reason = "none"
+
+    def __post_init__(self) -> None:
+        if self.reason not in _REASONS:
+            raise WireError(f"Reject({self.reason!r}): a reason is one of {', '.join(_REASONS)}", "reason")
 
 
 @dataclass(frozen=True, slots=True)
 class Redirect:
-    """The call rings at `target` instead: a phone number or a raw id."""
+    """The call rings at `target` instead: a phone number or a raw id. WireError for what is neither."""
 
     target: str
+
+    def __post_init__(self) -> None:
+        resolve_target(self.target)
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,11 +46,15 @@ REDIAL_WAIT_S: Final = 12.0
 RING_S: Final = 200.0
 """How long a call that is placed may ring."""
 REPLACE_WAIT_S: Final = 5.0
-"""How long a second socket waits for the end of the first."""
+"""How long a second socket waits for the end of the first, which is ended if nothing has come on it meanwhile."""
 LEAVE_S: Final = 5.0
 """How long an agent, or a callback's handler, may go on when its call is over; how long the last callback may take."""
-HANG_UP_S: Final = 3.0
-"""How long hanging up may take when the app closes."""
+HANG_UP_S: Final = 30.0
+"""How long hanging up may take, with all that the SDK tries again."""
+HURRY_S: Final = 3.0
+"""How long it may take when the app closes."""
+FILTER_S: Final = 20.0
+"""How long a filter of incoming calls may take; then the caller is refused."""
 EARLY_EVENTS: Final = 100
 """Callbacks that are kept until the SDK's answer has returned."""
 SOCKETS: Final = 4
@@ -81,6 +85,8 @@ class Life:
         self.incoming = incoming
         self.secret = secrets.token_urlsafe(18)
         self.call: Call | None = None
+        self.task: asyncio.Task[None] | None = None
+        """Runs `run`."""
         self.up: asyncio.Future[Call] = asyncio.get_running_loop().create_future()
         """The call when its agent starts, or DialFailed; nobody needs to wait for it."""
         self.up.add_done_callback(lambda up: up.cancelled() or up.exception())
@@ -92,6 +98,8 @@ class Life:
         self._failed: CallbackEvent | None = None
         self._paused = False  # the app has stopped its stream: there is none, and there need not be
         self._stream: Stream | None = None
+        self._carrying: asyncio.Task[None] | None = None
+        self._leaving = False
         self._sockets = 0
         self._lost: asyncio.TimerHandle | None = None
         self._handlers: set[asyncio.Task[None]] = set()
@@ -112,11 +120,19 @@ class Life:
                 await self._live(properties.call_connection_id or "")
         except Exception as error:
             self._tell_failure(error)
-        finally:
-            self._over.set()
-            self._news.set()
-            if not self.up.done():
-                self.up.set_exception(DialFailed("the call ended before its stream was open"))
+
+    def over(self) -> None:
+        """Its task has ended, and may never have begun."""
+        self._over.set()
+        self._news.set()
+        if not self.up.done():
+            self.up.set_exception(DialFailed("the call ended before its stream was open"))
+
+    def leave(self) -> None:
+        """End it now, because the app closes or nobody waits for it; hanging up that is under way is not disturbed."""
+        self._news.set()
+        if self.task is not None and not self._leaving and not self.task.cancelling():
+            self.task.cancel()
 
     async def _begun(
         self, begin: Callable[[Life], Awaitable[CallConnectionProperties | None]]
@@ -126,11 +142,12 @@ class Life:
             return await asyncio.shield(beginning)
         except asyncio.CancelledError:
             # The app closes while the service answers: what is answered by that is hung up, not left alone.
-            await asyncio.wait({beginning}, timeout=HANG_UP_S)
+            self._leaving = True
+            await asyncio.wait({beginning}, timeout=HURRY_S)
             if beginning.done() and not beginning.cancelled() and beginning.exception() is None:
                 if (properties := beginning.result()) is not None:
                     connection = self.app.client.get_call_connection(properties.call_connection_id or "")
-                    await asyncio.wait_for(connection.hang_up(is_for_everyone=True), HANG_UP_S)
+                    await asyncio.wait_for(connection.hang_up(is_for_everyone=True), HURRY_S)
             beginning.cancel()
             raise
 
@@ -214,18 +231,18 @@ class Life:
 
     async def _finish(self, call: Call, agent: asyncio.Task[None] | None) -> None:
         """Nobody is left in silence: the caller is hung up, whatever has happened."""
+        self._leaving = True
         if self._lost is not None:
             self._lost.cancel()
         if agent is not None:
             agent.cancel()
-        if call.transferred and not self.app.closing:
-            await self._until(lambda: call.gone, LEAVE_S)
+        if call.transferred:
+            await self._until(lambda: call.gone or self.app.closing, LEAVE_S)
         try:
-            await asyncio.wait_for(call.hang_up(), HANG_UP_S)
+            await asyncio.wait_for(call.hang_up(), HURRY_S if self.app.closing else HANG_UP_S)
         except Exception as error:
             log.error("%s could not be hung up: %s", self.who, sdk.reason_of(error) or type(error).__name__)
-        if not self.app.closing:
-            await self._until(lambda: call.gone, LEAVE_S)
+        await self._until(lambda: call.gone or self.app.closing, LEAVE_S)
         call.end()
         self._over.set()
         if self._stream is not None:
@@ -274,9 +291,7 @@ class Life:
             log.warning("a stream of connection %s was not taken by %s", stream.call_connection_id, self.who)
             await stream.close(POLICY, "another call's stream")
             return
-        try:
-            await asyncio.wait_for(self._seat.acquire(), REPLACE_WAIT_S)
-        except TimeoutError:
+        if not await self._take_seat():
             log.warning("a second stream of %s was not taken: the first is open", self.who)
             await stream.close(POLICY, "the call has a stream")
             return
@@ -285,12 +300,26 @@ class Life:
         finally:
             self._seat.release()
 
+    async def _take_seat(self) -> bool:
+        """Wait for the end of the stream before. One that is dead, with nobody to say so, is ended."""
+        first = self._stream
+        came = first.session.stream_ms if first is not None else 0.0
+        try:
+            await asyncio.wait_for(self._seat.acquire(), REPLACE_WAIT_S)
+            return True
+        except TimeoutError:
+            if first is None or first is not self._stream or first.session.stream_ms > came or self._carrying is None:
+                return False
+        log.warning("the stream of %s has brought nothing for %g s: another takes its place", self.who, REPLACE_WAIT_S)
+        self._carrying.cancel()
+        return await self._take_seat()
+
     async def _carry(self, call: Call, stream: Stream) -> None:
         if self._lost is not None:
             self._lost.cancel()
         self._stream = stream
         over = asyncio.create_task(self._over.wait())
-        carrying = asyncio.create_task(call.carry(stream), name=f"stream of call {call.id}")
+        carrying = self._carrying = asyncio.create_task(call.carry(stream), name=f"stream of call {call.id}")
         try:
             await asyncio.wait({over, carrying}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -301,8 +330,14 @@ class Life:
             if not carrying.cancelled() and (error := carrying.exception()) is not None:
                 if not isinstance(error, StreamClosed):
                     log.error("the stream of %s failed", self.who, exc_info=error)
-            if call.opened.is_set() and not self._over.is_set() and not call.gone:
-                self._lost = asyncio.get_running_loop().call_later(REDIAL_WAIT_S, self._give_up)
+            self._miss(call)
+
+    def _miss(self, call: Call) -> None:
+        """It has no stream: another has to come in time."""
+        if self._lost is not None:
+            self._lost.cancel()
+        if call.opened.is_set() and not self._leaving and not call.gone:
+            self._lost = asyncio.get_running_loop().call_later(REDIAL_WAIT_S, self._give_up)
 
     def _give_up(self, why: str = "") -> None:
         call = self.call
@@ -319,6 +354,8 @@ class Life:
 
     def take(self, event: CallbackEvent) -> None:
         """A callback with this call's secret; what comes early is kept, in order."""
+        if self._over.is_set():
+            return
         if self.call is not None:
             self._deliver(self.call, event)
         elif len(self._early) < EARLY_EVENTS:
@@ -332,6 +369,8 @@ class Life:
                 self._connected = True
             case MediaStreamingStarted():
                 self._paused, self._failed = False, None
+                if self._stream is None:
+                    self._miss(call)
             case MediaStreamingStopped():
                 self._paused = True
             case AnswerFailed() | CreateCallFailed():
@@ -365,9 +404,10 @@ async def decide(filters: Callable[[IncomingCall], Any] | None, incoming: Incomi
         return None
     caller = incoming.caller.raw_id or "unknown"
     try:
-        said = filters(incoming)
-        if isinstance(said, Awaitable):
-            said = await said
+        async with asyncio.timeout(FILTER_S):
+            said = filters(incoming)
+            if isinstance(said, Awaitable):
+                said = await said
     except Exception:
         log.exception("the filter of incoming calls failed: the call from %s is refused", caller)
         return Reject()

@@ -44,6 +44,7 @@ _CLOSE: Final = WSMsgType.CLOSE
 _DATA: Final = (_TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION)
 _READ_AHEAD: Final = 256
 _READ_AGAIN: Final = 64
+_READ_AHEAD_BYTES: Final = 1 << 20
 _CLOSE_WAIT_S: Final = 1.0
 
 
@@ -58,12 +59,13 @@ class _Connection(WSListener):
         self._loop = asyncio.get_running_loop()
         self._transport: WSTransport | None = None
         self._messages: deque[bytes] = deque()
+        self._bytes = 0  # of these
         self._waiting: list[asyncio.Future[None]] = []  # of who is in `receive`
         self._writable = asyncio.Event()
         self._writable.set()
         self._gone = asyncio.Event()
         self._paused = False
-        self._parts: list[bytes] = []
+        self._parts: bytearray | None = None  # of a message that comes in several frames
         self._take: Callable[[bytes], None] | None = None
         self._failed: BaseException | None = None  # what `_take` raised
 
@@ -82,23 +84,24 @@ class _Connection(WSListener):
             transport.disconnect()
         elif kind in _DATA:
             payload = frame.get_payload_as_bytes()
-            if self._parts or not frame.fin:
-                self._parts.append(payload)
-                if sum(map(len, self._parts)) > MAX_MESSAGE_BYTES:
+            if self._parts is not None or not frame.fin:
+                self._parts = self._parts if self._parts is not None else bytearray()
+                self._parts += payload
+                if len(self._parts) > MAX_MESSAGE_BYTES:
                     transport.send_close(WSCloseCode.MESSAGE_TOO_BIG)
                     transport.disconnect()
                     return
                 if not frame.fin:
                     return
-                payload = b"".join(self._parts)
-                self._parts = []
+                payload, self._parts = bytes(self._parts), None
             if self._take is not None:
                 self._give(payload)
                 return
             self._messages.append(payload)
+            self._bytes += len(payload)
             if self._waiting:
                 self._wake()
-            if len(self._messages) >= _READ_AHEAD and not self._paused:
+            if not self._paused and (len(self._messages) >= _READ_AHEAD or self._bytes >= _READ_AHEAD_BYTES):
                 self._paused = True
                 transport.underlying_transport.pause_reading()
 
@@ -125,7 +128,9 @@ class _Connection(WSListener):
                 return None
             await self._arrival()
         message = self._messages.popleft()
-        if self._paused and len(self._messages) < _READ_AGAIN and self._transport is not None:
+        self._bytes -= len(message)
+        few = len(self._messages) < _READ_AGAIN and self._bytes < _READ_AHEAD_BYTES
+        if self._paused and few and self._transport is not None:
             self._paused = False
             if not self._gone.is_set():
                 self._transport.underlying_transport.resume_reading()
@@ -135,7 +140,9 @@ class _Connection(WSListener):
         """Give every message to `take` as it comes. One caller at a time."""
         self._take = take
         while self._messages and self._take is not None:
-            self._give(self._messages.popleft())
+            message = self._messages.popleft()
+            self._bytes -= len(message)
+            self._give(message)
         if self._paused and self._transport is not None and not self._gone.is_set():
             self._paused = False
             self._transport.underlying_transport.resume_reading()

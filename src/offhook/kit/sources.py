@@ -40,7 +40,7 @@ def is_pcm(source: Source) -> bool:
     """Whether it can be played as it is. TypeError when it cannot be played at all."""
     if isinstance(source, _PCM):
         return not (bytes(source[:4]) in (b"RIFF", b"RF64") and bytes(source[8:12]) == b"WAVE")
-    if not isinstance(source, str | Path | AsyncIterable | Iterable):
+    if not isinstance(source, str | Path | AsyncIterable | Iterable) or hasattr(source, "read"):
         raise TypeError(
             "play() takes PCM16 as bytes, the path or the bytes of a WAV file, or an iterator of PCM16, "
             f"not {type(source).__name__}"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from contextlib import AsyncExitStack
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from offhook.errors import ConfigError
@@ -62,8 +63,10 @@ async def _body(request: web.Request) -> bytes:
 
 def run(voice: VoiceApp, host: str | None, port: int | None, stream_port: int | None) -> None:
     """Serve it alone until SIGINT or SIGTERM."""
-    host = host or os.environ.get("HOST") or "127.0.0.1"
-    work = serve_alone(voice, host, _port(port), stream_port)
+    host, port = host or os.environ.get("HOST") or "127.0.0.1", _port(port)
+    if asyncio._get_running_loop() is not None:
+        raise ConfigError("app.run() has an event loop of its own: in one that runs, mount it (app.add_to, app.asgi)")
+    work = serve_alone(voice, host, port, stream_port)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(work)
 
@@ -92,27 +95,28 @@ async def serve_alone(
             "such as wss://my.host:8081"
         )
     stop = stop or asyncio.Event()
-    _on_signals(stop)
     app = web.Application()
     add_routes(voice, app, "", with_server=False)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     async with AsyncExitStack() as closing:
         closing.push_async_callback(runner.cleanup)
-        await _listening(web.TCPSite(runner, host, port).start(), host, port)
+        await _listening(web.TCPSite(runner, host, port).start(), host, port, "PORT or run(port=...)")
         if stream_port is not None:
             own = await _listening(
                 serve(lambda stream: _take(voice, stream), host, stream_port, token_check=voice.token_setting),
                 host,
                 stream_port,
+                "run(stream_port=...)",
             )
             closing.push_async_callback(own.close)
             voice.stream_url = voice.stream_url or f"ws://{_dialled(host)}:{own.port}"
         closing.push_async_callback(voice.close)
         voice.public_url = voice.public_url or f"http://{_dialled(host)}:{runner.addresses[0][1]}"
-        await voice.start()
-        print(f"The voice app listens; incoming calls go to {voice.public_url}{INCOMING}", flush=True)  # noqa: T201
-        await stop.wait()
+        with _on_signals(stop):
+            await voice.start()
+            print(f"The voice app listens; incoming calls go to {voice.public_url}{INCOMING}", flush=True)  # noqa: T201
+            await stop.wait()
 
 
 async def _take(voice: VoiceApp, stream: Stream) -> None:
@@ -120,22 +124,28 @@ async def _take(voice: VoiceApp, stream: Stream) -> None:
     await voice.take_stream(secret if before.endswith(STREAMS) and slash else "", stream)
 
 
-async def _listening(starting: Any, host: str, port: int) -> Any:
+async def _listening(starting: Any, host: str, port: int, given_by: str) -> Any:
     try:
         return await starting
     except OSError as error:
         raise ConfigError(
-            f"cannot listen on {host}:{port}: {error.strerror or error}; another port is given by PORT or run(port=...)"
+            f"cannot listen on {host}:{port}: {error.strerror or error}; another port is given by {given_by}"
         ) from None
 
 
-def _on_signals(stop: asyncio.Event) -> None:
+@contextmanager
+def _on_signals(stop: asyncio.Event) -> Iterator[None]:
+    """Both set `stop`; another SIGINT, while it closes, ends it at once."""
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        try:
-            loop.add_signal_handler(number, stop.set)
-        except (NotImplementedError, ValueError, RuntimeError):  # Windows; a thread that is not the main one
-            continue
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    try:
+        for number in numbers:
+            with suppress(NotImplementedError, ValueError, RuntimeError):  # Windows; a thread that is not the main one
+                loop.add_signal_handler(number, stop.set)
+        yield
+    finally:
+        with suppress(NotImplementedError, ValueError, RuntimeError):
+            loop.remove_signal_handler(signal.SIGINT)
 
 
 def _dialled(host: str) -> str:

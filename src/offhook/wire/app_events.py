@@ -18,9 +18,9 @@ __all__ = [
     "read_callbacks", "read_grid_events",
 ]  # fmt: skip
 
-_PREFIX: Final = "Microsoft.Communication."
+TYPE_PREFIX: Final = "Microsoft.Communication."
 _VALIDATION: Final = "Microsoft.EventGrid.SubscriptionValidationEvent"
-_INCOMING: Final = _PREFIX + "IncomingCall"
+_INCOMING: Final = TYPE_PREFIX + "IncomingCall"
 _T = TypeVar("_T")
 
 
@@ -101,12 +101,12 @@ def read_callbacks(body: bytes) -> list[CallbackEvent]:
     found = []
     for row in _decode(body, list[_Cloud], "a callback"):
         try:
-            data = msgspec.convert(row.data, _Data)
+            data = msgspec.convert(_given(row.data), _Data)
         except (msgspec.ValidationError, RecursionError) as error:
             raise WireError(f"a callback's data cannot be read: {error}", "data") from None
         result = data.result_information or _Result()
         event = CallbackEvent(
-            row.type.removeprefix(_PREFIX),
+            row.type.removeprefix(TYPE_PREFIX),
             row.id,
             data.call_connection_id,
             data.correlation_id,
@@ -124,8 +124,14 @@ def _grid_event(row: _Grid) -> GridEvent:
     if row.event_type == _VALIDATION:
         return _decode(bytes(row.data), SubscriptionValidation, "a subscription validation")
     if row.event_type == _INCOMING:
-        return _decode(bytes(row.data), IncomingCall, "an IncomingCall event")
+        data = _given(_decode(bytes(row.data), dict[str, Any], "an IncomingCall event"))
+        return _decode(msgspec.json.encode(data), IncomingCall, "an IncomingCall event")
     return OtherGridEvent(row.event_type)
+
+
+def _given(data: dict[str, Any]) -> dict[str, Any]:
+    """Without what is null: that is not given."""
+    return {name: value for name, value in data.items() if value is not None}
 
 
 def _decode(body: bytes, shape: type[_T], what: str) -> _T:
