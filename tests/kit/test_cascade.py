@@ -426,6 +426,8 @@ async def test_what_cannot_be_recognised_or_spoken_is_logged_and_the_call_goes_o
     async def listen(pcm: bytes) -> str:
         if pcm == b"fail":
             raise RuntimeError("no ears")
+        if pcm == b"cancel":  # something that it waited for was cancelled
+            raise asyncio.CancelledError
         return pcm.decode()
 
     async def speak(text: str, rate: int) -> AsyncIterator[bytes]:
@@ -436,8 +438,10 @@ async def test_what_cannot_be_recognised_or_spoken_is_logged_and_the_call_goes_o
 
     talking = conversing(call, lambda text: "One. Text. Two.", listen=listen, speak=speak, apology="Sorry.")
     await settled()
-    call.asks("fail")
-    await call.hears("Sorry.")
+    for text in ("fail", "cancel"):
+        call.asks(text)
+        await call.hears("Sorry.")
+        await settled()
     call.asks("count")
     await call.hears("O")
     await call.hears("")

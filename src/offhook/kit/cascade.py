@@ -208,7 +208,9 @@ class _Talk:
                 try:
                     async with asyncio.timeout(LISTEN_S):
                         text = (await self._listen(self._utterances[0])).strip()
-                except Exception:
+                except (Exception, asyncio.CancelledError):
+                    if self._over:
+                        raise
                     log.exception("call %s: what the caller said could not be recognised", self._call.id)
                     text, failed = "", True
                 self._utterances.popleft()
