@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # also when run
 from bench.kit_servers import HOST, NAMES
 from bench.stream import BIN, HERE, leaf, machine, pinned, stop_tree
 
-GATES = {"pipecatOverPlain": 6.0, "fastapiOverPlain": 4.0, "callsOverPipecat": 12.0, "fastapiOverAsgi": 1.3}
+GATES = {"pipecatOverEach": 6.0, "fastapiOverEach": 4.0, "callsOverPipecat": 12.0, "fastapiOverAsgi": 1.3}
 BACK, GAPS = 0.995, 0.005
 WARM = {"call": "15"}
 """Seconds before a load counts, where it takes longer to begin: a Call loads its model of speech."""
@@ -124,21 +124,23 @@ def ratio(points: list[Point], over: str, under: str, calls: int, burst: bool) -
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    spread = [(name, 20, False) for name in ("bound", "plain", "pipecat", "acs", "call", "asgi", "fastapi")]
-    loads = spread + [(name, 100, True) for name in ("bound", "plain", "fastapi", "asgi", "call")]
+    spread = [(name, 20, False) for name in ("bound", "each", "plain", "pipecat", "acs", "call", "asgi", "fastapi")]
+    loads = spread + [(name, 100, True) for name in ("bound", "each", "plain", "fastapi", "asgi", "call")]
     points = [
         measure(name, calls, burst, options.seconds) for _ in range(options.rounds) for name, calls, burst in loads
     ]
     pipecat = capacity("pipecat", 10, 10, options.seconds)
-    plain = capacity("plain", max(200, 12 * pipecat), 60, options.seconds)
+    each = capacity("each", max(200, 12 * pipecat), 60, options.seconds)
     medians = {}
     for name, calls, burst in loads:
         taken = [p.us for p in points if (p.name, p.calls, p.burst) == (name, calls, burst)]
         medians[f"{name} {calls} {'burst' if burst else 'spread'}"] = round(statistics.median(taken), 1)
     ratios = {
+        "pipecatOverEach": ratio(points, "pipecat", "each", 20, False),
+        "fastapiOverEach": ratio(points, "fastapi", "each", 100, True),
         "pipecatOverPlain": ratio(points, "pipecat", "plain", 20, False),
         "fastapiOverPlain": ratio(points, "fastapi", "plain", 100, True),
-        "callsOverPipecat": plain / max(pipecat, 1),
+        "callsOverPipecat": each / max(pipecat, 1),
         "fastapiOverAsgi": ratio(points, "fastapi", "asgi", 100, True),
         "fastapiOverAsgiSpread": ratio(points, "fastapi", "asgi", 20, False),
         "pipecatOverBound": ratio(points, "pipecat", "bound", 20, False),
@@ -151,7 +153,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         "taken": time.strftime("%Y-%m-%d"),
         "machine": machine(),
         "usPerPair": medians,
-        "callsPerCore": {"pipecat": pipecat, "plain": plain},
+        "callsPerCore": {"pipecat": pipecat, "each": each},
         "ratios": {name: round(value, 2) for name, value in ratios.items()},
         "rounds": [asdict(point) for point in points],
     }

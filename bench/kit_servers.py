@@ -10,14 +10,16 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from offhook.kit import Audio, Call, Stream, TurnTaking, serve, stream_app
+from offhook.kit import Audio, Call, Event, Stream, TurnTaking, serve, stream_app
 from offhook.wire.app_side import AudioData, app_audio_bytes, parse_service_message
 
 HOST = "127.0.0.1"
 NAMES = {
     "bound": "bound: picows, the kit's parser and builder",
-    "plain": "kit: its plain server (`serve`)",
-    "asgi": "kit: its ASGI adapter, uvicorn",
+    "each": "kit: its plain server, `stream.each`",
+    "plain": "kit: its plain server, `async for`",
+    "asgi": "kit: its ASGI adapter, uvicorn, `stream.each`",
+    "asgifor": "kit: its ASGI adapter, uvicorn, `async for`",
     "call": "kit: a Call on the plain server, `call.play`",
     "acs": "kit: AcsTransport in a pipecat pipeline",
     "pipecat": "pipecat: FastAPI transport, minimal serializer",
@@ -30,6 +32,16 @@ async def echo(stream: Stream) -> None:
     async for event in stream:
         if isinstance(event, Audio):
             await stream.play(event.frame.data)
+
+
+async def each_echo(stream: Stream) -> None:
+    """The same with a plain function in place of the iteration."""
+
+    def take(event: Event) -> None:
+        if isinstance(event, Audio):
+            stream.play_soon(event.frame.data)
+
+    await stream.each(take)
 
 
 async def call_echo(stream: Stream) -> None:
@@ -197,9 +209,11 @@ def main() -> None:
     name, port = sys.argv[1], int(sys.argv[2])
     servers: dict[str, Callable[[], None]] = {
         "bound": lambda: bound(port),
+        "each": lambda: plain(each_echo, port),
         "plain": lambda: plain(echo, port),
         "call": lambda: plain(call_echo, port),
-        "asgi": lambda: uvicorn_run(stream_app(echo, token_check=None), port),
+        "asgi": lambda: uvicorn_run(stream_app(each_echo, token_check=None), port),
+        "asgifor": lambda: uvicorn_run(stream_app(echo, token_check=None), port),
         "fastapi": lambda: fastapi(port),
         "pipecat": lambda: pipecat(port),
         "acs": lambda: acs(port),

@@ -1,4 +1,4 @@
-"""A voice agent in a FastAPI application, beside its other pages."""
+"""A voice agent in a FastAPI application, beside its other pages. Needs `pip install fastapi 'uvicorn[standard]'`."""
 
 import os
 

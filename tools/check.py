@@ -71,6 +71,8 @@ def _interop(kind: str) -> tuple[str, ...]:
     return tuple(f"tests/interop/{name}" for name in files if _kind(name) == kind)
 
 
+_HEARD = "tests/soak/test_barge_in.py"
+_SOAK = tuple(str(path.relative_to(ROOT)) for path in sorted((ROOT / "tests/soak").glob("test_*.py")))
 _PROCESSOR = ("tests/wire", "tests/audio", "tests/sip", "tests/calls", "tests/scenarios")
 BESIDE = (
     Beside("processor", _PROCESSOR, nice=True),
@@ -78,13 +80,13 @@ BESIDE = (
     Beside("python-sdk-too", _conformance(python=True)[1::2], nice=False, covered=False),
     Beside("conformance", _conformance(python=False), nice=False),
     Beside("examples", ("tests/examples",), nice=False, covered=False),
-    Beside("long-runs", ("tests/soak",), nice=False, covered=False),
+    Beside("long-runs", tuple(path for path in _SOAK if path != _HEARD), nice=False, covered=False),
     Beside("interop", _interop("other"), nice=False, covered=False),
     Beside("service", ("tests/service",), nice=False),
 )
 FIRST = (
     (
-        Beside("real-time", ("tests/cli/test_demo.py", *_interop("judged")), nice=False, covered=False),
+        Beside("real-time", ("tests/cli/test_demo.py", *_interop("judged"), _HEARD), nice=False, covered=False),
         Beside("linphone", _interop("linphone"), nice=False, covered=False),
     ),
     (Beside("browsers", _interop("browser"), nice=False, covered=False),),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -66,6 +67,15 @@ def test_an_unknown_command_is_127() -> None:
     with serving(FakeNode(status=STATUS)) as node:
         done = exec_(node.origin, "no-such-command-anywhere")
     assert (done.returncode, done.stderr.strip()) == (127, "offhook exec: no such command: no-such-command-anywhere")
+
+
+def test_a_python_that_only_our_own_environment_has_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = Path(sys.executable)
+    monkeypatch.setenv("PATH", "/nowhere")
+    with serving(FakeNode(status=STATUS)) as node:
+        done = exec_(node.origin, ours.name, "app.py")
+    assert done.returncode == 127
+    assert f"no such command: {ours.name}; {ours} is in the environment of offhook" in done.stderr
 
 
 def test_no_node_is_one_line_and_2(capsys: pytest.CaptureFixture[str]) -> None:

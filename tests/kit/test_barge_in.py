@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator
 import numpy as np
 import pytest
 from tests.barge_in.playout import Conversation
+from tests.live import until
 
 from offhook.audio.pcm import Frame
 from offhook.errors import ConfigError
@@ -271,8 +272,11 @@ async def test_an_answer_after_the_end_changes_nothing() -> None:
     assert not call.events
 
 
-def test_speakers_of_an_unmixed_stream_have_turns_of_their_own_up_to_a_bound() -> None:
+async def test_speakers_of_an_unmixed_stream_have_turns_of_their_own_up_to_a_bound() -> None:
     call = talk()
+    for speaker in range(12):
+        call.barge_in.hear(QUIET.tobytes(), f"8:acs:{speaker}")
+    await until(lambda: not call.barge_in._making)
     playback = call.play(LONG)
     for tick in range(60):
         call.ear.tick()
@@ -289,7 +293,7 @@ def test_speakers_of_an_unmixed_stream_have_turns_of_their_own_up_to_a_bound() -
 )
 def test_settings_that_cannot_be_used_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong)) if "detector" not in wrong else "auto, silero, webrtc"):
-        Turns(TurnTaking(**wrong), RATE)  # type: ignore[arg-type]
+        TurnTaking(**wrong)  # type: ignore[arg-type]
 
 
 def test_resumed_tells_from_where() -> None:
@@ -350,3 +354,35 @@ def test_an_answer_to_an_older_doubt_decides_nothing() -> None:
     assert turns.decide(doubts[0].number, True) == []
     assert turns.decide(doubts[1].number, True) == [Resume()]
     assert turns.decide(doubts[1].number, True) == []
+
+
+class Keen(Told):
+    """Takes a soft frame for speech too."""
+
+    def feed(self, frame: Frame) -> float:
+        return 1.0 if np.abs(frame).max() > 100 else 0.0
+
+
+def test_a_caller_who_is_soft_is_heard_and_then_interrupts_but_is_background_to_one_who_is_loud() -> None:
+    soft = np.resize(np.array([180, -180], np.int16), FRAME)  # -45 dBFS
+    for first, cut in ((soft, True), (LOUD, False), (QUIET, False)):
+        call = Conversation(TurnTaking(echo=False), RATE, lambda given, rate: Turns(given, rate, Keen()))
+        for frame in [QUIET] * 20 + [first] * 30 + [QUIET] * 60:
+            call.hear(frame)
+        assert names(call) == ([] if first is QUIET else ["SpeechStarted", "SpeechEnded"])
+        playback = call.play(LONG)
+        for frame in [QUIET] * 20 + [soft] * 60:
+            call.hear(frame)
+        assert playback.cut == cut
+
+
+def test_places_are_those_of_the_stream_also_for_who_is_listened_to_later() -> None:
+    call = talk()
+    for _ in range(100):
+        call.ear.tick()
+    hear(call, quiet=10, loud=20)
+    hear(call, quiet=40)
+    started, ended = (event for _, event in call.events)
+    assert isinstance(started, SpeechStarted) and isinstance(ended, SpeechEnded)
+    assert started.at_ms == pytest.approx(2200, abs=60)
+    assert ended.at_ms == pytest.approx(2600, abs=20)

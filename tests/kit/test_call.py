@@ -305,6 +305,8 @@ async def test_turns_are_followed_from_the_first_look_at_them(live: tuple[Call, 
 
 async def test_frames_of_another_length_are_cut_to_20_ms(live: tuple[Call, Socket]) -> None:
     call, socket = live
+    with pytest.raises(OffhookError, match="44100 Hz is not supported; use one of 8000"):
+        call.audio_at(44100)
     frames, narrow = call.audio, call.audio_at(8000)
     first = asyncio.ensure_future(anext(narrow))
     for size in (300, 0, 1000, 20):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -14,6 +15,7 @@ from tests.live import until
 
 from offhook.errors import ConfigError
 from offhook.kit import answer as answers
+from offhook.kit import cascade
 from offhook.kit.cascade import MOST_UTTERANCES, Conversation, Message, converse
 
 ANSWER = "We are open from nine to five."
@@ -272,6 +274,74 @@ async def test_an_answer_that_is_cut_before_a_word_was_heard_is_asked_for_again(
     assert asked.texts[1] == "when on sundays"
 
 
+async def test_an_answer_that_noise_cuts_before_a_word_was_heard_comes_again(call: FakeCall) -> None:
+    """Nobody is left without an answer; when some of it was heard, they are told that they were not understood."""
+    asked = Asked()
+    talking = conversing(call, asked.reply, not_understood="Pardon?")
+    await settled()
+    call.asks("when?")
+    for _ in range(2):
+        asked.give(ANSWER, None)
+        await until(lambda: call.texts and not call.said[-1].done, "the answer")
+        call.interrupts()
+        call.says(" ")
+        await until(lambda: not asked.pieces.qsize() and len(asked.texts) == 1 + asked.closed, "the question again")
+    asked.give(ANSWER, None)
+    await call.hears_some(ANSWER, 14)
+    call.interrupts()
+    call.says(" ")
+    await call.hears("Pardon?")
+    await settled()
+    call.end()
+    assert asked.texts == ["when?"] * 3
+    assert (await talking).messages == [
+        Message("user", "when?"),
+        Message("assistant", "We are open", cut=True),
+        Message("assistant", "Pardon?"),
+    ]
+
+
+async def test_noise_that_cuts_the_last_answer_is_not_answered(call: FakeCall) -> None:
+    async def reply(text: str, talk: Conversation) -> str:
+        talk.end()
+        return "Goodbye."
+
+    talking = conversing(call, reply, not_understood="Pardon?")
+    await settled()
+    call.asks("bye")
+    await until(lambda: call.texts == ["Goodbye."], "the answer")
+    call.interrupts()
+    call.says(" ")
+    await talking
+    assert call.texts == ["Goodbye."]
+
+
+async def test_a_recogniser_that_hangs_holds_nobody_up(call: FakeCall, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cascade, "LISTEN_S", 0.05)
+    monkeypatch.setattr(cascade, "LEAVE_S", 0.05)
+    released = asyncio.Event()
+
+    async def listen(pcm: bytes) -> str:
+        while pcm == b"deaf" and not released.is_set():
+            with suppress(asyncio.CancelledError):
+                await released.wait()
+        if pcm == b"hang":
+            await asyncio.Event().wait()
+        return pcm.decode()
+
+    talking = conversing(call, coroutine, listen=listen, apology="Sorry.")
+    await settled()
+    call.asks("hang")
+    await call.hears("Sorry.")
+    call.asks("hello")
+    await call.hears("hello!")
+    call.asks("deaf")
+    await settled()
+    call.end()
+    assert (await talking).messages[-1].text == "hello!"
+    released.set()
+
+
 async def test_a_question_in_the_gaps_of_an_answer_ends_it(call: FakeCall) -> None:
     """Nothing was being heard, so nobody said that it was cut."""
     asked = Asked()
@@ -362,15 +432,20 @@ async def test_what_cannot_be_recognised_or_spoken_is_logged_and_the_call_goes_o
         if text == "One.":
             yield b"O"
             raise RuntimeError("no voice")
-        yield text.encode()
+        yield text if text == "Text." else text.encode()  # type: ignore[misc]
 
-    conversing(call, lambda text: "One. Two.", listen=listen, speak=speak, apology="Sorry.")
+    talking = conversing(call, lambda text: "One. Text. Two.", listen=listen, speak=speak, apology="Sorry.")
     await settled()
     call.asks("fail")
     await call.hears("Sorry.")
     call.asks("count")
     await call.hears("O")
+    await call.hears("")
     await call.hears("Two.")
+    await settled()
+    call.end()
+    assert (await talking).messages[-1] == Message("assistant", "Two."), "what was heard of it"
+    assert "speak gave str; it gives PCM16 as bytes" in caplog.text
     assert "no ears" in caplog.text and "could not be spoken: 'One.'" in caplog.text and "no voice" in caplog.text
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from typing import Any
@@ -16,6 +17,7 @@ from offhook.wire.streaming import AppAudio, FrameWriter, StopAudio, audio_metad
 
 # isort: split
 from pipecat.frames.frames import (
+    CancelFrame,
     EndFrame,
     Frame,
     InputAudioRawFrame,
@@ -68,6 +70,26 @@ async def test_what_the_pipeline_says() -> None:
         await serializer.serialize(OutputAudioRawFrame(bytes(640), 22050, 1))
     with pytest.raises(ConfigError, match="audio_out_channels"):
         await serializer.serialize(OutputAudioRawFrame(bytes(640), 16000, 2))
+
+
+async def test_a_cancel_hangs_up_while_the_end_waits_for_the_sound() -> None:
+    """Once; and what the SDK raises of a call that is over is logged, for the pipeline must end all the same."""
+    hung_up = []
+
+    async def hang_up() -> None:
+        hung_up.append(True)
+        raise RuntimeError("the call is over")
+
+    serializer = AcsFrameSerializer(hang_up=hang_up)
+    await said(serializer, OutputAudioRawFrame(bytes(32000 * 60), 16000, 1))
+    ending = asyncio.create_task(serializer.serialize(EndFrame()))
+    await settle()
+    assert not hung_up
+    await serializer.serialize(CancelFrame())
+    assert hung_up == [True]
+    await said(serializer, InterruptionFrame())
+    await asyncio.wait_for(ending, 10)
+    assert hung_up == [True]
 
 
 async def said(serializer: AcsFrameSerializer, what: Frame) -> str:

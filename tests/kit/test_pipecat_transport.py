@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.kit.pipecat_stage import AcsParams, AcsTransport, Service, settle, stage
+from tests.live import until
 
 from offhook.errors import ConfigError
 from offhook.kit import Interrupted, Resumed, SpeechEnded, SpeechStarted, Stream
@@ -167,6 +168,15 @@ async def test_the_end_waits_until_all_was_heard_and_hangs_up() -> None:
         await here.service.frames(8)
         assert hung_up and here.service.closed
     assert here.events == ["connected"]
+
+
+async def test_a_call_that_cannot_be_hung_up_loses_its_stream_all_the_same() -> None:
+    async def hang_up() -> None:
+        raise RuntimeError("the service does not answer")
+
+    async with stage(hang_up=hang_up) as here:
+        await here.worker.cancel()
+        await until(lambda: here.service.closed, "the end of the stream")
 
 
 async def test_a_caller_who_goes_is_told_once_and_nothing_waits_for_them() -> None:

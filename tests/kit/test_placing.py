@@ -11,10 +11,12 @@ from tests.kit.issued import AUDIENCE
 from tests.kit.shell import Agent, Shell, open_call, settle, until
 
 from offhook.errors import ConfigError
-from offhook.kit import Call, DialFailed, TransferFailed, TurnReport, TurnTaking, VoiceApp
+from offhook.kit import Call, DialFailed, Interrupted, TransferFailed, TurnReport, TurnTaking, VoiceApp
 from offhook.kit import life as life_module
-from offhook.kit.events import IncomingCall
+from offhook.kit.events import IncomingCall, PlayCompleted
 from offhook.kit.web import serve_alone
+
+CONNECTION = "endpoint=http://127.0.0.1:1/;accesskey=a2V5"
 
 
 async def test_a_call_is_placed_and_has_the_same_agent(shell: Shell, agent: Agent) -> None:
@@ -117,6 +119,12 @@ def test_settings_that_cannot_be_are_named(monkeypatch: pytest.MonkeyPatch) -> N
     app = VoiceApp()
     with pytest.raises(ConfigError, match="no agent"):
         app.check()
+
+    async def told(call: Call, turn: TurnReport) -> None:
+        raise AssertionError
+
+    with pytest.raises(ConfigError, match="told has to be a plain function"):
+        app.on_turn(told)  # type: ignore[type-var]
     with pytest.raises(ConfigError, match=r"plain has to be async: async def agent"):
         app.on_call(plain)  # type: ignore[type-var]
     with pytest.raises(ConfigError, match=r"calls that ring go to @app.on_incoming"):
@@ -131,18 +139,55 @@ def test_settings_that_cannot_be_are_named(monkeypatch: pytest.MonkeyPatch) -> N
     Agent(app)
     with pytest.raises(ConfigError, match="has an agent already"):
         app.on_call(Agent.__call__)  # type: ignore[type-var]
-    with pytest.raises(ConfigError, match="ACS_RESOURCE_ID"):
-        app.check()
-    monkeypatch.setenv("ACS_RESOURCE_ID", AUDIENCE)
-    app.turn_taking = TurnTaking(detector="sileru")
-    with pytest.raises(ConfigError, match="no voice detector 'sileru'"):
-        app.check()
-    app.turn_taking = TurnTaking()
-    with pytest.raises(ConfigError, match="ACS_CONNECTION_STRING is not set"):
+    with pytest.raises(ConfigError, match="ACS_CONNECTION_STRING is not set: run it as  offhook exec"):
         app.check()
     monkeypatch.setenv("ACS_CONNECTION_STRING", "x")
     with pytest.raises(ConfigError, match="ACS_CONNECTION_STRING cannot be used"):
         app.check()
+    monkeypatch.setenv("ACS_CONNECTION_STRING", CONNECTION)
+    with pytest.raises(ConfigError, match=r"offhook exec.*ACS_RESOURCE_ID"):
+        app.check()
+    monkeypatch.setenv("ACS_RESOURCE_ID", AUDIENCE)
+    app.check()
+    with pytest.raises(ConfigError, match="no voice detector 'sileru'"):
+        TurnTaking(detector="sileru")
+
+
+def test_decorators_take_what_they_can_call(caplog: pytest.LogCaptureFixture) -> None:
+    app = VoiceApp()
+
+    async def nothing() -> None: ...
+
+    async def two(call: Call, event: object) -> None: ...
+
+    with pytest.raises(ConfigError, match=r"nothing has other parameters \(too many .*async def agent\(call: Call\)"):
+        app.on_call(nothing)  # type: ignore[type-var]
+    with pytest.raises(ConfigError, match=r"takes a class of offhook.kit.events.*not .*two"):
+        app.on(two)  # type: ignore[arg-type]  # @app.on, without what
+    with pytest.raises(ConfigError, match=r"takes a class of offhook.kit.events.*not Interrupted"):
+        app.on(Interrupted)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="two has to be a plain function: def handler"):
+        app.on_turn(two)  # type: ignore[type-var]
+    app.on_incoming(lambda incoming: None)
+    with pytest.raises(ConfigError, match="has a filter of incoming calls already"):
+        app.on_incoming(lambda incoming: None)
+    assert not caplog.messages
+    app.on("PlayComplete")(two)
+    assert caplog.messages == ["no callback is called 'PlayComplete' today: is it PlayCompleted?"]
+
+
+def test_a_handler_may_name_the_whole_type() -> None:
+    app = VoiceApp()
+
+    @app.on("Microsoft.Communication.PlayCompleted")
+    async def done(call: Call, event: PlayCompleted) -> None: ...
+
+    assert app.handlers_of(PlayCompleted("PlayCompleted", "", "", "", None, None, None, "", {})) == [done]
+
+
+async def test_run_in_a_loop_that_runs_says_what_to_do() -> None:
+    with pytest.raises(ConfigError, match="in one that runs, mount it"):
+        Shell().app.run()
 
 
 async def test_an_app_alone_needs_ports_that_can_be(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from offhook.assets import speech_wav
 from offhook.audio.pcm import find_delay
 from offhook.audio.resample import resample
 from offhook.audio.wav import read_wav
-from offhook.kit import OpenAI, RelayFailed, Said, ServiceError, Truncated, TurnTaking, relay
+from offhook.kit import OpenAI, RelayFailed, Said, ServiceError, Truncated, TurnTaking, realtime, relay
 from offhook.kit.turns import Interrupted, SpeechEnded, SpeechStarted
 
 CLIPS = Path(__file__).parents[1] / "fixtures/barge_in"
@@ -212,6 +212,22 @@ async def test_a_response_that_fails_is_told_and_the_next_one_is_heard() -> None
         await talk.said(tone(1))
 
 
+async def test_a_request_that_the_service_ignores_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(realtime, "REQUEST_WAIT_S", 0.2)
+
+    async def ignore(event: object) -> None:
+        talk.double.session._take["response.create"] = talk.double.session._create_response
+
+    async with talking([[Say(tone(1))]], vad="local") as talk:
+        await talk.until(lambda: talk.double.sessions)
+        talk.double.session._take["response.create"] = ignore
+        talk.caller.turn(SpeechStarted(0.0))
+        await talk.caller.hears(400, noise(400))
+        talk.caller.turn(SpeechEnded(400.0, b""))
+        await talk.said(tone(1))
+        assert len(talk.sent("response.create")) == 2
+
+
 async def test_no_quota_ends_the_relay_and_not_the_call() -> None:
     told = Line()
     async with RealtimeDouble() as double, SimulatedCall() as caller:
@@ -240,16 +256,17 @@ async def test_events_are_told_to_the_end_and_a_slow_app_holds_up_nothing() -> N
         assert isinstance(told[-1], Said) and told[-1].final and len(told) == 9
 
 
-async def test_raising_on_event_harms_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    async with RealtimeDouble([[Say(tone(1))]]) as double, SimulatedCall() as caller:
+@pytest.mark.parametrize("error", [RuntimeError, asyncio.CancelledError, SystemExit])
+async def test_raising_on_event_harms_nothing(error: type[BaseException], caplog: pytest.LogCaptureFixture) -> None:
+    async with RealtimeDouble([[Say(tone(1), WORDS)]]) as double, SimulatedCall() as caller:
 
         def broken(event: object) -> None:
-            raise RuntimeError("mine")
+            raise error("mine")
 
         service = OpenAI("sk-test", double.url)
         running = asyncio.ensure_future(relay(caller.call, service=service, greeting="Hello", on_event=broken))
         await until(lambda: caller.played == tone(1))
-        await until(lambda: "on_event failed" in caplog.text)
+        await until(lambda: caplog.text.count("on_event failed") > 1)
         await caller.end()
         await asyncio.wait_for(running, 5)
 

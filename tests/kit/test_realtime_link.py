@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
+from ssl import SSLCertVerificationError
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
 from tests.kit.realtime_double import Answer, Do, RealtimeDouble, Say, tone
 from tests.kit.realtime_double.server import BAD_KEY
 from tests.kit.simulated_call import SimulatedCall, noise
@@ -23,9 +26,11 @@ from offhook.kit import (
     ServiceError,
     Truncated,
     VoiceLive,
+    realtime_link,
     relay,
 )
-from offhook.kit.realtime_services import Service, service_from_environment
+from offhook.kit.realtime_services import Service, _default_credential, service_from_environment
+from offhook.kit.turns import SpeechEnded, SpeechStarted
 
 QUICK = Reconnect(tries=3, first_delay_s=0.01, longest_delay_s=0.02)
 VARIABLES = (
@@ -143,6 +148,43 @@ def test_the_environment_says_which(
     assert service_from_environment() == expected
 
 
+def test_what_the_environment_says_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", "https://a")
+    service = service_from_environment()
+    assert service_from_environment() is service
+    monkeypatch.setenv("AZURE_OPENAI_API_KEY", "k")
+    assert service_from_environment() is not service
+
+
+def test_no_key_gives_one_credential_for_all_calls() -> None:
+    assert _default_credential() is _default_credential()
+    assert not asyncio.iscoroutinefunction(_default_credential().get_token)
+
+
+def test_transcribers_of_voice_live_go_with_the_model() -> None:
+    names = [
+        VoiceLive().transcriber(model) for model in ("gpt-realtime", "gpt-realtime-mini", "gpt-4.1", "phi4-mm-realtime")
+    ]
+    assert names == ["whisper-1", "whisper-1", "azure-speech", "azure-speech"]
+
+
+async def test_keys_are_neither_shown_nor_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    async with RealtimeDouble() as double, SimulatedCall() as caller:
+        services: list[Any] = [OpenAI("sk-secret", double.url), AzureOpenAI(double.origin, "sk-secret")]
+        services.append(VoiceLive(double.origin, "sk-secret"))
+        for service in services:
+            before = len(double.sessions)
+            running = asyncio.ensure_future(relay(caller.call, service=service))
+            while len(double.sessions) == before or not double.session.settings:
+                await asyncio.sleep(0.01)
+            running.cancel()
+            await asyncio.wait({running})
+        assert "sk-secret" not in repr(services)
+        mine = [record for record in caplog.records if record.name != "websockets.server"]  # the double's
+        assert mine and "sk-secret" not in " ".join(record.getMessage() for record in mine)
+
+
 async def test_the_environment_has_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     async with RealtimeDouble([[Say(tone(0.5))]]) as double, SimulatedCall() as caller:
         monkeypatch.setenv("OPENAI_API_KEY", "sk-mine")
@@ -160,6 +202,8 @@ async def test_the_environment_has_the_rest(monkeypatch: pytest.MonkeyPatch) -> 
         (None, "set OPENAI_API_KEY .*AZURE_OPENAI_ENDPOINT .*AZURE_VOICELIVE_ENDPOINT"),
         (OpenAI(), "OpenAI: no key: set OPENAI_API_KEY"),
         (OpenAI("k", "api.openai.com"), "not the URL of a speech model: 'api.openai.com'"),
+        (OpenAI("k", "https:///v1"), "not the URL of a speech model: 'https:///v1'"),
+        (OpenAI("k", "https://a:x/v1"), "not the URL of a speech model: 'https://a:x/v1'"),
         (AzureOpenAI(api_key="k"), "set AZURE_OPENAI_ENDPOINT"),
         (VoiceLive(), "set AZURE_VOICELIVE_ENDPOINT"),
         (VoiceLive("https://a", credential=object()), "no get_token"),
@@ -225,6 +269,46 @@ async def test_what_was_cut_is_told_as_it_was_heard_and_not_truncated_in_the_new
         talk.double.session.drop()
         await talk.until(lambda: len(talk.double.sessions) == 3 and talk.double.session.items)
         assert [item.text for item in talk.double.session.items.values()] == ["one"]
+
+
+async def test_an_answer_that_was_broken_off_is_gone_on_with() -> None:
+    """The caller has heard half a sentence, and would wait for the rest for ever."""
+    rest = [Say(tone(0.5, 880), "three four.")]
+    async with talking([[Say(tone(4), "one two three four")], rest], greeting="Hi", reconnect=QUICK) as talk:
+        talk.double.pace_s = 0.03
+        await talk.until(lambda: len(talk.caller.played) > 48000)
+        talk.double.pace_s = 0
+        talk.double.session.drop()
+        await talk.until(lambda: talk.caller.played.endswith(tone(0.5, 880)))
+        (item, _) = talk.double.session.items.values()
+        assert item.role == "assistant" and item.text.startswith("one")
+        assert talk.told.of(Reconnected)[0].lost.startswith("the answer that was being made")
+
+
+async def test_keys_are_told_to_the_next_session_too() -> None:
+    async with talking([[Say(tone(0.5))]], keys=True, reconnect=QUICK) as talk:
+        await talk.until(lambda: talk.double.sessions and talk.double.session.settings)
+        for key in "42#":
+            talk.caller.call._keys.put(key)
+        await talk.said(tone(0.5))
+        talk.double.session.drop()
+        await talk.until(lambda: len(talk.double.sessions) == 2 and len(talk.double.session.items) == 2)
+        assert "42#" in next(iter(talk.double.session.items.values())).text
+
+
+async def test_a_new_session_does_not_speak_into_what_the_caller_is_saying() -> None:
+    async with talking([[Say(tone(0.5), "Hello.")]], vad="local", greeting="Hi", keys=True, reconnect=QUICK) as talk:
+        await talk.said(tone(0.5))
+        talk.caller.turn(SpeechStarted(500.0))
+        await talk.caller.hears(200, noise(200))
+        talk.double.session.drop()
+        await talk.until(lambda: len(talk.double.sessions) == 2 and talk.double.session.items)
+        talk.caller.call._keys.put("#")
+        await talk.until(lambda: len(talk.double.session.items) == 2)
+        await talk.caller.hears(200, noise(200))
+        assert not talk.double.session.responses
+        talk.caller.turn(SpeechEnded(900.0, b""))
+        await talk.until(lambda: talk.double.session.responses)
 
 
 async def test_history_may_be_kept_back() -> None:
@@ -304,6 +388,67 @@ async def test_a_bad_key_is_not_tried_again() -> None:
     async with RealtimeDouble() as double, SimulatedCall() as caller:
         with pytest.raises(RelayFailed, match="HTTP 401 .*invalid_api_key.* check the key"):
             await relay(caller.call, service=OpenAI(BAD_KEY, double.url))
+
+
+async def test_a_closed_connection_is_tried_again_if_it_was_a_good_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that closes with "policy" or "unauthorized" at once means it; after a while a token was too old."""
+    async with talking(reconnect=QUICK) as talk:
+        await talk.until(lambda: talk.double.sessions and talk.double.session.settings)
+        monkeypatch.setattr(realtime_link, "STEADY_S", 0.0)
+        await talk.double.session._socket.close(3000, "token expired")
+        await talk.until(lambda: len(talk.double.sessions) == 2)
+    monkeypatch.undo()
+    for code, reason in ((1008, "not for you"), (4000, "invalid_request_error.model_not_found")):
+        async with RealtimeDouble() as double, SimulatedCall() as caller:
+            running = asyncio.ensure_future(relay(caller.call, service=OpenAI("k", double.url), reconnect=QUICK))
+            await until(partial(bool, double.sessions), deadline=5)
+            await double.session._socket.close(code, reason)
+            with pytest.raises(RelayFailed, match=rf"was closed \({code} {reason}\)"):
+                await asyncio.wait_for(running, 5)
+
+
+@pytest.mark.parametrize(
+    ("error", "final"),
+    [
+        (ServiceRequestError("no way to the token service"), False),
+        (ClientAuthenticationError("the secret has expired"), True),
+        (SSLCertVerificationError(1, "self-signed certificate"), True),
+        (ConnectionResetError("gone"), False),
+    ],
+)
+async def test_what_may_be_better_next_time_is_tried_again(error: Exception, final: bool) -> None:
+    class Broken(OpenAI):
+        tried = 0
+
+        def connect(self, model: str) -> Any:
+            Broken.tried += 1
+            raise error
+
+    async with SimulatedCall() as caller:
+        with pytest.raises(RelayFailed, match=str(error.args[-1])):
+            await relay(caller.call, service=Broken("k"), reconnect=QUICK)
+    assert Broken.tried == (1 if final else 4)
+
+
+async def test_a_function_for_the_key_that_fails_is_called_again() -> None:
+    asked = 0
+
+    async def key() -> str:
+        nonlocal asked
+        asked += 1
+        if asked % 2:
+            raise LookupError("the vault is shut")
+        return "sk-test"
+
+    async with RealtimeDouble([[Say(tone(0.5))]]) as double, SimulatedCall() as caller:
+        service = OpenAI(key, double.url)
+        with pytest.raises(RelayFailed, match="the function that gives the key failed: LookupError: the vault is shut"):
+            await relay(caller.call, service=service, reconnect=Reconnect(tries=0))
+        asked = 0
+        running = asyncio.ensure_future(relay(caller.call, service=service, greeting="Hi", reconnect=QUICK))
+        await until(lambda: caller.played == tone(0.5), deadline=5)
+        await caller.end()
+        await asyncio.wait_for(running, 5)
 
 
 async def test_settings_that_the_service_refuses_are_named() -> None:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 from tests.kit.realtime_double.vocabulary import Vocabulary
 
+from offhook.errors import ConfigError
 from offhook.kit import realtime_events as ev
 from offhook.kit import realtime_settings as say
 from offhook.kit.call import SoundFrame
@@ -99,6 +100,23 @@ def test_client_events_are_what_the_package_takes(preview: bool) -> None:
     events += [say.message(role, "x", preview=preview) for role in typing.get_args(typing.Literal["user", "assistant"])]
     for event in [*events, say.message("system", "x", preview=preview)]:
         assert Vocabulary(preview=preview).read(event) == event
+
+
+@pytest.mark.parametrize(
+    ("preview", "more", "why"),
+    [
+        (True, {"turn_detection": {"threshold": 0.7}}, r"session: turn_detection cannot .* relay\(vad="),
+        (True, {"input_audio_format": "g711_ulaw"}, "session: input_audio_format cannot .* PCM16"),
+        (False, {"audio": {"input": {"turn_detection": None}}}, "session: audio.input.turn_detection"),
+        (False, {"audio": {"output": {"format": {"type": "audio/pcmu"}}}}, "session: audio.output.format"),
+        (False, {"audio": None}, "session: audio"),
+    ],
+)
+def test_settings_that_the_relay_goes_by_are_not_changed_behind_it(preview: bool, more: Any, why: str) -> None:
+    rules = say.turn_rules("server", barge_in=True, voice_live=False)
+    given: dict[str, Any] = {"instructions": "", "voice": None, "tools": [], "rules": rules, "transcriber": None}
+    with pytest.raises(ConfigError, match=why):
+        say.session_settings(OpenAI(preview=preview), **given, more=more)
 
 
 def test_voice_live_keeps_voices_of_models() -> None:
@@ -226,6 +244,7 @@ class Service:
             if self.rules.answers:
                 if self.active is not None:
                     self.twice += 1
+                    self.to_app.append(("refused itself", None))
                 else:
                     self.begin()
             return
@@ -258,6 +277,8 @@ class Service:
             self.floor.speech_started(interrupts=True)
         elif kind == "refused":
             self.floor.refused(active=True)
+        elif kind == "refused itself":
+            self.floor.refused_itself()
         else:
             self.floor.speech_ended()
 
@@ -322,6 +343,45 @@ def test_a_response_that_begins_into_the_callers_words_is_cancelled() -> None:
     service.floor.speech_started(interrupts=True)
     service.floor.created("r1", covers=True)
     assert service.to_service[0] == say.cancel("r1") and service.floor.is_old("r1")
+
+
+def test_a_greeting_that_the_service_was_quicker_than_is_not_followed_by_a_second_answer() -> None:
+    """The caller has said hello first, and is being answered when the request for the greeting arrives."""
+    service = Service(SERVER)
+    service.begin()
+    service.floor.ask({"instructions": "Greet."})
+    service.take()
+    service.tell()
+    service.tell()
+    assert service.to_service == [] and service.floor.active == "r1"
+    service.floor.done("r1")
+    assert service.to_service == []
+
+
+def test_a_request_that_nothing_follows_is_made_again() -> None:
+    service = Service(OURS)
+    service.floor.ask()
+    service.to_service.clear()
+    assert service.floor.waits
+    service.floor.no_answer_came()
+    assert [event["type"] for event in service.to_service] == ["response.create"]
+    service.floor.created("r1", covers=True)
+    assert not service.floor.waits
+
+
+def test_words_that_the_service_could_not_answer_are_answered_when_it_can() -> None:
+    """A response that was asked for had just begun, into the caller's words; it is canceled, but too late for that."""
+    service = Service(SERVER)
+    service.floor.ask()
+    service.speech()
+    service.take()
+    service.speech()
+    while service.to_app:
+        service.tell()
+    assert service.twice == 1
+    service.take()
+    service.tell()
+    assert [event["type"] for event in service.to_service] == ["response.create"]
 
 
 def test_what_a_response_did_not_know_of_is_followed_by_another() -> None:

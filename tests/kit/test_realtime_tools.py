@@ -205,3 +205,21 @@ async def test_a_response_that_began_before_the_result_came_is_followed_by_one_t
         talk.double.open.set()
         await talk.said(tone(0.4, 990))
         assert outputs(talk) == ["found"]
+
+
+async def test_keys_that_came_after_a_response_had_begun_are_answered_after_it() -> None:
+    """The service has begun to answer the caller when the keys, and the request to answer them, are on their way."""
+    async with talking([[Say(tone(0.5))], [Say(tone(0.4, 990))]], keys=True) as talk:
+        await talk.until(lambda: talk.double.sessions and talk.double.session.settings)
+        talk.double.open.clear()
+        for key in "42#":
+            talk.caller.call._keys.put(key)
+        await asyncio.sleep(0)  # they are being written
+        talk.double.pace_s = 0.1
+        await talk.double.session._respond()
+        await talk.until(lambda: talk.caller.played)
+        talk.double.open.set()
+        await talk.said(tone(0.4, 990))
+        assert len(talk.double.session.responses) == 2
+        assert [error["code"] for error in talk.double.mistakes] == ["conversation_already_has_active_response"]
+        talk.double.session.errors.clear()

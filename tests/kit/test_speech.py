@@ -88,7 +88,7 @@ async def test_what_nobody_wants_any_more_is_taken_from_the_process() -> None:
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)
-    assert not speech.process._waiting
+    assert all(one.speaks is None for one in speech.process._waiting.values())
     await speech.close()
 
 

@@ -13,7 +13,8 @@ import pytest
 
 from offhook.errors import ConfigError
 from offhook.kit.call import Call
-from offhook.kit.realtime_events import ToolCalled
+from offhook.kit.realtime_calls import AT_ONCE, FunctionCalls
+from offhook.kit.realtime_events import Item, ToolCalled
 from offhook.kit.tools import LONGEST_OUTPUT, tool_of, tools_of
 
 if TYPE_CHECKING:
@@ -149,6 +150,69 @@ async def test_failures_and_slowness_are_told_to_the_model(caplog: pytest.LogCap
     assert "no such order" in caplog.text and "tests/kit/test_tools.py" in caplog.text
     assert (await run(late, "")).output == "error: late failed: TimeoutError: the shop's own"
     assert (await run(endless, "", timeout=0.01)).output == "error: endless did not finish within 0.01 s"
+
+
+async def test_what_a_function_raises_harms_nobody_but_itself() -> None:
+    """A CancelledError of its own (of a task that it waited for), and an exit, are failures like others."""
+
+    async def waits_for_another() -> None:
+        other = asyncio.ensure_future(asyncio.sleep(60))
+        asyncio.get_running_loop().call_soon(other.cancel)
+        await other
+
+    def leaves() -> None:
+        raise SystemExit(3)
+
+    def ends() -> None:
+        raise StopIteration
+
+    assert (await run(waits_for_another, "")).output.startswith("error: waits_for_another failed: CancelledError")
+    assert (await run(leaves, "")).output == "error: leaves failed: SystemExit: 3"
+    assert "StopIteration" in (await run(ends, "")).output
+
+
+async def test_who_cancels_the_call_of_a_function_cancels_it() -> None:
+    async def endless() -> None:
+        await asyncio.sleep(60)
+
+    running = asyncio.ensure_future(run(endless, ""))
+    await asyncio.sleep(0)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
+async def test_a_decorated_coroutine_function_is_waited_for() -> None:
+    async def inner() -> str:
+        await asyncio.sleep(0)
+        return "found"
+
+    def decorated() -> Any:
+        return inner()
+
+    assert (await run(decorated, "")).output == "found"
+
+
+async def test_functions_that_hang_hold_up_nothing_else() -> None:
+    """Neither what others do in threads, nor the exit of the app; and there are never more than a few of a call."""
+    release = threading.Event()
+
+    def hangs() -> None:
+        release.wait(10)
+
+    calls = FunctionCalls(CALL, tools_of([hangs]), 0.01)
+    try:
+        outputs = [(await calls.run(Item(name="hangs"))).output for _ in range(AT_ONCE + 1)]
+        assert outputs.count("error: hangs did not finish within 0.01 s") == AT_ONCE
+        assert outputs[-1] == "error: too many calls at once; try again"
+        assert await asyncio.wait_for(asyncio.to_thread(lambda: "done"), 5) == "done"
+        hanging = [thread for thread in threading.enumerate() if thread.name == "tool hangs"]
+        assert len(hanging) == AT_ONCE and all(thread.daemon for thread in hanging)
+    finally:
+        release.set()
+    for thread in hanging:
+        await asyncio.to_thread(thread.join, 5)
+    assert (await calls.run(Item(name="hangs"))).output == "done"
 
 
 async def test_outputs() -> None:

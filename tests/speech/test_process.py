@@ -181,6 +181,26 @@ async def test_a_process_that_is_stuck_is_ended(
     await process.close()
 
 
+async def test_a_process_that_is_stuck_is_ended_also_when_nobody_waits_for_long(
+    scripted: Callable[[str], SpeechProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Callers who hang up in silence, one after another, must not keep it."""
+    monkeypatch.setattr(speech_process, "STUCK", 0.5)
+    process = scripted("import sys; sys.stdin.buffer.read()")
+
+    async def come_and_go() -> None:
+        while True:
+            said = Spoken(process, "Hello.")
+            await asyncio.sleep(0.1)
+            said.cancel()
+
+    callers = asyncio.create_task(come_and_go())
+    stuck = await until(lambda: process.pid, "the process")
+    await until(lambda: not psutil.pid_exists(stuck), "its end", 5)
+    callers.cancel()
+    await process.close()
+
+
 async def test_who_asks_after_a_long_rest_has_all_the_time(
     scripted: Callable[[str], SpeechProcess], monkeypatch: pytest.MonkeyPatch
 ) -> None:

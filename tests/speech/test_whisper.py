@@ -9,6 +9,7 @@ import pytest
 from tests.transcript import plain
 
 from offhook.audio.pcm import Frame
+from offhook.audio.resample import resample
 from offhook.errors import SpeechError
 from offhook.speech import whisper
 from offhook.speech.hibari import HibariVoice
@@ -63,6 +64,26 @@ def test_likely_phrases_are_understood_as_they_are_written(recogniser: WhisperRe
     assert recogniser.recognise(speech, "en-US", phrases).text
     assert recogniser.recognise(speech, "en-US", ("日本", "\ud800", "")).text
     assert recogniser.recognise(np.zeros(RATE, np.int16), "en-US", ("yes", "no")).text == ""
+
+
+def test_many_likely_phrases_leave_room_for_what_is_said(recogniser: WhisperRecogniser, voice: HibariVoice) -> None:
+    text = (
+        "Please tell me the opening hours of the office in Seattle on Monday and on Tuesday, "
+        "and whether somebody can come to my house on Wednesday afternoon."
+    )
+    phrases = [f"company number {number}" for number in range(200)]
+    assert plain(recogniser.recognise(said(voice, text), "en-US", phrases).text) == plain(text)
+
+
+@pytest.mark.parametrize("seed", [5, 6])
+def test_a_word_is_not_repeated_without_end(recogniser: WhisperRecogniser, voice: HibariVoice, seed: int) -> None:
+    """On a noisy telephone line, of which the model makes "yeah yeah yeah ..." at first."""
+    word = said(voice, "yes")
+    line = resample(resample(np.pad(word, RATE * 2 // 5), RATE, 8000), 8000, RATE)
+    noise = np.random.default_rng(seed).normal(0, np.sqrt((word.astype(float) ** 2).mean()) * 10**-1.5, len(line))
+    heard = recogniser.recognise(np.clip(line + noise, -32768, 32767).astype(np.int16), "en-US", ())
+    words = plain(heard.text).split()
+    assert set(words) <= {"yes", "yeah"} and len(words) <= 4
 
 
 def test_nobody_speaks(recogniser: WhisperRecogniser) -> None:

@@ -13,6 +13,7 @@ from offhook.speech.messages import (
     Answer,
     Failed,
     Forget,
+    Forgotten,
     Heard,
     Piece,
     Recognise,
@@ -92,7 +93,7 @@ def test_what_is_forgotten_is_not_worked_on() -> None:
         Forget(2),
         Speak(3, Words(text="c"), 8000),
     )
-    assert shape(made) == [("Piece", 3), ("Spoken", 3)]
+    assert shape(made) == [("Forgotten", 1), ("Forgotten", 2), ("Piece", 3), ("Spoken", 3)]
 
 
 def test_a_failure_is_of_one_request() -> None:
@@ -124,7 +125,7 @@ def test_messages_come_back_as_they_were() -> None:
     read_requests(io.BytesIO(b"".join(map(packed, asked)) + b"\5\0\0\0cut"), taken.append)
     assert taken == [*asked, None]
     said: list[Answer] = [
-        Piece(1, b"\0\0"), Spoken(1), Failed(2, "speech_failed", "x"),
+        Piece(1, b"\0\0"), Spoken(1), Forgotten(4), Failed(2, "speech_failed", "x"),
         Heard(3, Recognised(text="a", confidence=0.5, words=(RecognisedWord(text="a", start_ms=1, duration_ms=2),))),
     ]  # fmt: skip
     assert [answers.decode(packed(answer)[4:]) for answer in said] == said

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import typer
 
@@ -47,8 +48,16 @@ def _become(command: list[str], variables: dict[str, str]) -> int:
             return subprocess.run(command, env=variables, check=False).returncode
         os.execvpe(command[0], command, variables)
     except FileNotFoundError:
-        note(f"offhook exec: no such command: {command[0]}")
+        note(f"offhook exec: no such command: {command[0]}{_beside_us(command[0])}")
         return NOT_FOUND
     except OSError as why:
         note(f"offhook exec: cannot run {command[0]}: {why.strerror or why}")
         return NOT_RUNNABLE
+
+
+def _beside_us(name: str) -> str:
+    """Where it is if it is in our own environment, which need not be activated for `offhook` to run."""
+    ours = Path(sys.executable).parent
+    if os.sep in name or not (ours / name).exists():
+        return ""
+    return f"; {ours / name} is in the environment of offhook: name it so, or activate that:  . {ours / 'activate'}"

@@ -50,10 +50,12 @@ class Sentence:
     def heard(self) -> str:
         """The words that the caller has heard whole, by their share of the sound."""
         heard, length = self.playback.heard_ms, self.playback.length_ms
-        if self.playback.done and not self.playback.cut:
-            return self.text
         if not self._made:
             length = max(length, len(self.text) * 1000 / _LETTERS_A_SECOND)
+        elif self.playback.done and not self.playback.cut:
+            return self.text
+        if not heard:
+            return ""
         if heard >= length:
             return self.text
         end = math.floor(len(self.text) * heard / length)
@@ -66,6 +68,8 @@ class Sentence:
             sound = self._speak(self.text, self._call.rate)
             async with _closing(sound):
                 async for piece in sound:
+                    if not isinstance(piece, bytes | bytearray | memoryview):
+                        raise TypeError(f"speak gave {type(piece).__name__}; it gives PCM16 as bytes")
                     yield piece
             self._made = True
         except Exception:

@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from difflib import get_close_matches
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 from urllib.parse import urlsplit
@@ -28,8 +29,14 @@ from offhook.kit.tokens import TokenError
 from offhook.kit.turns import TurnTaking
 from offhook.kit.vad import voice_detector
 from offhook.kit.watchdog import Watchdog
-from offhook.wire.app_events import IncomingCall, SubscriptionValidation, read_callbacks, read_grid_events
-from offhook.wire.callbacks import CallbackEvent
+from offhook.wire.app_events import (
+    TYPE_PREFIX,
+    IncomingCall,
+    SubscriptionValidation,
+    read_callbacks,
+    read_grid_events,
+)
+from offhook.wire.callbacks import EVENTS, CallbackEvent
 from offhook.wire.turns import TurnReport
 
 if TYPE_CHECKING:
@@ -129,23 +136,29 @@ class VoiceApp:
         """Decorator: runs for each call when its stream is open. When it returns or raises, the call is hung up."""
         if self.agent is not None:
             raise ConfigError(f"the app has an agent already: {_name(self.agent)}; a call has one")
-        self.agent = _checked(agent, "async def agent(call: Call) -> None")
+        self.agent = _checked(agent, "async def agent(call: Call) -> None", 1)
         return agent
 
     def on(self, event: str | type[CallbackEvent]) -> Callable[[H], H]:
         """Decorator for a handler of callbacks: `@app.on(PlayCompleted)`, or by name; several may have one event.
 
         It gets the call and the event, in a task of its own; `CallbackEvent` is all of them. ConfigError for what is
-        no event of a call.
+        no event of a call; a name that is none of today's is logged.
         """
-        if not isinstance(event, str) and not (isinstance(event, type) and issubclass(event, CallbackEvent)):
+        if isinstance(event, str):
+            event = event.removeprefix(TYPE_PREFIX)
+            if event not in EVENTS:
+                near = get_close_matches(event, EVENTS, 1)
+                log.warning("no callback is called %r today%s", event, f": is it {near[0]}?" if near else "")
+        elif not (isinstance(event, type) and issubclass(event, CallbackEvent)):
             raise ConfigError(
                 f"@app.on(...) takes a class of offhook.kit.events such as PlayCompleted, or an event's name, not "
                 f"{_name(event)}" + ("; calls that ring go to @app.on_incoming" if event is IncomingCall else "")
             )
 
         def register(handler: H) -> H:
-            self._handlers.append((event, _checked(handler, "async def handler(call: Call, event: PlayCompleted)")))
+            shape = "async def handler(call: Call, event: PlayCompleted) -> None"
+            self._handlers.append((event, _checked(handler, shape, 2)))
             return handler
 
         return register
@@ -157,24 +170,25 @@ class VoiceApp:
         """
         if self.filter is not None:
             raise ConfigError(f"the app has a filter of incoming calls already: {_name(self.filter)}")
-        self.filter = decide
+        self.filter = _fitting(decide, "def decide(incoming: IncomingCall) -> Decision, async or not", 1)
         return decide
 
     def on_turn(self, handler: M) -> M:
         """Decorator: is given the call and each of its turns when it is over, for your metrics; it must not block."""
+        shape = "def handler(call: Call, turn: TurnReport) -> None"
         if _is_async(handler):
-            raise ConfigError(f"{_name(handler)} has to be a plain function: def handler(call: Call, turn: TurnReport)")
-        self._turn_handlers.append(handler)
+            raise ConfigError(f"{_name(handler)} has to be a plain function: {shape}")
+        self._turn_handlers.append(_fitting(handler, shape, 2))
         return handler
 
     def on_start(self, hook: K) -> K:
         """Decorator: runs once, when the app can be called; calls to place, models to load."""
-        self._hooks["start"].append(_checked(hook, "async def hook() -> None"))
+        self._hooks["start"].append(_checked(hook, "async def hook() -> None", 0))
         return hook
 
     def on_stop(self, hook: K) -> K:
         """Decorator: runs once, when the app closes and its calls are over."""
-        self._hooks["stop"].append(_checked(hook, "async def hook() -> None"))
+        self._hooks["stop"].append(_checked(hook, "async def hook() -> None", 0))
         return hook
 
     async def dial(self, target: str | CommunicationIdentifier, *, caller_id: str | None = None) -> Call:
@@ -241,9 +255,9 @@ class VoiceApp:
         """ConfigError for what is missing, but the public URL."""
         if self.agent is None:
             raise ConfigError("the app has no agent: decorate one with @app.on_call")
+        _ = self.client  # first: who has neither of both has forgotten `offhook exec`
         resolve_check(self.token_setting)
         voice_detector(self.turn_taking.detector).close()  # loaded before somebody rings
-        _ = self.client
 
     async def start(self) -> None:
         """Get ready to be called; a server does this, or the first request. ConfigError."""
@@ -410,13 +424,24 @@ def _base(url: str, schemes: tuple[str, str], name: str) -> str:
     return url.rstrip("/")
 
 
+def _checked(function: Any, shape: str, arguments: int) -> Any:
+    if not _is_async(function):
+        raise ConfigError(f"{_name(function)} has to be async: {shape}")
+    return _fitting(function, shape, arguments)
+
+
 def _is_async(function: Any) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
 
-def _checked(function: Any, shape: str) -> Any:
-    if not _is_async(function):
-        raise ConfigError(f"{_name(function)} has to be async: {shape}")
+def _fitting(function: Any, shape: str, arguments: int) -> Any:
+    """The function, if it can be called with so many arguments; else each call would find out."""
+    try:
+        inspect.signature(function).bind(*range(arguments))
+    except TypeError as error:
+        raise ConfigError(f"{_name(function)} has other parameters ({error}): {shape}") from None
+    except ValueError:  # of what is not written in Python
+        pass
     return function
 
 

@@ -23,7 +23,7 @@ from offhook.kit.feed import Feed, Listener
 from offhook.kit.framing import Framer
 from offhook.kit.keys import gather
 from offhook.kit.playback import Playback, PlayQueue
-from offhook.kit.session import Audio, Dtmf, Opened, PlayQueueFull
+from offhook.kit.session import Audio, Dtmf, Event, Opened, PlayQueueFull
 from offhook.kit.sources import Puller, Source, is_pcm, over
 from offhook.kit.stream import Stream, StreamClosed
 from offhook.kit.telemetry import CallTelemetry
@@ -117,7 +117,6 @@ class Call:
         self._keys: Feed[str] = Feed(EVENTS_KEPT)
         self._turn_events: Feed[TurnEvent] = Feed(EVENTS_KEPT)
         self._events: Feed[CallbackEvent] = Feed(EVENTS_KEPT)
-        self._send_due = asyncio.Event()
         self._telemetry: CallTelemetry | None = None
         self.shares_turns = False
         """Whether a node that is Offhook is told of each turn."""
@@ -165,7 +164,8 @@ class Call:
         return self._frames.listen()
 
     def audio_at(self, rate: int) -> AsyncIterator[SoundFrame]:
-        """As `audio`, at another rate (Hz, a multiple of 50)."""
+        """As `audio`, at another rate: 8000, 16000, 24000 or 48000 Hz. AudioError for any other."""
+        StreamResampler(self.rate, rate)  # told here, and not with the first frame
         return _resampled(self._frames.listen(), self.rate, rate)
 
     @property
@@ -243,7 +243,7 @@ class Call:
         try:
             if at_once:
                 queue.put(playback, source)  # type: ignore[arg-type]
-                self._send_due.set()
+                self._flush()
             else:
                 puller.add(playback, source)
                 return playback
@@ -394,24 +394,23 @@ class Call:
             self._queue = PlayQueue(stream.session, rewind_ms=self.turn_taking.rewind_ms)
             self._telemetry = CallTelemetry(
                 self.id, self._queue, monotonic,
-                share=self.shares_turns, told=lambda turn: self.on_turn(turn), send=self._send_due.set,
+                share=self.shares_turns, told=lambda turn: self.on_turn(turn), send=self._flush,
             )  # fmt: skip
-            self._barge_in = BargeIn(self._queue, turns, self._take_turn, self._send_due.set)
-            self._puller = Puller(self._queue, self.rate, self.id, self._send_due.set)
+            self._barge_in = BargeIn(self._queue, turns, self._take_turn, self._flush)
+            self._puller = Puller(self._queue, self.rate, self.id, self._flush)
             self._pulling = asyncio.create_task(self._puller.run(), name=f"sources of call {self.id}")
             self.opened.set()
             self._tell()
         if self._telemetry is not None:
             self._telemetry.attach(stream)
-        sending = asyncio.create_task(self._send(stream), name=f"sending of call {self.id}")
-        try:
-            async for event in stream:
-                if isinstance(event, Audio):
-                    self._take_frame(event)
-                elif isinstance(event, Dtmf):
-                    self._keys.put(event.tone)
-        finally:
-            sending.cancel()
+        self._flush()
+        await stream.each(self._take_message)
+
+    def _take_message(self, event: Event) -> None:
+        if isinstance(event, Audio):
+            self._take_frame(event)
+        elif isinstance(event, Dtmf):
+            self._keys.put(event.tone)
 
     def _take_frame(self, event: Audio) -> None:
         try:
@@ -419,8 +418,10 @@ class Call:
                 self._hear(even)
         except Exception:
             if not self._turns_failed:
+                self._turns_failed = True
                 log.exception("call %s: turns cannot be told any more", self.id)
-            self._turns_failed = True
+                if self._barge_in is not None:
+                    self._barge_in.close()
 
     def _hear(self, event: Audio) -> None:
         assert self._queue is not None and self._barge_in is not None and self._puller is not None
@@ -447,21 +448,15 @@ class Call:
         if self._queue is None:
             return 0.0
         cut = self._queue.cut()
-        self._send_due.set()
+        self._flush()
         if cut:
             self._last = cut[0]
             return cut[0].heard_ms
         return 0.0
 
-    async def _send(self, stream: Stream) -> None:
-        self._send_due.set()
-        while True:
-            await self._send_due.wait()
-            self._send_due.clear()
-            try:
-                await stream.flush()
-            except StreamClosed:
-                return
+    def _flush(self) -> None:
+        if self._stream is not None:
+            self._stream.flush_soon()
 
     def end(self) -> None:
         """It is over for the agent."""

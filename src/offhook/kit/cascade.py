@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from msgspec import Struct
 
 from offhook.errors import ConfigError
-from offhook.kit.answer import Answer, Speak, Text
+from offhook.kit.answer import LEAVE_S, Answer, Speak, Text
 from offhook.kit.call import CallEnded
 from offhook.kit.speech import shared_speech
 from offhook.kit.stream import StreamClosed
@@ -43,6 +43,8 @@ Reply: TypeAlias = Callable[[str], Text | Awaitable[Text]] | Callable[[str, "Con
 APOLOGY: Final = "Sorry, something went wrong. Please say that again."
 MOST_UTTERANCES: Final = 4
 """Utterances of a caller that wait to be recognised; with more, the oldest is left out."""
+LISTEN_S: Final = 30.0
+"""How long `listen` may take, while nothing can be said; then it has failed."""
 MESSAGES_KEPT: Final = 1000
 
 
@@ -135,11 +137,12 @@ class _Talk:
         self._turns = call.turns  # from now on: nothing that is said meanwhile is missed
         self._quiet = asyncio.Event()
         self._quiet.set()
-        self._speaking = False
+        self._over = self._speaking = False
         self._utterances: deque[bytes] = deque()
         self._uttered = asyncio.Event()
         self._texts: list[str] = []  # recognised, and not answered yet
         self._prompt = ""  # to be said when nothing else is
+        self._again = False  # what the answer was cut by had no words: if nothing of it was heard, it is due again
         self._due = asyncio.Event()
         self._asked: list[str] = []  # what the present answer is to
         self._since = 0.0
@@ -155,9 +158,10 @@ class _Talk:
                 except (CallEnded, StreamClosed):
                     continue
         finally:
+            self._over = True
             for task in tasks:
                 task.cancel()
-            await asyncio.wait(tasks)
+            await asyncio.wait(tasks, timeout=LEAVE_S)
             if (answer := self.conversation.answer) is not None:
                 with suppress(CallEnded, StreamClosed):
                     await answer.stop()
@@ -196,13 +200,14 @@ class _Talk:
 
     async def _recognise(self) -> None:
         """One utterance after another."""
-        while True:
+        while not self._over:  # a `listen` may swallow that it was cancelled
             await self._uttered.wait()
             self._uttered.clear()
             while self._utterances:
                 failed = False
                 try:
-                    text = (await self._listen(self._utterances[0])).strip()
+                    async with asyncio.timeout(LISTEN_S):
+                        text = (await self._listen(self._utterances[0])).strip()
                 except Exception:
                     log.exception("call %s: what the caller said could not be recognised", self._call.id)
                     text, failed = "", True
@@ -214,8 +219,9 @@ class _Talk:
         if text:
             self._texts.append(text)
             self._prompt, self._may_ask = "", True
-        elif self.conversation.answer is None and not self._texts:
+        elif not self._texts and ((answer := self.conversation.answer) is None or answer.cut):
             self._prompt = self._prompts.apology if failed else self._prompts.not_understood
+            self._again = not failed
 
     # ------------------------------------------------------------------ answering
 
@@ -231,13 +237,16 @@ class _Talk:
                     await answer.stop()
                     self._close(answer)
                 self._reply_to_texts()
-            elif self._prompt and answer is None:
-                self._say(self._prompt)
-                self._prompt = ""
-            elif self.conversation.ended and answer is None:
-                return
-            else:
+            elif answer is not None:
                 await self._wait(answer)
+            elif self.conversation.ended:
+                return
+            elif self._again and self._asked:
+                self._reply_to_texts()
+            elif self._prompt:
+                self._say(self._prompt)
+            else:
+                await self._wait(None)
 
     def _may_cut(self, answer: Answer) -> bool:
         return self._call.turn_taking.barge_in or not answer.heard
@@ -271,6 +280,7 @@ class _Talk:
         self._begin(lambda: text)
 
     def _begin(self, source: Callable[[], Any]) -> None:
+        self._prompt, self._again = "", False
         self.conversation.answer = Answer(self._call, source, self._speak, self._quiet, self._prompts.apology)
 
     def _close(self, answer: Answer) -> None:

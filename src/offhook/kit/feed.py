@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from typing import Generic, TypeVar
-from weakref import WeakSet
+from weakref import ref
 
 T = TypeVar("T")
 
@@ -49,7 +49,7 @@ class Feed(Generic[T]):
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._listeners: WeakSet[Listener[T]] = WeakSet()
+        self._listeners: list[ref[Listener[T]]] = []
         self._ended = False
 
     def listen(self) -> Listener[T]:
@@ -57,8 +57,12 @@ class Feed(Generic[T]):
         listener: Listener[T] = Listener(self._most)
         if self._ended:
             listener.end()
-        self._listeners.add(listener)
+        self._listeners = [*self._listeners, ref(listener, self._forget)]
         return listener
+
+    def _forget(self, gone: ref[Listener[T]]) -> None:
+        # A new list: this may be in the middle of `put`.
+        self._listeners = [known for known in self._listeners if known is not gone]
 
     @property
     def listened(self) -> bool:
@@ -67,11 +71,13 @@ class Feed(Generic[T]):
 
     def put(self, item: T) -> None:
         """To all."""
-        for listener in self._listeners:
-            listener.put(item)
+        for known in self._listeners:
+            if (listener := known()) is not None:
+                listener.put(item)
 
     def end(self) -> None:
         """Nothing more comes."""
         self._ended = True
-        for listener in self._listeners:
-            listener.end()
+        for known in self._listeners:
+            if (listener := known()) is not None:
+                listener.end()

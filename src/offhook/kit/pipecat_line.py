@@ -151,9 +151,11 @@ class StreamLine:
 
     async def hang_up(self) -> None:
         """End the call, or the stream."""
-        if self._hang_up is not None:
-            await self._hang_up()
-        await self._stream.close()
+        try:
+            if self._hang_up is not None:
+                await self._hang_up()
+        finally:
+            await self._stream.close()
 
 
 async def _tell(things: AsyncIterable[T], to: Callable[[T], Awaitable[None]]) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Final
 
 from pipecat.audio.dtmf.types import KeypadEntry
@@ -75,11 +76,11 @@ class AcsFrameSerializer(FrameSerializer):
         self._pipeline_rate = settings.sample_rate or RATE_UNTOLD
         self._rate_given = settings.sample_rate
         self._hang_up = hang_up
-        self._ended = False
         self._stream_rate = RATE_UNTOLD
         self._inward: dict[str | None, RateConverter] = {}
         self._outward: RateConverter | None = None
         self._heard_at = 0.0  # by the monotonic clock, when all that was sent has been heard
+        self._interrupted = asyncio.Event()  # since the last of it
 
     async def setup(self, setup: FrameProcessorSetup) -> None:  # type: ignore[override]  # as in pipecat's own
         """Take the pipeline's rate. ConfigError for one that is not 8000, 16000, 24000 or 48000."""
@@ -108,16 +109,27 @@ class AcsFrameSerializer(FrameSerializer):
             return self._said(frame)
         if isinstance(frame, InterruptionFrame):
             self._heard_at = 0.0
+            self._interrupted.set()
             if self._outward is not None:
                 self._outward.reset()
             return app_stop()
-        if isinstance(frame, EndFrame | CancelFrame) and not self._ended:
-            self._ended = True
-            if isinstance(frame, EndFrame):
-                await asyncio.sleep(max(0.0, self._heard_at - time.monotonic()))
-            if self._hang_up is not None:
-                await self._hang_up()
+        if isinstance(frame, EndFrame):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, self._heard_at - time.monotonic())):
+                    await self._interrupted.wait()
+        if isinstance(frame, EndFrame | CancelFrame):
+            await self._leave()
         return None
+
+    async def _leave(self) -> None:
+        """Hang up, once: a CancelFrame may come while EndFrame waits."""
+        hang_up, self._hang_up = self._hang_up, None
+        if hang_up is None:
+            return
+        try:
+            await hang_up()
+        except Exception:  # the SDK's, of a call that is over, too; the pipeline must end all the same
+            log.exception("pipecat: the call could not be hung up")
 
     def _opened(self, metadata: AudioMetadata) -> None:
         try:
@@ -158,5 +170,6 @@ class AcsFrameSerializer(FrameSerializer):
         if not pcm:
             return None
         now = time.monotonic()
+        self._interrupted.clear()
         self._heard_at = max(now, self._heard_at) + len(pcm) / 2 / self._stream_rate
         return app_audio(pcm)

@@ -9,7 +9,7 @@ import asyncio
 import ssl
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Final
 
@@ -67,6 +67,8 @@ class _Connection(WSListener):
         self._gone = asyncio.Event()
         self._paused = False
         self._parts: bytearray | None = None  # of a message that comes in several frames
+        self._take: Callable[[bytes], None] | None = None
+        self._failed: BaseException | None = None  # what `_take` raised
 
     # ------------------------------------------------------------------ called by picows
 
@@ -93,6 +95,9 @@ class _Connection(WSListener):
                 if not frame.fin:
                     return
                 payload, self._parts = bytes(self._parts), None
+            if self._take is not None:
+                self._give(payload)
+                return
             self._messages.append(payload)
             self._bytes += len(payload)
             if self._waiting:
@@ -131,6 +136,33 @@ class _Connection(WSListener):
             if not self._gone.is_set():
                 self._transport.underlying_transport.resume_reading()
         return message
+
+    async def each(self, take: Callable[[bytes], None]) -> None:
+        """Give every message to `take` as it comes. One caller at a time."""
+        self._take = take
+        while self._messages and self._take is not None:
+            message = self._messages.popleft()
+            self._bytes -= len(message)
+            self._give(message)
+        if self._paused and self._transport is not None and not self._gone.is_set():
+            self._paused = False
+            self._transport.underlying_transport.resume_reading()
+        try:
+            while self._take is not None and not self._gone.is_set():
+                await self._arrival()
+        finally:
+            self._take = None
+        if self._failed is not None:
+            failed, self._failed = self._failed, None
+            raise failed
+
+    def _give(self, message: bytes) -> None:
+        assert self._take is not None
+        try:
+            self._take(message)
+        except BaseException as error:  # it is raised where `each` was called
+            self._take, self._failed = None, error
+            self._wake()
 
     async def send(self, text: str) -> None:
         """Send one text message, waiting while the other side is slow."""

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from offhook.audio.pcm import PTIME_MS
 from offhook.kit.session import PlayQueueFull, StreamSession
 
 LONGEST_AHEAD_MS: Final = 600_000
@@ -41,6 +42,7 @@ class Playback:
         self._past = bytearray()  # the last of what was, as far as it may be said again
         self._length = 0
         self._heard = 0
+        self._again_at: int | None = None  # from where it was last said on
         self._odd = b""
         self._whole = False  # nothing more will be put
         self._live = False  # the session has what was put
@@ -113,6 +115,11 @@ class PlayQueue:
     def rate(self) -> int:
         """Hz of the stream."""
         return self._session.sample_rate
+
+    @property
+    def stream_ms(self) -> float:
+        """How long the stream has run, by its frames."""
+        return self._session.stream_ms
 
     @property
     def current(self) -> Playback | None:
@@ -199,6 +206,7 @@ class PlayQueue:
         if self.held and self._line:
             back = self._pause_before(self._line[0])
             self._line[0]._give_back(back)
+            self._line[0]._again_at = self._line[0]._heard
             self._unheard += back
         self.held = False
         self._open()
@@ -269,11 +277,15 @@ class PlayQueue:
     def _pause_before(self, one: Playback) -> int:
         """How many samples to go back: to the quietest place of the last `rewind_ms`, and by a frame at least.
 
-        How much was heard is known to a frame, and nothing may be left out.
+        How much was heard is known to a frame, and nothing may be left out. Of what was said since it went back last
+        only half is said again: it gets on however often it is held.
         """
-        most = self._rewind_ms * self._session.sample_rate // 1000
+        rate = self._session.sample_rate
+        most = self._rewind_ms * rate // 1000
+        if one._again_at is not None:
+            most = min(most, max(rate * PTIME_MS // 1000, (one._heard - one._again_at) // 2))
         past = np.frombuffer(bytes(one._past[-2 * most :]), "<i2") if most else np.zeros(0, np.int16)
-        size = self._session.sample_rate * _BLOCK_MS // 1000
+        size = rate * _BLOCK_MS // 1000
         blocks = past[len(past) % size :].reshape(-1, size).astype(np.float32)
         if len(blocks) < _LEAST_BLOCKS:
             return len(blocks) * size

@@ -40,6 +40,8 @@ EVENTS_KEPT: Final = 1_000
 """Events that `on_event` may be behind; then the oldest are dropped."""
 ANSWER_WAIT_S: Final = 3.0
 """How long the service may take to begin the response that its turn detection promises."""
+REQUEST_WAIT_S: Final = 10.0
+"""How long it may take to begin, or to refuse, one that it was asked for."""
 BEFORE_FRAMES: Final = 100
 """Frames that are kept while nobody speaks: the kit may be sure of speech 2 s after it began."""
 LEAD_FRAMES: Final = 10
@@ -56,6 +58,7 @@ _HARMLESS: Final = frozenset({"response_cancel_not_active"})
 _ROLES: Final[dict[str, say.Role]] = {"caller": "user", "agent": "assistant", "tool": "system"}
 _INPUT: Final = "input"  # among what the service has not confirmed: what the caller said
 _ACTIVE_ALREADY: Final = "conversation_already_has_active_response"
+_ACTIVE_TEXT: Final = "already has an active response"  # of services that give no code
 
 
 async def relay(
@@ -91,7 +94,7 @@ async def relay(
     chosen = service or service_from_environment()
     known = tools_of(tools)
     rules = say.turn_rules(vad, barge_in=call.turn_taking.barge_in, voice_live=chosen.voice_live)
-    transcriber = transcribe if isinstance(transcribe, str) else chosen.transcriber if transcribe else None
+    transcriber = transcribe if isinstance(transcribe, str) else chosen.transcriber(model) if transcribe else None
     settings = say.session_settings(
         chosen,
         instructions=instructions,
@@ -125,6 +128,7 @@ class _Relay:
         self._calls = FunctionCalls(call, tools, tool_timeout_s)
         self._on_event = on_event
         self._out = Outgoing()
+        self._speaking = False  # by the kit's own turns
         self._floor = self._new_floor()
         self._history = History()
         self._spoken: dict[tuple[str, int], Spoken] = {}
@@ -132,10 +136,11 @@ class _Relay:
         self._told: Listener[ev.RelayEvent] = Listener(EVENTS_KEPT)
         self._session = 0  # number of the session that events are meant for: one more when it is lost
         self._lost = ""  # what was lost with the last one
+        self._broken_off = False  # that was an answer
         self._up = False  # a session is there
-        self._unseen: set[str] = set()  # call ids of outputs that the service has not confirmed
+        self._unseen: set[str] = set()  # call ids of outputs, ids of messages that the service has not confirmed
+        self._messages = 0
         self._answer_due: asyncio.TimerHandle | None = None
-        self._speaking = False  # by the kit's own turns
         self._before: deque[bytes] = deque(maxlen=BEFORE_FRAMES)
         self._greeting: Mapping[str, Any] | None = None
 
@@ -200,16 +205,19 @@ class _Relay:
         if self._session:
             kept = f"{len(told)} lines of the conversation were told anew" if told else "all that was said before"
             self._tell(ev.Reconnected(tries, seconds, f"{self._lost}; {kept}" if told else f"{self._lost}, and {kept}"))
-        if told and self._history.unanswered:
+        if told and (self._history.unanswered or self._broken_off):
             self._floor.ask()
         elif self._greeting is not None and not self._history.lines():
             self._floor.ask(self._greeting)
+        self._floor.begins()
 
     def _lose(self) -> None:
         """A session is lost. What happens from now on waits for the next one; what was meant for this one is void."""
         self._session += 1
         self._up = False
-        self._lost = "what the caller was saying" if self._floor.active is None else "the answer that was being made"
+        active = self._floor.active
+        self._broken_off = active is not None and not self._floor.is_old(active)
+        self._lost = "the answer that was being made" if self._broken_off else "what the caller was saying"
         self._expect_no_answer()
         self._out.forget_events()
         self._floor = self._new_floor()
@@ -239,7 +247,13 @@ class _Relay:
                 await _TAKE[type(event)](self, event)
 
     def _new_floor(self) -> Floor:
-        return Floor(self._rules, self._out.event, self._out.urgent)
+        floor = Floor(self._rules, self._ask, self._out.urgent)
+        floor.caller_speaks, floor.waiting = self._speaking, True
+        return floor
+
+    def _ask(self, create: say.Event) -> None:
+        self._out.event(create)
+        self._expect_answer(REQUEST_WAIT_S)
 
     # ------------------------------------------------------------------ the caller
 
@@ -290,8 +304,9 @@ class _Relay:
             row += key
             if key in ("", "#"):
                 text = f"(The caller pressed these keys of the telephone: {row})"
-                self._out.event(say.message("user", text, preview=self._service.preview))
-                self._floor.ask()
+                item_id = self._ask_about("user", text)
+                if self._up:
+                    self._history.add("caller", item_id, text, final=True)
                 row = ""
 
     async def _on_speech(self, event: ev.SpeechChange) -> None:
@@ -310,7 +325,7 @@ class _Relay:
         elif event.type == ev.SPEECH_STOPPED:
             self._floor.speech_ended()
             if self._rules.answers:
-                self._expect_answer()
+                self._expect_answer(ANSWER_WAIT_S)
         elif not self._rules.answers:
             self._floor.ask()
 
@@ -318,10 +333,14 @@ class _Relay:
         if self._answer_due is not None:
             self._answer_due.cancel()
 
-    def _expect_answer(self) -> None:
+    def _expect_answer(self, seconds: float) -> None:
         self._expect_no_answer()
-        later = asyncio.get_running_loop().call_later
-        self._answer_due = later(ANSWER_WAIT_S, self._floor.no_answer_came)
+        self._answer_due = asyncio.get_running_loop().call_later(seconds, self._no_answer_came, seconds)
+
+    def _no_answer_came(self, seconds: float) -> None:
+        if self._floor.waits:
+            log.info("call %s: the model has not begun to answer within %g s: it is asked", self._call.id, seconds)
+            self._floor.no_answer_came()
 
     # ------------------------------------------------------------------ the model's voice
 
@@ -405,9 +424,12 @@ class _Relay:
         error = event.error
         code, text = error.code or error.type or "error", error.message or "no message"
         asked = (error.event_id or "").startswith("offhook_create_")
+        active = code == _ACTIVE_ALREADY or _ACTIVE_TEXT in text
         if asked:
-            self._floor.refused(active=code == _ACTIVE_ALREADY)
-        if code in _HARMLESS or (asked and code == _ACTIVE_ALREADY):
+            self._floor.refused(active=active)
+        elif active and not error.event_id:
+            self._floor.refused_itself()
+        if code in _HARMLESS or active:
             log.debug("call %s: the service: %s: %s", self._call.id, code, text)
             return
         fatal = code in _FATAL or error.event_id == say.SETTINGS_ID
@@ -423,8 +445,7 @@ class _Relay:
 
     async def _on_item(self, event: ev.ItemDone) -> None:
         item = event.item
-        if item.type == "function_call_output":
-            self._unseen.discard(item.call_id or "")
+        self._unseen.discard((item.call_id if item.type == "function_call_output" else item.id) or "")
         if item.type == "function_call" and event.response_id and item.status != "incomplete":
             self._calls.begin(event.response_id)
             self._spawn(self._run_tool(item, event.response_id, self._session))
@@ -436,13 +457,21 @@ class _Relay:
         if session == self._session or self._up:
             self._history.add("tool", item.id, text, final=True)
         if session != self._session:  # the new session has no such call
-            self._out.event(say.message("system", text, preview=self._service.preview))
-            self._floor.ask()
+            self._ask_about("system", text)
             return
         self._unseen.add(item.call_id or "")
         self._out.event(say.tool_output(item.call_id or "", result.output))
         if self._calls.answered(response_id):
             self._floor.ask()
+
+    def _ask_about(self, role: say.Role, text: str) -> str:
+        """Tell the model something, to which it is to answer; the id of the message."""
+        self._messages += 1
+        item_id = f"offhook_{self._messages}"
+        self._unseen.add(item_id)
+        self._out.event(say.message(role, text, preview=self._service.preview, item_id=item_id))
+        self._floor.ask()
+        return item_id
 
     # ------------------------------------------------------------------ small things
 
@@ -465,7 +494,10 @@ class _Relay:
             try:
                 if self._on_event is not None and (result := self._on_event(event)) is not None:
                     await result
-            except Exception:
+            except (Exception, asyncio.CancelledError, SystemExit):
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    raise
                 log.exception("call %s: on_event failed", self._call.id)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from threading import Thread
 from typing import TYPE_CHECKING, Final
 
 from offhook.kit.realtime_events import Item, ToolCalled
@@ -32,6 +33,7 @@ class FunctionCalls:
         self._tools = tools
         self._timeout_s = timeout_s
         self._responses: dict[str, _Calls] = {}
+        self._threads: set[Thread] = set()  # of functions, those that were given up too
 
     def begin(self, response_id: str) -> None:
         """A response called a function."""
@@ -46,9 +48,14 @@ class FunctionCalls:
         if tool is None:
             known = ", ".join(self._tools) or "none"
             return ToolCalled(name, arguments, f"error: no tool named {name}; there are: {known}", True, 0.0)
-        if sum(calls.open for calls in self._responses.values()) > AT_ONCE:
+        self._threads -= {thread for thread in self._threads if not thread.is_alive()}
+        if self._open > AT_ONCE or len(self._threads) >= AT_ONCE:
             return ToolCalled(name, arguments, "error: too many calls at once; try again", True, 0.0)
-        return await tool.run(self._call, arguments, self._timeout_s)
+        return await tool.run(self._call, arguments, self._timeout_s, self._threads)
+
+    @property
+    def _open(self) -> int:
+        return sum(calls.open for calls in self._responses.values())
 
     def answered(self, response_id: str) -> bool:
         """A function has; whether that was the last thing that the model waits for."""

@@ -25,9 +25,12 @@ class Floor:
         self.active: str | None = None
         """Id of the response that the service is working on."""
         self.caller_speaks = False
+        self.waiting = False
+        """For the connection: what is asked for meanwhile is asked when it `begins`."""
         self._asked = 0  # how often a response was asked for: the end of the event_id
         self._requested = False  # asked for, and not begun yet
         self._wanted: Mapping[str, Any] | None = None
+        self._covered = False  # the active response was made with all that one was asked for
         self._service_answers = False  # it will begin a response by itself
         self._unwelcome = False  # the caller began after it was asked for: it is canceled when it begins
         self._dropped: deque[str] = deque(maxlen=RESPONSES_KEPT)
@@ -53,6 +56,11 @@ class Floor:
 
     # ------------------------------------------------------------------ what happens
 
+    def begins(self) -> None:
+        """The connection is there."""
+        self.waiting = False
+        self._go()
+
     def speech_started(self, *, interrupts: bool) -> None:
         """The caller speaks; `interrupts`: what is being answered is over by that."""
         self.caller_speaks = True
@@ -72,10 +80,15 @@ class Floor:
         self._service_answers = self._rules.answers
         self._go()
 
+    @property
+    def waits(self) -> bool:
+        """Whether the service is to begin a response, by itself or as it was asked."""
+        return self.active is None and (self._service_answers or self._requested)
+
     def no_answer_came(self) -> None:
-        """The service has not begun by itself what was expected of it: it is asked, as the caller waits."""
-        if self._service_answers:
-            self._service_answers = False
+        """The service has not begun what was expected of it: it is asked (again), as the caller waits."""
+        if self.waits:
+            self._service_answers = self._requested = self._unwelcome = False
             self.ask()
 
     def created(self, response_id: str, *, covers: bool) -> None:
@@ -83,7 +96,8 @@ class Floor:
         unwelcome = self._unwelcome and self._requested
         self.active = response_id
         self._requested = self._unwelcome = self._service_answers = False
-        if covers and not unwelcome:
+        self._covered = covers and not unwelcome
+        if self._covered:
             self._wanted = None
         if unwelcome:
             self.drop(response_id)
@@ -95,14 +109,28 @@ class Floor:
             self._go()
 
     def refused(self, *, active: bool) -> None:
-        """The response that was asked for was refused; `active`: because another was, after which it is asked again."""
+        """The response that was asked for was refused; `active`: because another was.
+
+        After that it is asked again, unless the other one, which the service began by itself, is what was wanted.
+        """
         self._requested = self._unwelcome = False
-        if active:
+        if active and not (self.active is not None and self._covered):
             self._wanted = self._wanted or {}
             self._go()
 
+    def refused_itself(self) -> None:
+        """The service was to begin a response, and could not as another was active: it is asked for one after that.
+
+        Some services do not say which event an error is about: then it may have been asked for.
+        """
+        if self._service_answers:
+            self._service_answers = False
+            self.ask()
+        elif self._requested:
+            self.refused(active=True)
+
     def _go(self) -> None:
-        if self._wanted is None or self.active is not None or self._requested:
+        if self._wanted is None or self.active is not None or self._requested or self.waiting:
             return
         if self.caller_speaks or self._service_answers:
             return

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
 from offhook.errors import ConfigError, OffhookError
-from offhook.kit.realtime_services import Connection, Service
+from offhook.kit.realtime_services import Connection, KeyFailed, Service
 
 log: Final = logging.getLogger("offhook.kit")
 
@@ -23,7 +24,9 @@ STEADY_S: Final = 10.0
 _TRY_AGAIN: Final = frozenset({408, 409, 425, 429})
 """HTTP statuses below 500 of a refused handshake that may be better next time."""
 _FINAL_CLOSES: Final = frozenset({1008, 3000, 3003})
-"""Close codes that say that the next connection would fare no better: policy, unauthorized, forbidden."""
+"""Codes with which a connection is closed at once that would fare no better the next time: policy, unauthorized,
+forbidden. One that has held for a while may have outlived its token."""
+_FINAL_REASON: Final = "invalid_request_error"
 
 
 class RelayFailed(OffhookError):
@@ -65,9 +68,10 @@ async def keep_connected(
         except (ConfigError, RelayFailed):
             raise
         except Exception as error:
-            reason = _reason(error)
+            steady = loop.time() - since > STEADY_S
+            reason = _reason(error, steady=steady)
         now = loop.time()
-        if now - since > STEADY_S:
+        if steady:
             tries = 0
         if not tries:
             lost_at = now
@@ -85,9 +89,10 @@ def _given_up(tries: int, seconds: float, reason: str) -> str:
     return f"the speech model: {reason}; {tries} more tries within {seconds:.1f} s did not help"
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, *, steady: bool) -> str:
     """What broke, in words. RelayFailed when another try is pointless; what is no failure of a connection is raised."""
     import openai
+    from azure.core.exceptions import ServiceRequestError, ServiceResponseError
     from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
     if isinstance(error, InvalidStatus):
@@ -99,10 +104,16 @@ def _reason(error: Exception) -> str:
     if isinstance(error, ConnectionClosed):
         closed = error.rcvd
         text = f"the connection was closed ({closed.code} {closed.reason})" if closed else "the connection broke off"
-        if closed is not None and closed.code in _FINAL_CLOSES:
+        final = closed and (closed.code in _FINAL_CLOSES or closed.reason.startswith(_FINAL_REASON))
+        if final and not steady:
             raise RelayFailed(text) from error
         return text
-    if isinstance(error, OSError | TimeoutError | InvalidHandshake):
+    if isinstance(error, ssl.SSLCertVerificationError):
+        raise RelayFailed(
+            f"the service's certificate is not trusted: {error}: set SSL_CERT_FILE to its authority's"
+        ) from error
+    passing = (OSError, TimeoutError, KeyFailed, InvalidHandshake, ServiceRequestError, ServiceResponseError)
+    if isinstance(error, passing):
         return str(error) or type(error).__name__
     if isinstance(error, openai.OpenAIError) or type(error).__module__.startswith("azure."):
         raise RelayFailed(f"no connection to the speech model: {error}") from error

@@ -7,6 +7,7 @@ Where each is reached: OpenAI at `/v1/realtime`; Azure OpenAI at `/openai/v1/rea
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import ssl
 from collections.abc import Awaitable, Callable
@@ -15,8 +16,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from inspect import isawaitable, iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast
+from urllib.parse import urlsplit
 
-from offhook.errors import ConfigError
+from offhook.errors import ConfigError, OffhookError
 
 if TYPE_CHECKING:
     from openai import AsyncAzureOpenAI, AsyncOpenAI
@@ -35,6 +37,11 @@ PREVIEW_VERSION: Final = "2025-04-01-preview"
 VOICE_LIVE_VERSION: Final = "2025-10-01"
 AZURE_SCOPE: Final = "https://cognitiveservices.azure.com/.default"
 VOICE_LIVE_SCOPE: Final = "https://ai.azure.com/.default"
+_HEARING_MODELS: Final = ("gpt-realtime", "gpt-4o-realtime", "gpt-4o-mini-realtime")
+
+# The package's own logger writes the handshake at DEBUG, and with it the key.
+_log: Final = logging.getLogger("offhook.kit.websocket")
+_log.setLevel(logging.INFO)
 
 # Of the `websockets` client: a model that is gone is noticed within 20 s, and holds nothing up when the call ends.
 _OPTIONS: Final[Any] = {
@@ -44,7 +51,12 @@ _OPTIONS: Final[Any] = {
     "ping_timeout": 10,
     "max_size": 16 << 20,
     "compression": None,
+    "logger": _log,
 }
+
+
+class KeyFailed(OffhookError):
+    """The function that gives the key did not."""
 
 
 class Connection(Protocol):
@@ -71,9 +83,8 @@ class Service(Protocol):
     def voice_live(self) -> bool:
         """Whether it has Voice Live's own settings."""
 
-    @property
-    def transcriber(self) -> str:
-        """The usual model for transcripts of the caller."""
+    def transcriber(self, model: str) -> str:
+        """The usual model for transcripts of the caller, with this speech model."""
 
     def connect(self, model: str) -> AbstractAsyncContextManager[Connection]:
         """A connection for one call, to be entered; run in a thread, as it may load much. ConfigError.
@@ -86,15 +97,18 @@ class Service(Protocol):
 class OpenAI:
     """OpenAI, or whatever speaks like it at another base URL."""
 
-    api_key: str | TokenProvider | None = None
+    api_key: str | TokenProvider | None = field(default=None, repr=False)
     """A key, or an async function that gives one for each connection; else OPENAI_API_KEY."""
     base_url: str | None = None
     """Such as https://api.openai.com/v1; else OPENAI_BASE_URL."""
     preview: bool = False
     """Speak the preview's protocol (`beta.realtime`)."""
     voice_live: bool = field(default=False, init=False)
-    transcriber: str = field(default="gpt-4o-mini-transcribe", init=False)
-    _client: AsyncOpenAI | None = field(default=None, init=False, repr=False)
+    _client: AsyncOpenAI | None = field(default=None, init=False, repr=False, compare=False)
+
+    def transcriber(self, model: str) -> str:
+        """As `Service.transcriber`."""
+        return "gpt-4o-mini-transcribe"
 
     def connect(self, model: str) -> AbstractAsyncContextManager[Connection]:
         """As `Service.connect`."""
@@ -102,7 +116,8 @@ class OpenAI:
             key = self.api_key or os.environ.get("OPENAI_API_KEY")
             if not key:
                 raise ConfigError("OpenAI: no key: set OPENAI_API_KEY, or give OpenAI(api_key=...)")
-            self._client = _client(self.base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI_URL, key)
+            url = self.base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI_URL
+            self._client = _client(url, key if isinstance(key, str) else _guarded(key))
         if self.preview:
             return self._client.beta.realtime.connect(model=model, websocket_connection_options=_options(self._client))
         return self._client.realtime.connect(model=model, websocket_connection_options=_options(self._client))
@@ -114,7 +129,7 @@ class AzureOpenAI:
 
     endpoint: str | None = None
     """Such as https://name.openai.azure.com; else AZURE_OPENAI_ENDPOINT."""
-    api_key: str | None = None
+    api_key: str | None = field(default=None, repr=False)
     """Else AZURE_OPENAI_API_KEY; with neither, `credential` is used."""
     credential: Any = None
     """Any object with `get_token(scope)`, sync or async, such as azure-identity's; else DefaultAzureCredential."""
@@ -123,8 +138,11 @@ class AzureOpenAI:
     api_version: str = PREVIEW_VERSION
     scope: str = AZURE_SCOPE
     voice_live: bool = field(default=False, init=False)
-    transcriber: str = field(default="whisper-1", init=False)
-    _client: AsyncOpenAI | None = field(default=None, init=False, repr=False)
+    _client: AsyncOpenAI | None = field(default=None, init=False, repr=False, compare=False)
+
+    def transcriber(self, model: str) -> str:
+        """As `Service.transcriber`. Others than this one must have been deployed."""
+        return "whisper-1"
 
     def connect(self, model: str) -> AbstractAsyncContextManager[Connection]:
         """As `Service.connect`."""
@@ -150,7 +168,7 @@ class VoiceLive:
 
     endpoint: str | None = None
     """Such as https://name.services.ai.azure.com; else AZURE_VOICELIVE_ENDPOINT."""
-    api_key: str | None = None
+    api_key: str | None = field(default=None, repr=False)
     """Else AZURE_VOICELIVE_API_KEY; with neither, `credential` is used."""
     credential: Any = None
     """As in `AzureOpenAI`."""
@@ -158,8 +176,11 @@ class VoiceLive:
     scope: str = VOICE_LIVE_SCOPE
     preview: bool = field(default=True, init=False)
     voice_live: bool = field(default=True, init=False)
-    transcriber: str = field(default="azure-speech", init=False)
-    _client: AsyncOpenAI | None = field(default=None, init=False, repr=False)
+    _client: AsyncOpenAI | None = field(default=None, init=False, repr=False, compare=False)
+
+    def transcriber(self, model: str) -> str:
+        """As `Service.transcriber`: models of OpenAI that hear speech themselves have no Azure Speech beside them."""
+        return "whisper-1" if model.startswith(_HEARING_MODELS) else "azure-speech"
 
     def connect(self, model: str) -> AbstractAsyncContextManager[Connection]:
         """As `Service.connect`."""
@@ -177,12 +198,10 @@ class VoiceLive:
 
 def service_from_environment() -> Service:
     """The service whose variables are set, in this order. ConfigError when there is none."""
-    if os.environ.get("OPENAI_API_KEY"):
-        return OpenAI()
-    if os.environ.get("AZURE_OPENAI_ENDPOINT"):
-        return AzureOpenAI()
-    if os.environ.get("AZURE_VOICELIVE_ENDPOINT"):
-        return VoiceLive()
+    for kind, names in _ENVIRONMENT.items():
+        values = [os.environ.get(name) for name in names]
+        if values[0]:
+            return _made(kind, *values)
     raise ConfigError(
         "no speech model is configured: set OPENAI_API_KEY (and OPENAI_BASE_URL for another server), "
         "AZURE_OPENAI_ENDPOINT with AZURE_OPENAI_API_KEY, or AZURE_VOICELIVE_ENDPOINT with AZURE_VOICELIVE_API_KEY "
@@ -190,14 +209,23 @@ def service_from_environment() -> Service:
     )
 
 
+_ENVIRONMENT: Final[dict[Callable[[], Service], tuple[str, ...]]] = {
+    OpenAI: ("OPENAI_API_KEY", "OPENAI_BASE_URL"),
+    AzureOpenAI: ("AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_API_KEY"),
+    VoiceLive: ("AZURE_VOICELIVE_ENDPOINT", "AZURE_VOICELIVE_API_KEY"),
+}
+
+
+@lru_cache(maxsize=1)
+def _made(kind: Callable[[], Service], *values: str | None) -> Service:
+    # One for all calls: its client takes a while to make.
+    return kind()
+
+
 def token_provider(credential: Any, scope: str) -> TokenProvider:
     """Tokens of a credential, sync or async; it keeps them and renews them itself. ConfigError for none at all."""
     if credential is None:
-        try:
-            from azure.identity.aio import DefaultAzureCredential
-        except ModuleNotFoundError:
-            raise ConfigError("no key, and azure-identity is missing: pip install 'offhook[realtime]'") from None
-        credential = DefaultAzureCredential()
+        credential = _default_credential()
     if not callable(getattr(credential, "get_token", None)):
         raise ConfigError(f"credential has no get_token(scope): {type(credential).__name__}")
 
@@ -210,7 +238,17 @@ def token_provider(credential: Any, scope: str) -> TokenProvider:
                 got = await got
         return str(got.token)
 
-    return token
+    return _guarded(token)
+
+
+@lru_cache(maxsize=1)
+def _default_credential() -> Any:
+    # One for all calls, which keeps its tokens; the sync one, as the other leaves sessions open.
+    try:
+        from azure.identity import DefaultAzureCredential
+    except ModuleNotFoundError:
+        raise ConfigError("no key, and azure-identity is missing: pip install 'offhook[realtime]'") from None
+    return DefaultAzureCredential()
 
 
 def _endpoint(given: str | None, variable: str, argument: str) -> str:
@@ -221,16 +259,29 @@ def _endpoint(given: str | None, variable: str, argument: str) -> str:
 
 
 def _websocket_url(url: str) -> str:
-    scheme, colon, rest = url.rstrip("/").partition("://")
     schemes = {"https": "wss", "http": "ws", "wss": "wss", "ws": "ws"}
-    if not colon or scheme.lower() not in schemes:
-        raise ConfigError(f"not the URL of a speech model: {url!r}; give one such as {OPENAI_URL}")
-    return f"{schemes[scheme.lower()]}://{rest}"
+    with suppress(ValueError):  # of a port that is none
+        parts = urlsplit(url)
+        if parts.hostname and parts.port != 0 and parts.scheme in schemes:
+            return parts._replace(scheme=schemes[parts.scheme]).geturl().rstrip("/")
+    raise ConfigError(f"not the URL of a speech model: {url!r}; give one such as {OPENAI_URL}")
 
 
 def _client(url: str, key: str | TokenProvider) -> AsyncOpenAI:
     client: AsyncOpenAI = _package().AsyncOpenAI(api_key=key, base_url=url, websocket_base_url=_websocket_url(url))
     return client
+
+
+def _guarded(provider: TokenProvider) -> TokenProvider:
+    async def token() -> str:
+        try:
+            return await provider()
+        except Exception as error:
+            if type(error).__module__.startswith("azure."):
+                raise
+            raise KeyFailed(f"the function that gives the key failed: {type(error).__name__}: {error}") from error
+
+    return token
 
 
 def _azure_client(endpoint: str, key: str | None, token: TokenProvider | None, version: str) -> AsyncAzureOpenAI:

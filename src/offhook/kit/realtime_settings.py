@@ -23,6 +23,17 @@ Vad: TypeAlias = Literal["server", "semantic", "local"] | Mapping[str, Any]
 Event: TypeAlias = dict[str, Any]
 Role: TypeAlias = Literal["user", "assistant", "system"]
 
+_BY_VAD: Final = "give it to relay(vad=...)"
+_BY_STREAM: Final = "the relay's sound is PCM16 at 24 kHz"
+_FIXED: Final = {
+    "turn_detection": _BY_VAD,
+    "audio.input.turn_detection": _BY_VAD,
+    "input_audio_format": _BY_STREAM,
+    "output_audio_format": _BY_STREAM,
+    "audio.input.format": _BY_STREAM,
+    "audio.output.format": _BY_STREAM,
+}
+"""Settings that the relay itself goes by, in both vocabularies, and what to do instead of changing them."""
 _FORMAT: Final = {"type": "audio/pcm", "rate": MODEL_RATE}
 
 
@@ -67,7 +78,7 @@ def session_settings(
     transcriber: str | None,
     more: Mapping[str, Any],
 ) -> Event:
-    """`session.update`; `more` is laid over what the other arguments give, key by key at any depth."""
+    """`session.update`; `more` is laid over what the other arguments give, key by key at any depth. ConfigError."""
     transcription = {"model": transcriber} if transcriber else None
     session: dict[str, Any] = {"instructions": instructions} if instructions else {}
     if tools:
@@ -91,7 +102,11 @@ def session_settings(
         if voice:
             said["voice"] = voice
         session |= {"type": "realtime", "output_modalities": ["audio"], "audio": {"input": heard, "output": said}}
-    return {"type": "session.update", "event_id": SETTINGS_ID, "session": _laid_over(session, more)}
+    merged = _laid_over(session, more)
+    for path, instead in _FIXED.items():
+        if _at(merged, path) != _at(session, path):
+            raise ConfigError(f"session: {path} cannot be set there: {instead}")
+    return {"type": "session.update", "event_id": SETTINGS_ID, "session": merged}
 
 
 def _azure_voice(voice: str) -> str | dict[str, str]:
@@ -106,6 +121,13 @@ def _laid_over(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, A
         both = isinstance(below, Mapping) and isinstance(value, Mapping)
         merged[key] = _laid_over(below, value) if both else value  # type: ignore[arg-type]
     return merged
+
+
+def _at(settings: Mapping[str, Any], path: str) -> Any:
+    found: Any = settings
+    for name in path.split("."):
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found
 
 
 # ------------------------------------------------------------------ client events
@@ -148,8 +170,8 @@ def tool_output(call_id: str, output: str) -> Event:
     return {"type": "conversation.item.create", "item": item}
 
 
-def message(role: Role, text: str, *, preview: bool) -> Event:
-    """A message as text."""
+def message(role: Role, text: str, *, preview: bool, item_id: str | None = None) -> Event:
+    """A message as text; `item_id`: what it is called, else the service names it."""
     kind = "input_text" if role != "assistant" else "text" if preview else "output_text"
-    item = {"type": "message", "role": role, "content": [{"type": kind, "text": text}]}
-    return {"type": "conversation.item.create", "item": item}
+    item: Event = {"type": "message", "role": role, "content": [{"type": kind, "text": text}]}
+    return {"type": "conversation.item.create", "item": {"id": item_id, **item} if item_id else item}

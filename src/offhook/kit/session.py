@@ -179,6 +179,11 @@ class StreamSession:
         self._odd = b""
         self._played = 0
 
+    @property
+    def has_more(self) -> bool:
+        """Whether `next_text` has something."""
+        return self._stop_due or bool(self._pending)
+
     def next_text(self) -> str | None:
         """The next message to send, None when there is none. A stop goes before audio played after it."""
         if self._stop_due:

@@ -63,6 +63,9 @@ class QuickSocket(Socket, Protocol):
     async def drained(self) -> None:
         """Wait while the other side is slow, or until it has gone."""
 
+    async def each(self, take: Callable[[Text], None]) -> None:
+        """Give every message to `take` as it comes, until the other side has gone. Raises what `take` does."""
+
 
 class Stream:
     """One connection of the service: `async for event in stream`, `play`, `stop`.
@@ -87,6 +90,8 @@ class Stream:
         self._socket = socket
         self._quick: QuickSocket | None = cast(QuickSocket, socket) if hasattr(socket, "post") else None
         self._sending = asyncio.Lock()
+        self._later: asyncio.Task[None] | None = None
+        self._giving = False  # `each` is in the app's function, and sends what that plays
         self._closed = False
 
     @property
@@ -114,6 +119,29 @@ class Stream:
             raise StopAsyncIteration
         return self.session.read(message)
 
+    async def each(self, take: Callable[[Event], None]) -> None:
+        """Give every event to a plain function until the connection ends; what it raises ends this, too.
+
+        On the plain server it is called as a message comes, with no task to wake in between, which costs half of
+        iterating. It must not block, and goes with `play_soon` and `stop_soon`.
+        """
+        read = self.session.read
+        if self._quick is not None:
+            if not self._closed:
+                await self._quick.each(lambda message: take(read(message)))
+                self._closed = True
+            return
+        receive, session, told = self._socket.receive, self.session, self._told
+        while not self._closed and (message := await receive()) is not None:
+            self._giving = True
+            try:
+                take(read(message))
+            finally:
+                self._giving = False
+            if session.has_more or told:
+                await self._send()
+        self._closed = True
+
     async def opened(self) -> AudioMetadata:
         """Wait for the metadata, the first message of a stream. StreamClosed when it never comes."""
         if self.metadata is None:
@@ -134,6 +162,40 @@ class Stream:
         self.session.play(pcm)
         if self._quick is None or self._sending.locked() or not self._post(self._quick):
             await self._send()
+
+    def play_soon(self, pcm: bytes | bytearray | memoryview) -> None:
+        """As `play`, without waiting while the service is slow: it is sent when there is room. Same errors."""
+        if self._closed:
+            raise StreamClosed("the stream is closed")
+        self.session.play(pcm)
+        self.flush_soon()
+
+    def stop_soon(self) -> float:
+        """As `stop`, without waiting."""
+        if self._closed:
+            raise StreamClosed("the stream is closed")
+        heard = self.session.stop()
+        self.flush_soon()
+        return heard
+
+    def flush_soon(self) -> None:
+        """As `flush`, without waiting while the service is slow; nothing when the stream is closed."""
+        if self._giving or self._later is not None or self._closed:
+            return
+        try:
+            sent = self._quick is not None and not self._sending.locked() and self._post(self._quick)
+        except StreamClosed:
+            return  # whoever reads the stream sees its end
+        if not sent:
+            self._later = asyncio.get_running_loop().create_task(self._send_later())
+
+    async def _send_later(self) -> None:
+        try:
+            await self._send()
+        except StreamClosed:
+            return
+        finally:
+            self._later = None
 
     async def stop(self) -> float:
         """Drop all audio that has not been heard, also what a waiting `play` still holds; ms heard so far."""

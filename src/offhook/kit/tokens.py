@@ -54,8 +54,8 @@ class TokenCheck:
         self.jwks_uri = jwks_uri or default_uri or DEFAULT_JWKS_URI
         if not self.audience:
             raise ConfigError(
-                "tokens cannot be checked without an audience: set ACS_RESOURCE_ID to the resource's id, "
-                "or pass token_check=None to let anybody in"
+                "tokens cannot be checked without an audience: run the app as  offhook exec -- python app.py , or set "
+                "ACS_RESOURCE_ID to the resource's immutable id (token_check=None lets anybody in)"
             )
         if not keys_may_come_from(self.jwks_uri):
             raise ConfigError(

@@ -8,12 +8,15 @@ call and is not shown to the model.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import inspect
 import logging
 import re
+import threading
 import time
 import typing
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
@@ -55,20 +58,27 @@ class Tool:
             parameters["$defs"] = parts
         return {"type": "function", "name": self.name, "description": self.description, "parameters": parameters}
 
-    async def run(self, call: Call, arguments: str, timeout: float = TIMEOUT_S) -> ToolCalled:
-        """Check the arguments (JSON of the model), run it, and tell its output as text. Never raises."""
+    async def run(
+        self, call: Call, arguments: str, timeout: float = TIMEOUT_S, threads: set[threading.Thread] | None = None
+    ) -> ToolCalled:
+        """Check the arguments (JSON of the model), run it, and tell its output as text. Never raises.
+
+        A plain function runs in a thread, which is added to `threads`: it goes on when it is given up.
+        """
         started = time.monotonic()
         try:
             given = msgspec.json.decode(arguments or "{}", type=self.arguments, strict=False)
         except msgspec.DecodeError as error:
             output, failed = f"error: the arguments of {self.name} are wrong: {error}", True
         else:
-            output, failed = await self._run(call, given, timeout)
+            output, failed = await self._run(call, given, timeout, threads if threads is not None else set())
         if len(output) > LONGEST_OUTPUT:
             output = f"{output[:LONGEST_OUTPUT]}... (cut after {LONGEST_OUTPUT} characters)"
         return ToolCalled(self.name, arguments, output, failed, time.monotonic() - started)
 
-    async def _run(self, call: Call, given: msgspec.Struct, timeout: float) -> tuple[str, bool]:
+    async def _run(
+        self, call: Call, given: msgspec.Struct, timeout: float, threads: set[threading.Thread]
+    ) -> tuple[str, bool]:
         named = {name: getattr(given, name) for name in self.arguments.__struct_fields__}
         if self.call_parameter is not None:
             named[self.call_parameter] = call
@@ -78,14 +88,47 @@ class Tool:
                 if inspect.iscoroutinefunction(self.function):
                     result = await self.function(**named)
                 else:
-                    result = await asyncio.to_thread(self.function, **named)
+                    result = await _in_thread(self.function, named, threads)
+                    if inspect.isawaitable(result):  # of a decorated coroutine function, or an object that is called
+                        result = await result
             return _text(result), False
-        except Exception as error:
+        except (Exception, asyncio.CancelledError, SystemExit) as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise  # by the relay; a CancelledError of the function's own is a failure like any other
             if limit.expired():
                 log.warning("call %s: tool %s took longer than %g s", call.id, self.name, timeout)
                 return f"error: {self.name} did not finish within {timeout:g} s", True
             log.exception("call %s: tool %s failed", call.id, self.name)
             return f"error: {self.name} failed: {type(error).__name__}: {error}", True
+
+
+async def _in_thread(function: ToolFunction, named: dict[str, Any], threads: set[threading.Thread]) -> Any:
+    """As asyncio.to_thread, in a thread of its own: functions that hang hold up neither other calls nor the exit."""
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[tuple[Any, BaseException | None]] = loop.create_future()
+    context = contextvars.copy_context()
+
+    def tell(result: Any, error: BaseException | None) -> None:
+        if not ended.done():
+            ended.set_result((result, error))
+
+    def work() -> None:
+        result, error = None, None
+        try:
+            result = context.run(function, **named)
+        except BaseException as raised:
+            error = raised
+        with suppress(RuntimeError):  # the loop has been closed
+            loop.call_soon_threadsafe(tell, result, error)
+
+    thread = threading.Thread(target=work, name=f"tool {function.__name__}", daemon=True)
+    threads.add(thread)
+    thread.start()
+    result, error = await ended
+    if error is not None:
+        raise error
+    return result
 
 
 def tools_of(functions: Iterable[ToolFunction]) -> dict[str, Tool]:

@@ -18,7 +18,7 @@ from offhook.audio.resample import StreamResampler
 from offhook.errors import ConfigError
 from offhook.kit.backchannel import AGREEMENTS, LIKELY_AGREES, agreement
 from offhook.kit.echo import EchoReference
-from offhook.kit.vad import Detector, voice_detector
+from offhook.kit.vad import DETECTORS, Detector, voice_detector
 
 END_SILENCE_MS: Final = 600
 _ONSET: Final = 0.2
@@ -27,13 +27,21 @@ _HYSTERESIS: Final = 0.15
 _GAP_MS: Final = 220
 """Without voice for so long while the app is held: that was all."""
 _AUDIBLE_DBFS: Final = -40.0
-"""What never gets louder is somebody in the background."""
+"""What never gets louder is somebody in the background, as long as this caller is not known to be as soft as that."""
+_SOFTEST_DBFS: Final = -55.0
+_UNDER_USUAL_DB: Final = 15.0
 _OVER_NOISE_DB: Final = 8.0
 _ECHO: Final = 0.5
 _SURELY_AGREES: Final = 0.9
 _MOSTLY: Final = 0.6  # of the frames of speech have voice
 _LATE_MS: Final = 40  # that a detector is behind the first sound
 _NOISE_RISE: Final = 0.06  # dB a frame
+_UNDECIDED_MS: Final = 400
+"""Over twice `confirm_ms`: longer the app is not held by sounds that come and go and are neither speech nor silence."""
+_WARY: Final = ((6, 50), (4, 3), (2, 1))
+"""After so many false alarms of late only so many frames of voice hold the app, not the first sound any more; those
+of `min_speech_ms` at most."""
+_FORGET: Final = 500  # frames after which one false alarm is forgotten
 
 
 class SpeechStarted(Struct, frozen=True):
@@ -120,6 +128,8 @@ class TurnTaking:
             value = getattr(self, name)
             if not least <= value <= most:
                 raise ConfigError(f"TurnTaking({name}={value}) cannot be used: set it to {least} up to {most}")
+        if self.detector not in ("auto", *DETECTORS):
+            raise ConfigError(f"there is no voice detector {self.detector!r}; use auto, {', '.join(DETECTORS)}")
 
 
 _LIMITS: Final = (
@@ -139,7 +149,7 @@ class Turns:
         """May load a model: make it in a thread. `rate`: Hz of the stream."""
         self.settings = settings
         self._detector = detector or voice_detector(settings.detector)
-        guard = max(1, settings.min_speech_ms // PTIME_MS)
+        self._guard = guard = max(1, settings.min_speech_ms // PTIME_MS)
         self._endpoint = Endpoint(
             lambda _: self._voiced, end_silence=settings.end_silence_ms / 1000, guard=(guard, 2 * guard)
         )
@@ -152,16 +162,33 @@ class Turns:
         self._own = 0.0  # how much of the sound was echo of late
         self._noise = -60.0
         self._level = -120.0
+        self._loudest = -120.0  # of the voice in the present utterance
+        self._usual: float | None = None  # how loud the caller's utterances are; None: there was none
         self._told = False  # SpeechStarted of the present utterance
         self._first = 0  # frame of the first voice of the present utterance
         self._last = -1000  # frame of the last voice
         self._frames = 0  # with voice since the first
         self._held = 0  # frame since which the app is held for this speaker; 0: it is not
-        self._confirm_ms = settings.confirm_ms
+        self._extended = False  # what sounds like a long "yeah" has twice the time
+        self._alarms = 0  # false ones of late
         self._over: SpeechEnded | None = None  # what was said while the app is held, and has ended
         self._doubt = 0  # number of the open doubt; 0: none
         self._doubts = 0
         self._doubt_since = 0
+
+    @property
+    def fed_ms(self) -> float:
+        """How much it has heard; its events' places are counted from there."""
+        return self._now * PTIME_MS
+
+    @property
+    def _length(self) -> int:
+        """Frames from the first to the last voice."""
+        return self._last - self._first + 1
+
+    @property
+    def _dense(self) -> bool:
+        return self._frames >= self._length * _MOSTLY
 
     @property
     def holding(self) -> bool:
@@ -188,11 +215,13 @@ class Turns:
     def _feed(self, pcm: bytes, own: bytes | None, playing: bool) -> list[Step]:
         steps: list[Step] = []
         self._now += 1
-        likely, frame = self._listen(pcm, own)
+        if self._now % _FORGET == 0:
+            self._alarms = max(0, self._alarms - 1)
         playing = playing and self.settings.barge_in
+        likely, frame = self._listen(pcm, own, self._audible(playing))
         if self._held and not playing:
             self._release(steps)
-        elif not self._held and playing and self.settings.resume and likely >= _ONSET:
+        elif not self._held and playing and self.settings.resume and self._alarming(likely):
             self._held = self._now
             steps.append(Hold())
         self._follow(frame, steps)
@@ -202,6 +231,13 @@ class Turns:
             steps.append(Cut())
         return steps
 
+    def _alarming(self, likely: float) -> bool:
+        """Whether what is heard holds the app. The oftener that was for nothing, the more voice it takes."""
+        for alarms, frames in _WARY:
+            if self._alarms >= alarms:
+                return self._voiced and self._frames >= min(frames, self._guard) and self._dense
+        return likely >= _ONSET
+
     def decide(self, number: int, agreed: bool) -> list[Step]:
         """The answer to a `Doubt`: whether it only meant "go on". Nothing when that was decided meanwhile."""
         steps: list[Step] = []
@@ -209,7 +245,13 @@ class Turns:
             self._settle(steps, cut=not agreed)
         return steps
 
-    def _listen(self, pcm: bytes, own: bytes | None) -> tuple[float, Frame]:
+    def _audible(self, playing: bool) -> float:
+        """dBFS over which it is the caller. Until they have said something the app's silence is listened to closely."""
+        if self._usual is None:
+            return _AUDIBLE_DBFS if playing else _SOFTEST_DBFS
+        return max(_SOFTEST_DBFS, min(_AUDIBLE_DBFS, self._usual - _UNDER_USUAL_DB))
+
+    def _listen(self, pcm: bytes, own: bytes | None, audible: float) -> tuple[float, Frame]:
         """How likely it is that the caller speaks, and the frame at 16 kHz."""
         whole = from_bytes(pcm)
         frame = self._down.process(whole).copy() if self._down is not None else whole.copy()
@@ -220,7 +262,7 @@ class Turns:
         if self._echo is not None:
             share = self._echo.feed(whole, from_bytes(own) if own else None)
             self._own += (share - self._own) * 0.6
-        if self._own > _ECHO or self._level < max(_AUDIBLE_DBFS, self._noise + _OVER_NOISE_DB):
+        if self._own > _ECHO or self._level < max(audible, self._noise + _OVER_NOISE_DB):
             likely = 0.0
         self._voiced = likely >= self.settings.threshold - (_HYSTERESIS if self._voiced else 0)
         if self._voiced:
@@ -228,6 +270,7 @@ class Turns:
                 self._first, self._frames = self._now, 0
             self._last = self._now
             self._frames += 1
+            self._loudest = max(self._loudest, level)
         return likely, frame
 
     def _follow(self, frame: Frame, steps: list[Step]) -> None:
@@ -241,6 +284,9 @@ class Turns:
                 self._tell(steps)
         elif change is not None:
             said = self._endpoint.take()
+            if self._told:
+                self._usual = max(self._loudest, self._usual - 3 if self._usual is not None else _SOFTEST_DBFS)
+            self._loudest = -120.0
             ended = SpeechEnded((said.start - said.tail) * PTIME_MS + said.seconds * 1000, to_bytes(said.pcm))
             if self._told:
                 steps.append(ended)
@@ -253,15 +299,18 @@ class Turns:
     def _judge(self, steps: list[Step]) -> None:
         """Whether what has been heard since the app is held ends it."""
         speech = self._endpoint.speaking or self._over is not None
-        length = self._last - self._first + 1
-        if speech and length * PTIME_MS >= self._confirm_ms and self._frames >= length * _MOSTLY:
-            if self._confirm_ms == self.settings.confirm_ms and agreement(from_bytes(self._said())) > _SURELY_AGREES:
-                self._confirm_ms *= 2  # a laugh, "yeah yeah yeah"
+        length = self._length
+        confirm_ms = self.settings.confirm_ms * (1 + self._extended)
+        if speech and length * PTIME_MS >= confirm_ms and self._dense:
+            if not self._extended and not self._told and agreement(from_bytes(self._said())) > _SURELY_AGREES:
+                self._extended = True  # a laugh, "yeah yeah yeah"
             else:
                 self._settle(steps, cut=True)
         elif self._doubt:
             if (self._now - self._doubt_since) * PTIME_MS >= self.settings.decide_ms:
                 self._settle(steps, cut=True)
+        elif (self._now - self._held) * PTIME_MS >= 2 * self.settings.confirm_ms + _UNDECIDED_MS:
+            self._settle(steps, cut=speech)
         elif (self._now - max(self._last, self._held)) * PTIME_MS >= _GAP_MS:
             if not speech:
                 self._settle(steps, cut=False)
@@ -280,7 +329,7 @@ class Turns:
     def _settle(self, steps: list[Step], *, cut: bool) -> None:
         """What the app is held for is known."""
         self._held = self._doubt = 0
-        self._confirm_ms = self.settings.confirm_ms
+        self._extended = False
         if cut:
             if not self._told:
                 self._tell(steps)
@@ -289,15 +338,17 @@ class Turns:
                 steps.append(self._over)
                 self._told = False
         else:
+            self._alarms = min(self._alarms + 1, _WARY[0][0])
             if not self._told:
                 self._endpoint.finish()
+                self._loudest = -120.0
             steps.append(Resume())
         self._over = None
 
     def _release(self, steps: list[Step]) -> None:
         """The app was stopped by something else: what was said is what anybody says."""
         self._held = self._doubt = 0
-        self._confirm_ms = self.settings.confirm_ms
+        self._extended = False
         if self._endpoint.speaking and not self._told:
             self._tell(steps)
         elif self._over is not None:

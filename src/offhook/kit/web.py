@@ -63,8 +63,10 @@ async def _body(request: web.Request) -> bytes:
 
 def run(voice: VoiceApp, host: str | None, port: int | None, stream_port: int | None) -> None:
     """Serve it alone until SIGINT or SIGTERM."""
-    host = host or os.environ.get("HOST") or "127.0.0.1"
-    work = serve_alone(voice, host, _port(port), stream_port)
+    host, port = host or os.environ.get("HOST") or "127.0.0.1", _port(port)
+    if asyncio._get_running_loop() is not None:
+        raise ConfigError("app.run() has an event loop of its own: in one that runs, mount it (app.add_to, app.asgi)")
+    work = serve_alone(voice, host, port, stream_port)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(work)
 

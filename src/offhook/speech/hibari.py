@@ -29,7 +29,7 @@ class HibariVoice:
         try:
             import hibari
         except ImportError as missing:
-            fix = "run  pip install 'offhook[speech]'  where the node runs"
+            fix = "run  pip install 'offhook[speech]'  where the node, or the app, runs"
             raise SpeechError("speech_not_set_up", f"The local voice is not installed: {fix}.") from missing
         self._engine: Any = hibari.Hibari()
         self.rate = int(hibari.SAMPLE_RATE)

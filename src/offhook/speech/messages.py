@@ -31,7 +31,7 @@ class Recognise(msgspec.Struct, frozen=True, tag=True):
 
 
 class Forget(msgspec.Struct, frozen=True, tag=True):
-    """To the process: nobody waits for it any more. No answer."""
+    """To the process: nobody waits for it any more. Answer: `Forgotten`, also when it has been answered already."""
 
     number: int
 
@@ -64,8 +64,14 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     detail: str
 
 
+class Forgotten(msgspec.Struct, frozen=True, tag=True):
+    """From the process: no more answers with this number. So a process that is stuck is noticed whoever waits."""
+
+    number: int
+
+
 Request = Speak | Recognise | Forget
-Answer = Piece | Spoken | Heard | Failed
+Answer = Piece | Spoken | Heard | Failed | Forgotten
 
 _encoder: Final = msgspec.msgpack.Encoder()
 requests: Final = msgspec.msgpack.Decoder(Request)

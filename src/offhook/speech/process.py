@@ -38,14 +38,15 @@ from offhook.speech.requests import HeardDone, PieceTaken, SpokenDone, too_many
 log = logging.getLogger("offhook.speech")
 
 COMMAND: Final = (sys.executable, "-P", "-m", "offhook.speech")  # -P: files of the folder we run in are no modules
-STUCK: Final = 30.0  # seconds without an answer, while somebody waits, after which the process is killed
+STUCK: Final = 30.0  # seconds without an answer, while one is owed, after which the process is killed
 
 
 @dataclass(slots=True, eq=False)
 class _Waiting:
-    """Somebody who waits: what to do with an answer. `speaks` tells the two kinds apart, for the bound of each."""
+    """An answer that the process owes, and what to do with it. `speaks` tells the two kinds apart, for the bound of
+    each; None when nobody waits for it any more."""
 
-    speaks: bool
+    speaks: bool | None
     answered: Callable[[Answer], None]
 
 
@@ -123,7 +124,9 @@ class SpeechProcess:
             self._life = loop.create_task(self._live())
 
         def forget() -> None:
-            if self._waiting.pop(number, None) is not None:
+            one = self._waiting.get(number)
+            if one is not None and one.speaks is not None:
+                one.speaks, one.answered = None, _nobody
                 self._outbox.append(packed(Forget(number)))
                 self._more.set()
 
@@ -202,6 +205,10 @@ class SpeechProcess:
         self._outbox.clear()
         for number, one in waiting.items():
             _told(one, Failed(number, "speech_failed", why))
+
+
+def _nobody(answer: Answer) -> None:
+    """Takes what nobody waits for any more."""
 
 
 def _told(one: _Waiting, answer: Any) -> None:

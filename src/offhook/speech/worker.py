@@ -22,6 +22,7 @@ from offhook.speech.messages import (
     Answer,
     Failed,
     Forget,
+    Forgotten,
     Heard,
     Piece,
     Recognise,
@@ -73,6 +74,7 @@ class Worker:
                 case Forget(number):
                     self._speaking = deque(one for one in self._speaking if one[0] != number)
                     self._hearing = deque(one for one in self._hearing if one.number != number)
+                    self._send(Forgotten(number))
 
     def _step(self) -> None:
         """One sentence, and one recognition."""

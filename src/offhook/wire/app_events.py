@@ -18,9 +18,9 @@ __all__ = [
     "read_callbacks", "read_grid_events",
 ]  # fmt: skip
 
-_PREFIX: Final = "Microsoft.Communication."
+TYPE_PREFIX: Final = "Microsoft.Communication."
 _VALIDATION: Final = "Microsoft.EventGrid.SubscriptionValidationEvent"
-_INCOMING: Final = _PREFIX + "IncomingCall"
+_INCOMING: Final = TYPE_PREFIX + "IncomingCall"
 _T = TypeVar("_T")
 
 
@@ -106,7 +106,7 @@ def read_callbacks(body: bytes) -> list[CallbackEvent]:
             raise WireError(f"a callback's data cannot be read: {error}", "data") from None
         result = data.result_information or _Result()
         event = CallbackEvent(
-            row.type.removeprefix(_PREFIX),
+            row.type.removeprefix(TYPE_PREFIX),
             row.id,
             data.call_connection_id,
             data.correlation_id,

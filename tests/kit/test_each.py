@@ -1,0 +1,114 @@
+"""A stream whose events go to a plain function, on every adapter's real socket."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from tests.kit.test_adapters import FRAME, METADATA, Serving, dial, every_adapter, heard, on_plain, until
+
+from offhook.kit import Audio, Dtmf, Event, Opened, Stream, StreamClosed
+from offhook.wire.streaming import AppAudio, StopAudio, dtmf_data
+
+PCM = b"\x01\x02" * 320
+
+
+@every_adapter
+async def test_a_conversation(serving: Serving) -> None:
+    kinds: list[type[Event]] = []
+    ended = asyncio.Event()
+
+    async def handle(stream: Stream) -> None:
+        def take(event: Event) -> None:
+            kinds.append(type(event))
+            if isinstance(event, Audio):
+                stream.play_soon(event.pcm)
+            elif isinstance(event, Dtmf):
+                assert stream.stop_soon() >= 0
+
+        await stream.each(take)
+        ended.set()
+        with pytest.raises(StreamClosed, match="closed"):
+            stream.play_soon(PCM)
+
+    async with serving(handle, None) as url:
+        async with dial(url) as ws:
+            for message in (METADATA, *[FRAME] * 50, "no JSON", dtmf_data("5").decode()):
+                await ws.send(message)
+            assert [await heard(ws) for _ in range(51)] == [AppAudio(PCM)] * 50 + [StopAudio()]
+            assert not ended.is_set()
+        await asyncio.wait_for(ended.wait(), 5)
+    assert [one.__name__ for one in kinds] == ["Opened", *["Audio"] * 50, "Unreadable", "Dtmf"]
+
+
+@every_adapter
+async def test_what_the_function_raises_ends_it_there(serving: Serving) -> None:
+    seen: list[Event] = []
+    raised: list[Exception] = []
+
+    async def handle(stream: Stream) -> None:
+        def take(event: Event) -> None:
+            seen.append(event)
+            if len(seen) == 3:
+                raise ZeroDivisionError
+
+        try:
+            await stream.each(take)
+        except ZeroDivisionError as error:
+            raised.append(error)
+        await stream.play(PCM)  # the stream goes on
+        seen.extend([event async for event in stream])
+
+    async with serving(handle, None) as url, dial(url) as ws:
+        for message in (METADATA, FRAME, FRAME, FRAME, FRAME):
+            await ws.send(message)
+        assert await heard(ws) == AppAudio(PCM)
+    await until(lambda: len(seen) == 5)
+    assert len(raised) == 1
+
+
+async def test_what_came_before_it_was_asked_for_comes_first() -> None:
+    tones: list[str] = []
+    came, go = asyncio.Event(), asyncio.Event()
+
+    async def handle(stream: Stream) -> None:
+        await stream.opened()
+        came.set()
+        await go.wait()
+        await stream.each(lambda event: tones.append(event.tone) if isinstance(event, Dtmf) else None)
+
+    async with on_plain(handle, None) as url, dial(url) as ws:
+        await ws.send(METADATA)
+        await came.wait()
+        many = [str(number % 10) for number in range(400)]  # more than is read ahead: the socket is read again
+        for tone in many[:399]:
+            await ws.send(dtmf_data(tone).decode())
+        go.set()
+        await ws.send(dtmf_data(many[399]).decode())
+        await until(lambda: len(tones) == 400)
+    assert tones == many
+
+
+@every_adapter
+async def test_a_slow_service_is_not_waited_for_and_gets_all(serving: Serving) -> None:
+    played = asyncio.Event()
+    pieces = [bytes([number, 0]) * 3200 for number in range(200)]
+
+    async def handle(stream: Stream) -> None:
+        def take(event: Event) -> None:
+            if isinstance(event, Opened):
+                for piece in pieces:
+                    stream.play_soon(piece)
+                played.set()
+
+        await stream.each(take)
+
+    async with serving(handle, None) as url, dial(url, max_queue=1) as ws:
+        await ws.send(METADATA)
+        await asyncio.wait_for(played.wait(), 5)
+        sound = b""
+        while len(sound) < 200 * 6400:
+            message = await heard(ws)
+            assert isinstance(message, AppAudio)
+            sound += message.pcm
+        assert sound == b"".join(pieces)
