@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeAlias
 
 import pytest
@@ -500,6 +500,20 @@ async def test_closing_the_plain_server_ends_its_streams() -> None:
         await asyncio.wait_for(server.close(), 5)
         await asyncio.wait_for(ws.wait_closed(), 5)
         assert ws.close_code == 1011
+
+
+async def test_closing_the_plain_server_ends_connections_that_are_no_streams_yet() -> None:
+    server = await serve(echo, token_check=None)
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(b"GET /ws HTTP/1.1\r\n")
+    await writer.drain()
+    await asyncio.sleep(0.01)
+    late, late_writer = await asyncio.open_connection("127.0.0.1", server.port)
+    await server.close()
+    for one, its_writer in ((reader, writer), (late, late_writer)):
+        with suppress(ConnectionResetError):
+            assert await asyncio.wait_for(one.read(), 3) == b""
+        its_writer.close()
 
 
 async def test_too_much_ahead_is_refused() -> None:

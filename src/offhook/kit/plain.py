@@ -46,6 +46,7 @@ _READ_AHEAD: Final = 256
 _READ_AGAIN: Final = 64
 _READ_AHEAD_BYTES: Final = 1 << 20
 _CLOSE_WAIT_S: Final = 1.0
+_ACCEPTING: Final = 3  # turns of the loop in which a connection that was accepted becomes a client, and ends
 
 
 class _Connection(WSListener):
@@ -240,13 +241,15 @@ class PlainServer:
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def close(self) -> None:
-        """Stop accepting and end all streams."""
+        """Stop accepting and end all streams, and connections that are none yet."""
         if self._server is not None:
             self._server.close()
         for task in self._tasks:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
+        if self._server is not None:
+            await _abort_rest(self._server)
 
     def start(self, work: Any) -> None:
         """Run a connection's coroutine until it ends or the server closes."""
@@ -280,6 +283,16 @@ class PlainServer:
                 log.warning("stream refused: %s", error)
                 return _refusal(str(error))
         return _Connection(self, headers, check, path)
+
+
+async def _abort_rest(server: asyncio.Server) -> None:
+    """End what has been accepted and has not said yet what it wants."""
+    abort = getattr(server, "abort_clients", None)  # aiofastnet; asyncio: Python 3.13
+    if abort is None:
+        return
+    for _ in range(_ACCEPTING):
+        await asyncio.sleep(0)
+        abort()
 
 
 def _refusal(why: str) -> WSUpgradeResponseWithListener:
