@@ -41,7 +41,9 @@ VOICES: Final = [
     "flite:kal16",
     "flite:kal",
 ]
-SPELT_OUT: Final = ("mhm", "hm")  # what flite reads letter by letter
+PICO: Final = ["pico:en-US", "pico:en-GB"]
+PIPER: Final = ["piper:joe"]
+SPELT_OUT: Final = ("mhm", "hm")  # what flite and Pico read letter by letter
 OFTEN: Final = (
     "stop",
     "stop!",
@@ -61,20 +63,20 @@ HIDDEN: Final = 32
 Batch = npt.NDArray[np.float32]
 
 
-def examples(rng: Rng) -> Iterator[tuple[Sound, float]]:
-    """Words without any line, and whether they agree."""
-    for voice in VOICES:
-        for texts, agrees in ((AGREE, 1.0), (INTERRUPT, 0.0)):
-            for text in texts:
-                if text in SPELT_OUT and voice.startswith("flite"):
-                    continue
-                for _ in range(3 if text in OFTEN else 1):
-                    pcm, rate = spoken(text, f"{voice}:{rng.uniform(0.85, 1.3):.2f}:1.0")
-                    for size in (1.0, float(rng.uniform(0.85, 1.2))):
-                        yield trim(at_rate(pcm / 32768, rate * size)), agrees
+def examples(rng: Rng) -> Iterator[tuple[Sound, float, int]]:
+    """Words without any line, whether they agree, and how often each is heard."""
+    for voices, most, speeds, times in ((VOICES, 1, 3, 1), (PICO, 4, 4, 3), (PIPER, 4, 12, 4)):
+        for voice in voices:
+            for texts, agrees in ((AGREE, 1.0), (INTERRUPT, 0.0)):
+                for text in texts:
+                    if text in SPELT_OUT and voice not in PIPER and not voice.startswith("espeak"):
+                        continue
+                    for _ in range(speeds if agrees or text in OFTEN else most):
+                        pcm, rate = spoken(text, f"{voice}:{rng.uniform(0.75, 1.35):.2f}:1.0")
+                        yield trim(at_rate(pcm / 32768, rate)), agrees, times
     for kind, count in {"mm-hmm": 300, "mm": 100, "laugh": 500, "cough": 300, "throat": 100, "sneeze": 50}.items():
         for _ in range(count):
-            yield NOISES[kind](rng), 1.0
+            yield NOISES[kind](rng), 1.0, 2
 
 
 def at_rate(sound: Sound, rate: float) -> Sound:
@@ -84,18 +86,22 @@ def at_rate(sound: Sound, rate: float) -> Sound:
 
 
 def heard(sound: Sound, rng: Rng) -> Frame:
-    """As it comes to the detector: cut short, bent and with noise, on a line, with some of the line around it."""
-    sound = sound[: samples(float(rng.uniform(450, 700)))]
+    """As it comes to the detector: of another size, cut short, bent, with noise, on a line, its frames cut anywhere."""
+    sound = at_rate(sound, RATE * float(rng.uniform(0.82, 1.22)))
+    sound = sound[: samples(float(rng.uniform(400, 850)))]
     spectrum = np.fft.rfft(sound)
     tilt = rng.uniform(-4, 4) * np.linspace(0, 3, len(spectrum))
-    sound = np.fft.irfft(spectrum * 10 ** (tilt / 20), len(sound))
-    whole = np.concatenate([silence(float(rng.uniform(60, 300))), sound, silence(float(rng.uniform(60, 240)))])
-    level = rng.uniform(-34, -14)
+    bends = np.interp(np.linspace(0, 1, len(spectrum)), np.linspace(0, 1, 12), rng.standard_normal(12) * 3)
+    sound = np.fft.irfft(spectrum * 10 ** ((tilt + bends) / 20), len(sound))
+    whole = np.concatenate([silence(float(rng.uniform(60, 400))), sound, silence(float(rng.uniform(60, 240)))])
+    level = rng.uniform(-36, -14)
     whole = at_level(whole, level)
-    under = rng.uniform(14, 45)
+    under = rng.uniform(14, 50)
     whole = whole + at_level(noise(rng, len(whole) * 1000 / RATE), level - under)[: len(whole)]
-    rate, pcm = on_line(whole, "wide" if rng.random() < 0.3 else "mulaw")
-    return resample(pcm, rate, RATE)
+    rate, pcm = on_line(whole, "wide" if rng.random() < 0.2 else "mulaw")
+    if rng.random() < 0.4:  # as a stream of 24 kHz has it
+        pcm, rate = resample(pcm, rate, 24000), 24000
+    return resample(pcm, rate, RATE)[int(rng.integers(0, 320)) :]
 
 
 def train(inputs: Batch, wanted: Batch, rng: Rng, rounds: int = 35) -> dict[str, Batch]:
@@ -146,8 +152,8 @@ def main() -> None:
     for seed in (11, 12):
         rng = np.random.default_rng(seed)
         inputs, wanted = [], []
-        for sound, agrees in examples(rng):
-            for _ in range(2):
+        for sound, agrees, times in examples(rng):
+            for _ in range(times):
                 found = network.features(heard(sound, rng))
                 if found is not None:
                     inputs.append(found)

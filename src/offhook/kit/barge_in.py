@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 from offhook.audio.pcm import from_bytes
 from offhook.kit.backchannel import LIKELY_AGREES, agreement, only_agrees
+from offhook.kit.loading import Load
 from offhook.kit.playback import PlayQueue
 from offhook.kit.turns import (
     Cut,
@@ -26,35 +28,37 @@ from offhook.kit.turns import (
     Step,
     TurnEvent,
     Turns,
+    TurnTaking,
 )
 
 log: Final = logging.getLogger("offhook.kit")
 
 SPEAKERS_MOST: Final = 8
 """People of an unmixed stream whose turns are followed; who comes later is heard, but does not interrupt."""
+_WAIT_MOST: Final = 100  # frames of a speaker that wait for the detector
 
 
 class BargeIn:
     """Of one call. `tell` gets each event; `send` says that the session has something to send.
 
-    `first` follows who is heard first; for others of an unmixed stream `another` makes more (a model: 30 ms).
+    `load` gives the turns of each speaker when their first frame comes; what they say until those are there waits.
     """
 
     def __init__(
         self,
         queue: PlayQueue,
-        first: Turns,
+        settings: TurnTaking,
         tell: Callable[[TurnEvent], None],
         send: Callable[[], None],
-        another: Callable[[], Turns] | None = None,
+        load: Load,
     ) -> None:
-        self._another = another or (lambda: Turns(first.settings, queue.rate))
+        self._load = load
         self._queue = queue
-        self._settings = first.settings
+        self._settings = settings
         self._tell = tell
         self._send = send
-        self._spare: Turns | None = first
         self._speakers: dict[str | None, Turns] = {}
+        self._waiting: dict[str | None, deque[tuple[bytes, bytes, bool]]] = {}  # of those whose turns are loaded
         self._own = b""
         self._heard_by: set[str | None] = set()  # speakers whose frame of this tick has come
         self._asking: set[asyncio.Task[None]] = set()
@@ -69,12 +73,32 @@ class BargeIn:
             self._heard_by.clear()
             self._own = self._queue.take_heard()
         self._heard_by.add(speaker)
-        turns = self._turns_of(speaker)
-        if turns is None:
-            return
+        self._follow(speaker, pcm, self._own, self._playing())
+
+    def _playing(self) -> bool:
         current = self._queue.current
-        playing = current is not None and current.interruptible and (self._queue.held or self._queue.speaking)
-        for step in turns.feed(pcm, self._own, playing):
+        return current is not None and current.interruptible and (self._queue.held or self._queue.speaking)
+
+    def _follow(self, speaker: str | None, pcm: bytes, own: bytes, playing: bool) -> None:
+        turns = self._speakers.get(speaker)
+        if turns is not None:
+            self._feed(turns, pcm, own, playing)
+        elif speaker in self._waiting:
+            self._waiting[speaker].append((pcm, own, playing))
+        elif len(self._speakers) + len(self._waiting) < SPEAKERS_MOST:
+            self._waiting[speaker] = deque([(pcm, own, playing)], _WAIT_MOST)
+            self._load(lambda loaded: self._loaded(speaker, loaded))
+
+    def _loaded(self, speaker: str | None, turns: Turns) -> None:
+        if self._closed:
+            turns.close()
+            return
+        self._speakers[speaker] = turns
+        for pcm, own, playing in self._waiting.pop(speaker):
+            self._feed(turns, pcm, own, playing and self._playing())
+
+    def _feed(self, turns: Turns, pcm: bytes, own: bytes, playing: bool) -> None:
+        for step in turns.feed(pcm, own, playing):
             self._take(step, turns)
         if self._queue.held and not any(each.holding for each in self._speakers.values()):
             self._queue.resume()  # what was held has been heard to its end, or stopped
@@ -87,15 +111,6 @@ class BargeIn:
             task.cancel()
         for turns in self._speakers.values():
             turns.close()
-        if self._spare is not None:
-            self._spare.close()
-
-    def _turns_of(self, speaker: str | None) -> Turns | None:
-        turns = self._speakers.get(speaker)
-        if turns is None and len(self._speakers) < SPEAKERS_MOST:
-            turns, self._spare = self._spare or self._another(), None
-            self._speakers[speaker] = turns
-        return turns
 
     def _take(self, step: Step, turns: Turns) -> None:
         if isinstance(step, SpeechStarted | SpeechEnded):
