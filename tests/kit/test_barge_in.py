@@ -322,7 +322,7 @@ def test_a_word_during_which_the_app_is_stopped_is_a_turn_whatever_it_is(monkeyp
 
 
 def test_what_was_no_turn_is_not_in_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("offhook.kit.turns.agreement", lambda pcm: 0.86)
+    monkeypatch.setattr("offhook.kit.turns.agreement", lambda pcm: 0.8)
     call = talk()
     call.play(LONG)
     hear(call, quiet=50, loud=15)

@@ -30,7 +30,7 @@ _AUDIBLE_DBFS: Final = -40.0
 """What never gets louder is somebody in the background."""
 _OVER_NOISE_DB: Final = 8.0
 _ECHO: Final = 0.5
-_SURELY_AGREES: Final = 0.9
+_SURELY_AGREES: Final = 0.85
 _MOSTLY: Final = 0.6  # of the frames of speech have voice
 _LATE_MS: Final = 40  # that a detector is behind the first sound
 _NOISE_RISE: Final = 0.06  # dB a frame
