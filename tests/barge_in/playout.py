@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -77,7 +78,9 @@ class Conversation:
         self.frames = 0
         self.held: list[int] = []
         self.turns = make(settings, rate)
-        self.barge_in = BargeIn(self.queue, self.turns, self._tell, lambda: None, lambda: make(settings, rate))
+        """Of who is heard first."""
+        turns = chain([self.turns], iter(lambda: make(settings, rate), None))
+        self.barge_in = BargeIn(self.queue, settings, self._tell, lambda: None, lambda got: got(next(turns)))
 
     def play(self, pcm: Frame, *, interruptible: bool = True) -> Playback:
         playback = Playback(interruptible=interruptible)

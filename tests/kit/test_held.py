@@ -13,7 +13,6 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from tests.barge_in.playout import Conversation
 from tests.kit.simulated_call import SimulatedCall
-from tests.live import until
 
 from offhook.audio.pcm import Frame
 from offhook.kit.barge_in import SPEAKERS_MOST
@@ -118,7 +117,6 @@ async def known(call: Conversation, *speakers: str) -> None:
     """They are there, and their turns are followed."""
     for speaker in speakers:
         call.barge_in.hear(frame(0.0).tobytes(), speaker)
-    await until(lambda: not call.barge_in._making)
 
 
 async def test_who_leaves_while_the_app_is_held_for_them_does_not_keep_it_held() -> None:

@@ -1,7 +1,7 @@
 """Backchannels: short words and sounds by which a listener says "go on" ("mm-hmm", "yeah"), which interrupt nobody.
 
 Two ways to know them: by their words, where somebody recognises those, or by their sound, with a small network over
-the course of 16 bands of the spectrum (19 kB of weights, trained by `tests/barge_in/training.py` on synthetic voices).
+the course of 16 bands of the spectrum (85 kB of weights, trained by `tests/barge_in/training.py` on synthetic voices).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ AGREEMENTS: Final = frozenset(
 )
 """Words that only say "go on"."""
 
-LIKELY_AGREES: Final = 0.85
+LIKELY_AGREES: Final = 0.72
 """How likely it must be: rather stop for nothing than go on over somebody."""
 
 _WINDOW, _HOP = 400, 160  # samples at 16 kHz: 25 and 10 ms

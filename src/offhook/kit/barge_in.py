@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 from msgspec import structs
 
-from offhook.audio.pcm import from_bytes
+from offhook.audio.pcm import PTIME_MS, from_bytes
 from offhook.kit.backchannel import LIKELY_AGREES, agreement, only_agrees
+from offhook.kit.loading import Load
 from offhook.kit.playback import PlayQueue
 from offhook.kit.turns import (
     Cut,
@@ -28,6 +30,7 @@ from offhook.kit.turns import (
     Step,
     TurnEvent,
     Turns,
+    TurnTaking,
 )
 
 log: Final = logging.getLogger("offhook.kit")
@@ -35,6 +38,7 @@ log: Final = logging.getLogger("offhook.kit")
 SPEAKERS_MOST: Final = 8
 """People of an unmixed stream whose turns are followed; who comes later is heard, but does not interrupt, until one of
 them has been gone for `_GONE` ticks."""
+_WAIT_MOST: Final = 100  # frames of a speaker that wait for the detector
 _HEARD_MOST: Final = 64
 _ABSENT: Final = 10  # ticks after which who holds the app and sends nothing is silent
 _GONE: Final = 500
@@ -43,28 +47,27 @@ _GONE: Final = 500
 class BargeIn:
     """Of one call. `tell` gets each event; `send` says that the session has something to send.
 
-    `first` follows who is heard first; for others of an unmixed stream `another` makes more, in a thread (it may load a
-    model for 50 ms), and what they say until then is not followed.
+    `load` gives the turns of each speaker when their first frame comes; what they say until those are there waits.
     """
 
     def __init__(
         self,
         queue: PlayQueue,
-        first: Turns,
+        settings: TurnTaking,
         tell: Callable[[TurnEvent], None],
         send: Callable[[], None],
-        another: Callable[[], Turns] | None = None,
+        load: Load,
     ) -> None:
-        self._another = another or (lambda: Turns(first.settings, queue.rate))
+        self._load = load
         self._queue = queue
-        self._settings = first.settings
+        self._settings = settings
         self._tell = tell
         self._send = send
-        self._spare: Turns | None = first
         self._speakers: dict[str | None, Turns] = {}
+        self._waiting: dict[str | None, deque[tuple[bytes, bytes, bool]]] = {}  # of those whose turns are loaded
+        self._behind = 0  # frames that are still to be fed of who waited
         self._own = b""
         self._heard_by: set[str | None] = set()  # speakers whose frame of this tick has come
-        self._making: dict[str | None, asyncio.Task[None]] = {}
         self._absent: dict[str | None, int] = {}  # for how many ticks nothing has come of a speaker
         self._asking: dict[Turns, asyncio.Task[None]] = {}
         self._closed = False
@@ -77,9 +80,7 @@ class BargeIn:
         if not self._heard_by or speaker in self._heard_by or len(self._heard_by) >= _HEARD_MOST:
             self._tick()
         self._heard_by.add(speaker)
-        turns = self._turns_of(speaker)
-        if turns is not None:
-            self._feed(turns, pcm, self._own)
+        self._follow(speaker, pcm)
         if self._queue.held and not any(each.holding for each in self._speakers.values()):
             self._queue.resume()  # what was held has been heard to its end, or stopped
             self._send()
@@ -90,12 +91,40 @@ class BargeIn:
         for who, turns in self._speakers.items():
             self._absent[who] = 0 if who in self._heard_by else self._absent.get(who, 0) + 1
             if turns.holding and self._absent[who] >= _ABSENT:
-                self._feed(turns, bytes(self._queue.rate // 25), None)
+                self._feed(turns, bytes(self._queue.rate // 25), None, self._playing())
         self._heard_by.clear()
 
-    def _feed(self, turns: Turns, pcm: bytes, own: bytes | None) -> None:
+    def _playing(self) -> bool:
         current = self._queue.current
-        playing = current is not None and current.interruptible and (self._queue.held or self._queue.speaking)
+        return current is not None and current.interruptible and (self._queue.held or self._queue.speaking)
+
+    def _follow(self, speaker: str | None, pcm: bytes) -> None:
+        turns = self._speakers.get(speaker)
+        if turns is not None:
+            self._feed(turns, pcm, self._own, self._playing())
+            return
+        frame = (pcm, self._own, self._playing())
+        if speaker in self._waiting:
+            self._waiting[speaker].append(frame)
+            return
+        if len(self._speakers) + len(self._waiting) >= SPEAKERS_MOST:
+            self._forget()
+        if len(self._speakers) + len(self._waiting) < SPEAKERS_MOST:
+            self._waiting[speaker] = deque([frame], _WAIT_MOST)
+            self._load(lambda loaded: self._loaded(speaker, loaded))
+
+    def _loaded(self, speaker: str | None, turns: Turns) -> None:
+        if self._closed:
+            turns.close()
+            return
+        self._speakers[speaker] = turns
+        waiting = self._waiting.pop(speaker)
+        self._behind = len(waiting)
+        for pcm, own, playing in waiting:
+            self._behind -= 1
+            self._feed(turns, pcm, own, playing and self._playing())
+
+    def _feed(self, turns: Turns, pcm: bytes, own: bytes | None, playing: bool) -> None:
         for step in turns.feed(pcm, own, playing):
             self._take(step, turns)
 
@@ -106,37 +135,9 @@ class BargeIn:
             task.cancel()
         for turns in self._speakers.values():
             turns.close()
-        if self._spare is not None:
-            self._spare.close()
         if self._queue.held:
             self._queue.resume()
             self._send()
-
-    def _turns_of(self, speaker: str | None) -> Turns | None:
-        turns = self._speakers.get(speaker)
-        if turns is not None or speaker in self._making:
-            return turns
-        if len(self._speakers) + len(self._making) >= SPEAKERS_MOST:
-            self._forget()
-        if len(self._speakers) + len(self._making) < SPEAKERS_MOST:
-            turns, self._spare = self._spare, None
-            if turns is not None:
-                self._speakers[speaker] = turns
-            else:
-                self._making[speaker] = asyncio.get_running_loop().create_task(self._make(speaker))
-        return turns
-
-    async def _make(self, speaker: str | None) -> None:
-        try:
-            turns = await asyncio.to_thread(self._another)
-        except Exception:
-            log.exception("the turns of speaker %s cannot be followed", speaker)
-            return  # it stays among those that are being made, and is not tried again
-        del self._making[speaker]
-        if self._closed:
-            turns.close()
-        else:
-            self._speakers[speaker] = turns
 
     def _forget(self) -> None:
         """Make room: who has been gone for longest is not followed any more."""
@@ -153,7 +154,8 @@ class BargeIn:
     def _take(self, step: Step, turns: Turns) -> None:
         if isinstance(step, SpeechStarted | SpeechEnded):
             # Who came later, or was not listened to at first, has fewer frames than the stream.
-            self._tell(structs.replace(step, at_ms=step.at_ms + self._queue.stream_ms - turns.fed_ms))
+            before = self._queue.stream_ms - self._behind * PTIME_MS - turns.fed_ms
+            self._tell(structs.replace(step, at_ms=step.at_ms + before))
         elif isinstance(step, Hold):
             self._queue.hold()
             self._send()

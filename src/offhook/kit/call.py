@@ -22,12 +22,13 @@ from offhook.kit.barge_in import BargeIn
 from offhook.kit.feed import Feed, Listener
 from offhook.kit.framing import Framer
 from offhook.kit.keys import gather
+from offhook.kit.loading import loader
 from offhook.kit.playback import Playback, PlayQueue
 from offhook.kit.session import Audio, Dtmf, Event, Opened, PlayQueueFull
 from offhook.kit.sources import Puller, Source, is_pcm, over
 from offhook.kit.stream import Stream, StreamClosed
 from offhook.kit.telemetry import CallTelemetry
-from offhook.kit.turns import TurnEvent, Turns, TurnTaking
+from offhook.kit.turns import TurnEvent, TurnTaking
 from offhook.wire.app_events import IncomingCall
 from offhook.wire.callbacks import CallbackEvent, CallDisconnected, CallTransferAccepted, CallTransferFailed
 from offhook.wire.turns import TurnReport
@@ -386,17 +387,14 @@ class Call:
             return
         self._stream = stream
         if self._queue is None:
-            turns = await asyncio.to_thread(Turns, self.turn_taking, self.rate)
-            if self.ended.is_set():
-                turns.close()
-                return
             self._framer = Framer(self.rate // 50 * 2)
             self._queue = PlayQueue(stream.session, rewind_ms=self.turn_taking.rewind_ms)
             self._telemetry = CallTelemetry(
                 self.id, self._queue, monotonic,
                 share=self.shares_turns, told=lambda turn: self.on_turn(turn), send=self._flush,
             )  # fmt: skip
-            self._barge_in = BargeIn(self._queue, turns, self._take_turn, self._flush)
+            load = loader(self.turn_taking, self.rate)
+            self._barge_in = BargeIn(self._queue, self.turn_taking, self._take_turn, self._flush, load)
             self._puller = Puller(self._queue, self.rate, self.id, self._flush)
             self._pulling = asyncio.create_task(self._puller.run(), name=f"sources of call {self.id}")
             self.opened.set()
