@@ -268,6 +268,9 @@ async def test_the_keys_do_all_of_it(seen: Watched) -> None:
     await expect(page.locator(".detail-body")).to_be_visible()
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("button", name="Jump to time")).to_be_focused()
+    await page.evaluate(f"() => {PARTS}.state.select(1)")
+    await expect(page.locator(".detail-head")).to_contain_text("#1")
+    await expect(page.get_by_role("button", name="Jump to time")).to_be_focused()
     await page.keyboard.press("Escape")
     await expect(page.locator(".event-grid")).to_be_focused()
 

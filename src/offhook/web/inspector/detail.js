@@ -48,6 +48,7 @@ export class Detail {
     const texts = linedTexts(detail);
     for (const [name] of texts) delete detail[name];
     const only = texts.length && !Object.keys(detail).length;
+    const focused = this.element.contains(document.activeElement);
     fill(
       this.element,
       this.#head(event),
@@ -63,6 +64,7 @@ export class Detail {
       ),
     );
     this.element.querySelector(".detail-body").scrollTop = 0;
+    if (focused) this.element.querySelector(".detail-body button")?.focus({ preventScroll: true });
     this.spoken.textContent = `${kindOf(event.kind).title}: ${nameOf(event)}, at ${clock(model.moment(event))}. ${model.told(event)}`;
   }
 
