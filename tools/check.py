@@ -79,7 +79,6 @@ BESIDE = (
     Beside("python-sdk", _conformance(python=True)[::2], nice=False, covered=False),
     Beside("python-sdk-too", _conformance(python=True)[1::2], nice=False, covered=False),
     Beside("conformance", _conformance(python=False), nice=False),
-    Beside("examples", ("tests/examples",), nice=False, covered=False),
     Beside("long-runs", tuple(path for path in _SOAK if path != _HEARD), nice=False, covered=False),
     Beside("interop", _interop("other"), nice=False, covered=False),
     Beside("service", ("tests/service",), nice=False),
@@ -87,7 +86,10 @@ BESIDE = (
 FIRST = (
     (
         Beside("real-time", ("tests/cli/test_demo.py", *_interop("judged"), _HEARD), nice=False, covered=False),
+    ),
+    (
         Beside("linphone", _interop("linphone"), nice=False, covered=False),
+        Beside("examples", ("tests/examples",), nice=False, covered=False),
     ),
     (Beside("browsers", _interop("browser"), nice=False, covered=False),),
 )
