@@ -95,7 +95,6 @@ class StreamLine:
         self._stream = stream
         self._hang_up = hang_up
         self._queue: PlayQueue | None = None
-        self._send_due = asyncio.Event()
 
     @property
     def rate(self) -> int:
@@ -110,7 +109,6 @@ class StreamLine:
     async def read(self, on_sound: OnSound, on_key: OnKey, on_turn: OnTurn) -> None:
         """Tell what comes; a stream alone has no turns."""
         assert self._queue is not None
-        sender = asyncio.create_task(self._send())
         try:
             async for event in self._stream:
                 if isinstance(event, Audio):
@@ -119,16 +117,7 @@ class StreamLine:
                 elif isinstance(event, Dtmf):
                     await on_key(event.tone)
         finally:
-            sender.cancel()
-            await asyncio.wait({sender})
             self._queue.cut()
-
-    async def _send(self) -> None:
-        with suppress(StreamClosed):
-            while True:
-                await self._send_due.wait()
-                self._send_due.clear()
-                await self._stream.flush()
 
     def play(self, pcm: bytes, interruptible: bool) -> Playback:
         """Say it."""
@@ -140,14 +129,14 @@ class StreamLine:
             self._queue.put(playback, pcm)
         finally:
             self._queue.end(playback)
-        self._send_due.set()
+        self._stream.flush_soon()
         return playback
 
     async def stop(self) -> None:
         """Cut all."""
         if self._queue is not None and not self._stream.closed:
             self._queue.cut()
-            self._send_due.set()
+            self._stream.flush_soon()
 
     async def hang_up(self) -> None:
         """End the call, or the stream."""
