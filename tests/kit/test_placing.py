@@ -190,12 +190,23 @@ async def test_run_in_a_loop_that_runs_says_what_to_do() -> None:
         Shell().app.run()
 
 
-async def test_an_app_alone_needs_ports_that_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_says_in_one_line_what_cannot_be(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PORT", "x")
+    with pytest.raises(SystemExit) as status:
+        VoiceApp().run()
+    assert status.value.code == 2
+    assert capsys.readouterr().err == "offhook: PORT is a number from 0 to 65535, not 'x'\n"
+    monkeypatch.delenv("PORT")
+    with pytest.raises(SystemExit):
+        VoiceApp().run()
+    assert capsys.readouterr().err == "offhook: the app has no agent: decorate one with @app.on_call\n"
+
+
+async def test_an_app_alone_needs_ports_that_can_be() -> None:
     shell = Shell()
     Agent(shell.app)
-    monkeypatch.setenv("PORT", "x")
-    with pytest.raises(ConfigError, match="PORT is a number from 0 to 65535, not 'x'"):
-        shell.app.run()
     with pytest.raises(ConfigError, match=r"stream_port needs STREAM_URL"):
         await serve_alone(shell.app, "127.0.0.1", 0, stream_port=0)
 

@@ -223,8 +223,8 @@ class VoiceApp:
         """Serve until SIGINT or SIGTERM; then callers are hung up. Needs aiohttp.
 
         HOST and PORT are the defaults, then 127.0.0.1 and 8000; port 0 picks a free one. `stream_port` takes the
-        sockets by a server of their own, the quickest there is. ConfigError for a port that is taken, or a setting that
-        is missing.
+        sockets by a server of their own, the quickest there is. A port that is taken, or a setting that is missing, is
+        said in one line, with exit status 2; ConfigError in a running loop.
         """
         from offhook.kit.web import run
 

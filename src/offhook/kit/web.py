@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -62,13 +63,16 @@ async def _body(request: web.Request) -> bytes:
 
 
 def run(voice: VoiceApp, host: str | None, port: int | None, stream_port: int | None) -> None:
-    """Serve it alone until SIGINT or SIGTERM."""
-    host, port = host or os.environ.get("HOST") or "127.0.0.1", _port(port)
+    """Serve it alone until SIGINT or SIGTERM. What cannot be is one line on stderr, and exit status 2."""
     if asyncio._get_running_loop() is not None:
         raise ConfigError("app.run() has an event loop of its own: in one that runs, mount it (app.add_to, app.asgi)")
-    work = serve_alone(voice, host, port, stream_port)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(work)
+    try:
+        work = serve_alone(voice, host or os.environ.get("HOST") or "127.0.0.1", _port(port), stream_port)
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(work)
+    except ConfigError as error:
+        print(f"offhook: {error}", file=sys.stderr)  # noqa: T201
+        raise SystemExit(2) from None
 
 
 def _port(port: int | None) -> int:
