@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import base64
 from collections.abc import AsyncIterator, Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from tests.interop.baresip import baresip
-from tests.interop.likeness import windows_alike
+from tests.interop.capture import Capture, capture
+from tests.interop.likeness import delays, windows_alike
 from tests.live import (
     CONNECTIONS,
     LiveNode,
@@ -47,6 +49,13 @@ def loudest(stream: Stream) -> int:
     return int(np.abs(samples.astype(int)).max())
 
 
+def waits(taken: Capture) -> list[tuple[float, float]]:
+    """The five longest between two packets of sound to the phone: (s after the first of all, ms)."""
+    times = [at for at, _, data in taken.packets if len(data) > 150]
+    found = [(round(at - times[0], 2), round(1000 * (then - at), 1)) for at, then in pairwise(times)]
+    return sorted(found, key=lambda each: -each[1])[:5]
+
+
 @pytest.mark.parametrize("transport", ["udp", "tcp", "tls"])
 async def test_it_calls_and_hears_itself(
     world: tuple[LiveNode, TestApp], voice: Path, tmp_path: Path, free_port: Callable[[], int], transport: str
@@ -56,7 +65,10 @@ async def test_it_calls_and_hears_itself(
     account = "sip:15550100001@127.0.0.1"
     settings = "regint=0;mediaenc=srtp-mand" if transport == "tls" else "regint=0"
     ports, ca = (free_port(), 26000, free_port()), Path(node.info["caFile"])
-    async with baresip(tmp_path / "b", voice, ports, account, settings, ca) as phone:
+    async with (
+        capture(ports[1], ports[1] + 40) as taken,
+        baresip(tmp_path / "b", voice, ports, account, settings, ca) as phone,
+    ):
         await phone.command("dial", f"sip:15550100002@127.0.0.1:{sip};transport={transport}")
         invited = await app.invited()
         assert invited["from"]["rawId"] == "4:+15550100001" and invited["to"]["rawId"] == "4:+15550100002"
@@ -65,10 +77,11 @@ async def test_it_calls_and_hears_itself(
         await app.stream(frames=390)
         await phone.command("hangup")
         await app.event("CallDisconnected")
-    alike, lag = windows_alike(phone.said().samples, phone.heard().samples, 8000)
-    assert alike >= 0.95
+    said, heard = phone.said().samples, phone.heard().samples
+    alike, lag = windows_alike(said, heard, 8000)
+    assert alike >= 0.95, f"delays {delays(said, heard, 8000)}, longest waits for a packet {waits(taken)}"
     assert lag < 150
-    rms = [np.sqrt((wav.samples.astype(float) ** 2).mean()) for wav in (phone.said(), phone.heard())]
+    rms = [np.sqrt((samples.astype(float) ** 2).mean()) for samples in (said, heard)]
     assert abs(20 * np.log10(rms[1] / rms[0])) < 1
 
 
