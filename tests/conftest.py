@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 # As in the service: numpy's own threads only wait for each other on the small products here, and take the processor.
@@ -40,6 +41,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if soak:
         config.hook.pytest_deselected(items=soak)
         items[:] = [item for item in items if item not in soak]
+
+
+def pytest_collection_finish() -> None:
+    """What was loaded stays out of the collector's sight: looking at all of it takes up to 100 ms, and holds the apps
+    in this process, whose calls are judged by their sound."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -202,6 +204,37 @@ def test_run_says_in_one_line_what_cannot_be(
     with pytest.raises(SystemExit):
         VoiceApp().run()
     assert capsys.readouterr().err == "offhook: the app has no agent: decorate one with @app.on_call\n"
+
+
+ALONE = """
+import asyncio, gc, os, signal
+from offhook.kit import VoiceApp
+
+app = VoiceApp("endpoint=https://localhost;accesskey=b2ZmaG9vaw==", token_check=None)
+
+@app.on_call
+async def agent(call):
+    pass
+
+async def later():
+    while not gc.get_freeze_count():
+        await asyncio.sleep(0.01)
+    began = gc.get_freeze_count()
+    print("frozen", began, "seen", len(gc.get_objects()), flush=True)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+@app.on_start
+async def started():
+    app.task = asyncio.create_task(later())
+
+app.run("127.0.0.1", 0)
+"""
+
+
+def test_an_app_alone_lets_the_collector_look_at_nothing_that_was_loaded() -> None:
+    ran = subprocess.run([sys.executable, "-c", ALONE], capture_output=True, text=True, check=True, timeout=30)
+    words = next(line for line in ran.stdout.splitlines() if line.startswith("frozen")).split()
+    assert int(words[3]) * 20 < int(words[1]), ran.stdout
 
 
 async def test_an_app_alone_needs_ports_that_can_be() -> None:
