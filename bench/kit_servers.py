@@ -15,6 +15,7 @@ from offhook.wire.app_side import AudioData, app_audio_bytes, parse_service_mess
 
 HOST = "127.0.0.1"
 NAMES = {
+    "floor": "floor: picows, one answer to whatever comes",
     "bound": "bound: picows, the kit's parser and builder",
     "each": "kit: its plain server, `stream.each`",
     "plain": "kit: its plain server, `async for`",
@@ -76,6 +77,24 @@ def plain(handler: Callable[[Stream], Coroutine[Any, Any, None]], port: int) -> 
     async def run() -> None:
         async with await serve(handler, HOST, port, token_check=None):
             await asyncio.Event().wait()
+
+    uvloop.run(run())
+
+
+def floor(port: int) -> None:
+    """What the kernel and the WebSocket alone cost: nothing is read or written."""
+    import uvloop
+    from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_create_server
+
+    answer = app_audio_bytes(bytes(640))
+
+    class Echo(WSListener):
+        def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+            if frame.msg_type == WSMsgType.TEXT:
+                transport.send(WSMsgType.TEXT, answer)
+
+    async def run() -> None:
+        await (await ws_create_server(lambda request: Echo(), HOST, port)).serve_forever()
 
     uvloop.run(run())
 
@@ -207,6 +226,7 @@ def acs(port: int) -> None:
 def main() -> None:
     name, port = sys.argv[1], int(sys.argv[2])
     servers: dict[str, Callable[[], None]] = {
+        "floor": lambda: floor(port),
         "bound": lambda: bound(port),
         "each": lambda: plain(each_echo, port),
         "plain": lambda: plain(echo, port),

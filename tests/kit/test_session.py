@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from base64 import b64encode
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from offhook.kit import (
     Audio,
     Dtmf,
+    Event,
     MarkReached,
     Opened,
     OutStreamingData,
@@ -243,6 +247,48 @@ def test_what_is_never_drained_is_bounded_too() -> None:
         session.play(bytes(2))
 
 
+@given(
+    st.lists(st.tuples(st.sampled_from([None, "", "4:+1", "4:+2"]), st.sampled_from([0, 640])), max_size=40),
+    st.integers(0, 40),
+)
+def test_a_fed_session_counts_as_one_that_is_read(frames: list[tuple[str | None, int]], play_at: int) -> None:
+    read, fed = opened(), opened()
+    events: list[Event] = []
+    give = fed.feed(events.append)
+    for at, (speaker, size) in enumerate(frames):
+        audio = {"data": b64encode(bytes(size)).decode(), "participantRawID": speaker, "silent": not size}
+        text = json.dumps({"kind": "AudioData", "audioData": audio})
+        if at == play_at:
+            read.play(bytes(6400))
+            assert fed.play_now(bytes(6400)) is not None
+        give(text)
+        assert [events[-1]] == read.receive(text)
+        assert (fed.stream_ms, fed.heard_ms, fed.played_ms) == (read.stream_ms, read.heard_ms, read.played_ms)
+    give("{}")
+    assert isinstance(events[-1], Unreadable)
+
+
+@pytest.mark.parametrize("pcm", [b"", b"\1", bytes(6402), bytearray(640)])
+def test_what_is_not_one_message_is_not_played_now(pcm: bytes) -> None:
+    session = opened()
+    assert session.play_now(pcm) is None and session.played_ms == 0
+    assert session.play_now(bytes(640)) is not None
+    session.play(b"\1\2\3")
+    session.drain()
+    assert session.play_now(bytes(640)) is None
+    session.stop()
+    assert session.play_now(bytes(640)) is None
+    session.drain()
+    assert session.play_now(bytes(640)) is not None
+
+
+def test_what_is_played_now_has_the_same_limit() -> None:
+    session = opened(max_ahead_ms=100)
+    assert [session.play_now(bytes(640)) is not None for _ in range(6)] == [True] * 4 + [False] * 2
+    with pytest.raises(PlayQueueFull):
+        session.play(bytes(640))
+
+
 class Sessions(RuleBasedStateMachine):
     """Whatever order: nothing raises but PlayQueueFull, heard <= played, order and content hold."""
 
@@ -260,6 +306,18 @@ class Sessions(RuleBasedStateMachine):
         except PlayQueueFull:
             return
         self.given += pcm
+
+    @rule(pcm=st.binary(max_size=9000))
+    def play_now(self, pcm: bytes) -> None:
+        before, waits = self.session.played_ms, self.session.has_more
+        message = self.session.play_now(pcm)
+        if message is None:
+            assert self.session.played_ms == before
+            return
+        taken = parse_app_message(message)
+        assert isinstance(taken, AppAudio) and taken.pcm == pcm and not waits and not len(self.given) & 1
+        self.given += pcm
+        self.taken += pcm
 
     @rule(ticks=st.integers(1, 30))
     def frames(self, ticks: int) -> None:

@@ -62,6 +62,8 @@ class _Connection(WSListener):
         self._messages: deque[bytes] = deque()
         self._bytes = 0  # of these
         self._waiting: list[asyncio.Future[None]] = []  # of who is in `receive`
+        self._open = False
+        self._slow = False  # the other side
         self._writable = asyncio.Event()
         self._writable.set()
         self._gone = asyncio.Event()
@@ -75,12 +77,18 @@ class _Connection(WSListener):
     def on_ws_connected(self, transport: WSTransport) -> None:
         """The upgrade is done: start the app's handler."""
         self._transport = transport
+        self._open = True
         self._server.start(self._run())
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """Queue a message; beyond the read-ahead the socket is not read, so the service waits."""
-        kind = frame.msg_type
-        if kind == _CLOSE:
+        kind, take = frame.msg_type, self._take
+        if take is not None and kind is _TEXT and frame.fin and self._parts is None:
+            try:
+                take(frame.get_payload_as_bytes())
+            except BaseException as error:
+                self._give_up(error)
+        elif kind == _CLOSE:
             transport.send_close(frame.get_close_code())
             transport.disconnect()
         elif kind in _DATA:
@@ -108,16 +116,19 @@ class _Connection(WSListener):
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         """Wake everything that waits for the other side."""
+        self._open = False
         self._gone.set()
         self._wake()
-        self._writable.set()
+        self.resume_writing()
 
     def pause_writing(self) -> None:
         """The other side is slow: `send` waits."""
+        self._slow = True
         self._writable.clear()
 
     def resume_writing(self) -> None:
         """The other side has caught up."""
+        self._slow = False
         self._writable.set()
 
     # ------------------------------------------------------------------ called by the stream
@@ -160,9 +171,13 @@ class _Connection(WSListener):
         assert self._take is not None
         try:
             self._take(message)
-        except BaseException as error:  # it is raised where `each` was called
-            self._take, self._failed = None, error
-            self._wake()
+        except BaseException as error:
+            self._give_up(error)
+
+    def _give_up(self, error: BaseException) -> None:
+        """It is raised where `each` was called."""
+        self._take, self._failed = None, error
+        self._wake()
 
     async def send(self, text: str) -> None:
         """Send one text message, waiting while the other side is slow."""
@@ -172,10 +187,10 @@ class _Connection(WSListener):
     def post(self, data: bytes) -> bool:
         """Send one text message; False while the other side is slow."""
         transport = self._transport
-        if transport is None or self._gone.is_set() or transport.is_close_frame_sent:
+        if transport is None or transport.is_close_frame_sent or not self._open:
             raise ConnectionResetError("the other side has closed")
         transport.send(_TEXT, data)
-        return self._writable.is_set()
+        return not self._slow
 
     async def drained(self) -> None:
         """Wait while the other side is slow."""

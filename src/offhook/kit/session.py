@@ -7,6 +7,7 @@ counting frames tells how much of what was played can have been heard.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from msgspec import Struct
@@ -17,6 +18,7 @@ from offhook.wire.app_side import (
     AudioMetadata,
     DtmfData,
     MarkData,
+    ServiceMessage,
     TranscriptionData,
     TranscriptionMetadata,
     app_audio,
@@ -31,6 +33,7 @@ GONE_MS: Final = 25
 """What a stop cannot take back of what is being heard: the frame that is leaving, and a ramp of 5 ms behind it."""
 _SPEAKERS_KEPT: Final = 64
 _SLOWEST_RATE: Final = 16000
+_NOBODY: Final = object()
 
 
 class Opened(Struct, frozen=True):
@@ -91,14 +94,16 @@ class StreamSession:
 
     def __init__(self, *, max_ahead_ms: int = 600_000, delay_ms: int = 20) -> None:
         self.metadata: AudioMetadata | None = None
-        self._rate = _SLOWEST_RATE
         self._max_ahead_ms = max_ahead_ms
         self._delay_ms = delay_ms
+        self._set_rate(_SLOWEST_RATE)
         self._speakers: set[str | None] = set()
+        self._alone: str | object | None = _NOBODY  # the speaker, when there is no other
         self._odd = b""
         self._pending: deque[bytes | memoryview] = deque()
         self.unsent_bytes = 0  # played, and not yet taken by `next_text` or `drain`
         self._stop_due = False
+        self._idle = True  # nothing waits to be sent
         # In samples of the stream: what the frames have counted, where on that count the queue last
         # started to play and where it ends, and how much belongs to the present utterance.
         self._clock = 0
@@ -121,6 +126,28 @@ class StreamSession:
             data = parse_service_message(message)
         except WireError as error:
             return Unreadable(str(error))
+        return self._event(data)
+
+    def feed(self, take: Callable[[Event], None]) -> Callable[[Text], None]:
+        """A function that gives `take` the event of each message: as `read`, and quicker."""
+        parse, event = parse_service_message, self._event
+
+        def give(message: Text) -> None:
+            try:
+                data = parse(message)
+            except WireError as error:
+                take(Unreadable(str(error)))
+                return
+            if type(data) is AudioData and data.participant_raw_id == self._alone and (pcm := data.data):
+                self._clock += len(pcm) >> 1
+                take(Audio(data))
+            else:
+                take(event(data))
+
+        return give
+
+    def _event(self, data: ServiceMessage) -> Event:
+        """Count a message, and make its event."""
         if isinstance(data, AudioData):
             self._count(data)
             return Audio(data)
@@ -128,13 +155,19 @@ class StreamSession:
             if not 0 < data.sample_rate <= 192_000:
                 return Unreadable(f"a stream cannot run at {data.sample_rate} Hz")
             self.metadata = data
-            self._rate = data.sample_rate
+            self._set_rate(data.sample_rate)
             return Opened(data)
         if isinstance(data, DtmfData):
             return Dtmf(data.data, data)
         if isinstance(data, MarkData):
             return MarkReached(data)
         return Transcript(data)
+
+    def _set_rate(self, rate: int) -> None:
+        self._rate = rate
+        self._most_ahead = self._max_ahead_ms * rate // 1000
+        self._most_taken = MESSAGE_MS * rate // 1000
+        self._delay = self._delay_ms * rate // 1000
 
     # ------------------------------------------------------------------ playing
 
@@ -145,19 +178,37 @@ class StreamSession:
         """
         data = self._odd + bytes(pcm) if self._odd else bytes(pcm)
         size = len(data)
-        samples = size >> 1
-        rate, clock = self._rate, self._clock
-        if (max(self._queue_end - clock, self.unsent_bytes >> 1) + samples) * 1000 > self._max_ahead_ms * rate:
+        samples, clock = size >> 1, self._clock
+        if max(self._queue_end - clock, self.unsent_bytes >> 1) + samples > self._most_ahead:
             raise PlayQueueFull(f"more than {self._max_ahead_ms} ms of audio are queued and not heard")
         self._odd = data[samples * 2 :]
+        self._idle = False
         if not samples:
             return
         self._pending.append(memoryview(data)[: samples * 2] if size & 1 else data)
         self.unsent_bytes += samples * 2
         if self._queue_end <= clock:
-            self._queue_start = self._queue_end = clock + self._delay_ms * rate // 1000
+            self._queue_start = self._queue_end = clock + self._delay
         self._queue_end += samples
         self._played += samples
+
+    def play_now(self, pcm: bytes | bytearray | memoryview) -> bytes | None:
+        """As `play`, and the one message that it is, UTF-8, as taken; None, with nothing done, when it is not one.
+
+        It is not when something waits before it, or it is longer than a message, or cut within a sample.
+        """
+        if not self._idle or type(pcm) is not bytes:
+            return None
+        samples, clock, end = len(pcm) >> 1, self._clock, self._queue_end
+        if samples > self._most_taken or not samples or len(pcm) & 1:
+            return None
+        if end <= clock:
+            self._queue_start = end = clock + self._delay
+        elif end - clock + samples > self._most_ahead:
+            return None
+        self._queue_end = end + samples
+        self._played += samples
+        return app_audio_bytes(pcm)
 
     def stop(self) -> float:
         """Drop what nobody has heard yet, here and in the service; returns how many ms will have been heard.
@@ -170,6 +221,7 @@ class StreamSession:
         self.unsent_bytes = 0
         self._odd = b""
         self._stop_due = True
+        self._idle = False
         self._queue_end = self._clock
         self._played = 0
         return heard
@@ -188,6 +240,7 @@ class StreamSession:
         """The next message to send, None when there is none. A stop goes before audio played after it."""
         if self._stop_due:
             self._stop_due = False
+            self._idle = not self._pending and not self._odd
             return app_stop()
         if not self._pending:
             return None
@@ -196,8 +249,8 @@ class StreamSession:
     def next_bytes(self) -> bytes | None:
         """As `next_text`, in UTF-8; a socket that sends bytes as a text message saves a copy."""
         if self._stop_due:
-            self._stop_due = False
-            return app_stop().encode()
+            text = self.next_text()
+            return text.encode() if text is not None else None
         return app_audio_bytes(self._take()) if self._pending else None
 
     def drain(self) -> list[str]:
@@ -208,7 +261,7 @@ class StreamSession:
         return texts
 
     def _take(self) -> bytes | memoryview:
-        most = self._rate * MESSAGE_MS // 1000 * 2
+        most = self._most_taken * 2
         taken = self._cut(most)
         if self._pending and len(taken) < most:
             parts, room = [taken], most - len(taken)
@@ -217,6 +270,7 @@ class StreamSession:
                 room -= len(parts[-1])
             taken = b"".join(parts)
         self.unsent_bytes -= len(taken)
+        self._idle = not self._pending and not self._odd
         return taken
 
     def _cut(self, most: int) -> bytes | memoryview:
@@ -257,6 +311,7 @@ class StreamSession:
     def _count(self, frame: AudioData) -> None:
         # Unmixed streams send one frame per speaker and tick; a tick is over when a speaker comes again.
         speaker, speakers = frame.participant_raw_id, self._speakers
+        self._alone = _NOBODY
         if speaker not in speakers:
             if speakers and len(speakers) < _SPEAKERS_KEPT:
                 speakers.add(speaker)
@@ -264,4 +319,6 @@ class StreamSession:
             self._speakers = {speaker}
         elif len(speakers) != 1:
             self._speakers = {speaker}
+        else:
+            self._alone = speaker
         self._clock += len(frame.data) >> 1 or self._rate // 50

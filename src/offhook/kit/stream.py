@@ -125,17 +125,18 @@ class Stream:
         On the plain server it is called as a message comes, with no task to wake in between, which costs half of
         iterating. It must not block, and goes with `play_soon` and `stop_soon`.
         """
-        read = self.session.read
+        session, told = self.session, self._told
+        give = session.feed(take)
         if self._quick is not None:
             if not self._closed:
-                await self._quick.each(lambda message: take(read(message)))
+                await self._quick.each(give)
                 self._closed = True
             return
-        receive, session, told = self._socket.receive, self.session, self._told
+        receive = self._socket.receive
         while not self._closed and (message := await receive()) is not None:
             self._giving = True
             try:
-                take(read(message))
+                give(message)
             finally:
                 self._giving = False
             if session.has_more or told:
@@ -167,8 +168,24 @@ class Stream:
         """As `play`, without waiting while the service is slow: it is sent when there is room. Same errors."""
         if self._closed:
             raise StreamClosed("the stream is closed")
-        self.session.play(pcm)
-        self.flush_soon()
+        quick = self._quick
+        if quick is None or self._told or self._later is not None or self._sending.locked():
+            message = None
+        else:
+            message = self.session.play_now(pcm)
+        if quick is None or message is None:
+            self.session.play(pcm)
+            self.flush_soon()
+            return
+        try:
+            taken = quick.post(message)
+        except ConnectionError as error:
+            self._broken(error)  # whoever reads the stream sees its end
+            return
+        if self.on_sent is not None:
+            self.on_sent(True)
+        if not taken:
+            self._later = asyncio.get_running_loop().create_task(self._send_later())
 
     def stop_soon(self) -> float:
         """As `stop`, without waiting."""
