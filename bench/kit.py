@@ -2,9 +2,10 @@
 
 CPU us of the serving process per frame pair (one AudioData in, one out, each call, each 20 ms), at 20 calls that send
 evenly spread and at 100 calls that send in bursts (as a node does), and the calls that one core holds. Bound: the
-same messages read and built in picows' own callback, with no stream, task or handler in between. Servers
-(bench/kit_servers.py) take turns on core 0; a native program on core 1 sends and counts what comes back. Medians of the
-rounds' ratios. Method: docs/benchmarks.md. Needs Linux, two cores, a C compiler and the extras [pipecat] and fastapi.
+same messages read and built in picows' own callback, with no stream, task or handler in between. Floor: picows alone,
+which answers whatever comes with the same bytes. Servers (bench/kit_servers.py) take turns on core 0; a native program
+on core 1 sends and counts what comes back. Medians of the rounds' ratios. Method: docs/benchmarks.md. Needs Linux, two
+cores, a C compiler and the extras [pipecat] and fastapi.
 """
 
 from __future__ import annotations
@@ -124,8 +125,9 @@ def ratio(points: list[Point], over: str, under: str, calls: int, burst: bool) -
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    spread = [(name, 20, False) for name in ("bound", "each", "plain", "pipecat", "acs", "call", "asgi", "fastapi")]
-    loads = spread + [(name, 100, True) for name in ("bound", "each", "plain", "fastapi", "asgi", "call")]
+    names = ("floor", "bound", "each", "plain", "pipecat", "acs", "call", "asgi", "fastapi")
+    spread = [(name, 20, False) for name in names]
+    loads = spread + [(name, 100, True) for name in ("floor", "bound", "each", "plain", "fastapi", "asgi", "call")]
     points = [
         measure(name, calls, burst, options.seconds) for _ in range(options.rounds) for name, calls, burst in loads
     ]
@@ -145,6 +147,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         "fastapiOverAsgiSpread": ratio(points, "fastapi", "asgi", 20, False),
         "pipecatOverBound": ratio(points, "pipecat", "bound", 20, False),
         "fastapiOverBound": ratio(points, "fastapi", "bound", 100, True),
+        "fastapiOverFloor": ratio(points, "fastapi", "floor", 100, True),
         "pipecatOverAcs": ratio(points, "pipecat", "acs", 20, False),
         "pipecatOverCall": ratio(points, "pipecat", "call", 20, False),
         "fastapiOverCall": ratio(points, "fastapi", "call", 100, True),

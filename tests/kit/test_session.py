@@ -259,8 +259,8 @@ def test_a_fed_session_counts_as_one_that_is_read(frames: list[tuple[str | None,
         audio = {"data": b64encode(bytes(size)).decode(), "participantRawID": speaker, "silent": not size}
         text = json.dumps({"kind": "AudioData", "audioData": audio})
         if at == play_at:
-            read.play(bytes(6400))
-            assert fed.play_now(bytes(6400)) is not None
+            read.play(bytes(640))
+            assert fed.play_now(bytes(640)) is not None
         give(text)
         assert [events[-1]] == read.receive(text)
         assert (fed.stream_ms, fed.heard_ms, fed.played_ms) == (read.stream_ms, read.heard_ms, read.played_ms)
@@ -268,8 +268,8 @@ def test_a_fed_session_counts_as_one_that_is_read(frames: list[tuple[str | None,
     assert isinstance(events[-1], Unreadable)
 
 
-@pytest.mark.parametrize("pcm", [b"", b"\1", bytes(6402), bytearray(640)])
-def test_what_is_not_one_message_is_not_played_now(pcm: bytes) -> None:
+@pytest.mark.parametrize("pcm", [b"", b"\1", bytes(642), bytearray(640)])
+def test_what_is_not_one_frame_is_not_played_now(pcm: bytes) -> None:
     session = opened()
     assert session.play_now(pcm) is None and session.played_ms == 0
     assert session.play_now(bytes(640)) is not None
@@ -283,6 +283,7 @@ def test_what_is_not_one_message_is_not_played_now(pcm: bytes) -> None:
 
 
 def test_what_is_played_now_has_the_same_limit() -> None:
+    assert opened(max_ahead_ms=10).play_now(bytes(640)) is None
     session = opened(max_ahead_ms=100)
     assert [session.play_now(bytes(640)) is not None for _ in range(6)] == [True] * 4 + [False] * 2
     with pytest.raises(PlayQueueFull):
@@ -307,7 +308,7 @@ class Sessions(RuleBasedStateMachine):
             return
         self.given += pcm
 
-    @rule(pcm=st.binary(max_size=9000))
+    @rule(pcm=st.binary(min_size=639, max_size=641))
     def play_now(self, pcm: bytes) -> None:
         before, waits = self.session.played_ms, self.session.has_more
         message = self.session.play_now(pcm)

@@ -167,6 +167,9 @@ class StreamSession:
         self._rate = rate
         self._most_ahead = self._max_ahead_ms * rate // 1000
         self._most_taken = MESSAGE_MS * rate // 1000
+        self._frame = rate // 50
+        self._frame_bytes = self._frame * 2 if self._frame <= self._most_ahead else -1
+        self._frame_ahead = self._most_ahead - self._frame
         self._delay = self._delay_ms * rate // 1000
 
     # ------------------------------------------------------------------ playing
@@ -193,21 +196,20 @@ class StreamSession:
         self._played += samples
 
     def play_now(self, pcm: bytes | bytearray | memoryview) -> bytes | None:
-        """As `play`, and the one message that it is, UTF-8, as taken; None, with nothing done, when it is not one.
+        """As `play` of one frame's length, and the message that it is, UTF-8, as taken.
 
-        It is not when something waits before it, or it is longer than a message, or cut within a sample.
+        None, with nothing done, when it has another length, or something waits before it.
         """
-        if not self._idle or type(pcm) is not bytes:
+        if len(pcm) != self._frame_bytes or type(pcm) is not bytes or not self._idle:
             return None
-        samples, clock, end = len(pcm) >> 1, self._clock, self._queue_end
-        if samples > self._most_taken or not samples or len(pcm) & 1:
-            return None
+        end, clock = self._queue_end, self._clock
         if end <= clock:
             self._queue_start = end = clock + self._delay
-        elif end - clock + samples > self._most_ahead:
+        elif end - clock > self._frame_ahead:
             return None
-        self._queue_end = end + samples
-        self._played += samples
+        frame = self._frame
+        self._queue_end = end + frame
+        self._played += frame
         return app_audio_bytes(pcm)
 
     def stop(self) -> float:

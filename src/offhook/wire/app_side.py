@@ -131,9 +131,8 @@ class TranscriptionData(
 ServiceMessage: TypeAlias = AudioMetadata | AudioData | DtmfData | MarkData | TranscriptionMetadata | TranscriptionData
 
 
-class _FastService(Struct, rename="camel"):
-    kind: str
-    audio_data: AudioData | None = None
+class _FastService(Struct, rename="camel", tag_field="kind", tag="AudioData", gc=False):
+    audio_data: AudioData
 
 
 _SERVICE_KINDS: Final[dict[str, tuple[str, type[Any]]]] = {
@@ -157,13 +156,10 @@ _spelling: Final[dict[str, str]] = {
 def parse_service_message(data: Text) -> ServiceMessage:
     """Read what the service sends to an app (protocol.md 2.4, 2.11). WireError for anything else."""
     try:
-        message = _decode_service(data)
+        audio = _decode_service(data).audio_data
     except UNREADABLE:
         return _parse_service_folded(data)
-    audio = message.audio_data
-    if message.kind == "AudioData" and audio is not None and not len(audio.data) & 1:
-        return audio
-    return _parse_service_folded(data)
+    return audio if not len(audio.data) & 1 else _parse_service_folded(data)
 
 
 def _parse_service_folded(data: Text) -> ServiceMessage:
