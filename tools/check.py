@@ -115,13 +115,13 @@ class Tally:
             self.failed += 1
             self.problems.append(f"{name}: {detail}" if detail else name)
 
-    def skip(self, name: str, reason: str) -> None:
-        """A part this machine cannot run: loud, and on CI a failure."""
+    def skip(self, name: str, reason: str, count: int = 1) -> None:
+        """A part this machine cannot run, or `count` tests: loud, and on CI a failure."""
         self.skips.append(f"{name}: {reason}")
         if in_ci():
             self.record(name, False, f"skipped, which CI=true does not allow ({reason})")
         else:
-            self.skipped += 1
+            self.skipped += count
 
     def closing_line(self) -> str:
         tail = f", {self.skipped} skipped" if self.skipped else ""
@@ -267,7 +267,8 @@ def count_run(tally: Tally, name: str, status: int | None, report: Path) -> None
     passed, failed, skipped = count_results(report)
     tally.passed += passed
     tally.failed += failed
-    tally.skipped += skipped
+    if skipped:
+        tally.skip(name, f"{skipped} tests; their reasons: python -m pytest -rs", skipped)
     if failed:
         tally.problems.append(f"{name}: {failed} of {passed + failed} tests")
     elif status:

@@ -27,6 +27,19 @@ def test_results_are_counted_by_case(tmp_path: Path) -> None:
     assert check.count_results(report) == (2, 3, 1)
 
 
+@pytest.mark.parametrize(("ci", "failed", "skipped"), [("true", 4, 0), ("", 3, 1)])
+def test_a_test_that_is_skipped_fails_on_ci(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ci: str, failed: int, skipped: int
+) -> None:
+    monkeypatch.setenv("CI", ci)
+    report = tmp_path / "junit.xml"
+    report.write_text(JUNIT)
+    tally = check.Tally()
+    check.count_run(tally, "pytest", 1, report)
+    assert (tally.failed, tally.skipped) == (failed, skipped)
+    assert tally.skips == ["pytest: 1 tests; their reasons: python -m pytest -rs"]
+
+
 @pytest.mark.parametrize(("ci", "failed", "skipped"), [("true", 1, 0), ("", 0, 1)])
 def test_missing_part_is_loud_and_fails_on_ci(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], ci: str, failed: int, skipped: int

@@ -84,10 +84,7 @@ class _Connection(WSListener):
         """Queue a message; beyond the read-ahead the socket is not read, so the service waits."""
         kind, take = frame.msg_type, self._take
         if take is not None and kind is _TEXT and frame.fin and self._parts is None:
-            try:
-                take(frame.get_payload_as_bytes())
-            except BaseException as error:
-                self._give_up(error)
+            self._give(take, frame.get_payload_as_bytes())
         elif kind == _CLOSE:
             transport.send_close(frame.get_close_code())
             transport.disconnect()
@@ -104,7 +101,7 @@ class _Connection(WSListener):
                     return
                 payload, self._parts = bytes(self._parts), None
             if self._take is not None:
-                self._give(payload)
+                self._give(self._take, payload)
                 return
             self._messages.append(payload)
             self._bytes += len(payload)
@@ -154,7 +151,7 @@ class _Connection(WSListener):
         while self._messages and self._take is not None:
             message = self._messages.popleft()
             self._bytes -= len(message)
-            self._give(message)
+            self._give(self._take, message)
         if self._paused and self._transport is not None and not self._gone.is_set():
             self._paused = False
             self._transport.underlying_transport.resume_reading()
@@ -167,17 +164,12 @@ class _Connection(WSListener):
             failed, self._failed = self._failed, None
             raise failed
 
-    def _give(self, message: bytes) -> None:
-        assert self._take is not None
+    def _give(self, take: Callable[[bytes], None], message: bytes) -> None:
         try:
-            self._take(message)
-        except BaseException as error:
-            self._give_up(error)
-
-    def _give_up(self, error: BaseException) -> None:
-        """It is raised where `each` was called."""
-        self._take, self._failed = None, error
-        self._wake()
+            take(message)
+        except BaseException as error:  # it is raised where `each` was called
+            self._take, self._failed = None, error
+            self._wake()
 
     async def send(self, text: str) -> None:
         """Send one text message, waiting while the other side is slow."""

@@ -103,7 +103,6 @@ class StreamSession:
         self._pending: deque[bytes | memoryview] = deque()
         self.unsent_bytes = 0  # played, and not yet taken by `next_text` or `drain`
         self._stop_due = False
-        self._idle = True  # nothing waits to be sent
         # In samples of the stream: what the frames have counted, where on that count the queue last
         # started to play and where it ends, and how much belongs to the present utterance.
         self._clock = 0
@@ -185,7 +184,6 @@ class StreamSession:
         if max(self._queue_end - clock, self.unsent_bytes >> 1) + samples > self._most_ahead:
             raise PlayQueueFull(f"more than {self._max_ahead_ms} ms of audio are queued and not heard")
         self._odd = data[samples * 2 :]
-        self._idle = False
         if not samples:
             return
         self._pending.append(memoryview(data)[: samples * 2] if size & 1 else data)
@@ -200,7 +198,7 @@ class StreamSession:
 
         None, with nothing done, when it has another length, or something waits before it.
         """
-        if len(pcm) != self._frame_bytes or type(pcm) is not bytes or not self._idle:
+        if len(pcm) != self._frame_bytes or type(pcm) is not bytes or self._pending or self._stop_due or self._odd:
             return None
         end, clock = self._queue_end, self._clock
         if end <= clock:
@@ -223,7 +221,6 @@ class StreamSession:
         self.unsent_bytes = 0
         self._odd = b""
         self._stop_due = True
-        self._idle = False
         self._queue_end = self._clock
         self._played = 0
         return heard
@@ -242,7 +239,6 @@ class StreamSession:
         """The next message to send, None when there is none. A stop goes before audio played after it."""
         if self._stop_due:
             self._stop_due = False
-            self._idle = not self._pending and not self._odd
             return app_stop()
         if not self._pending:
             return None
@@ -272,7 +268,6 @@ class StreamSession:
                 room -= len(parts[-1])
             taken = b"".join(parts)
         self.unsent_bytes -= len(taken)
-        self._idle = not self._pending and not self._odd
         return taken
 
     def _cut(self, most: int) -> bytes | memoryview:
