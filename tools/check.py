@@ -96,6 +96,9 @@ FIRST = (
 """Judge a whole call by its gaps, as users hear it, and pages by their frames: one stage after another, before the
 others begin, beside those that give way."""
 PYTEST_LIMIT = 20 * 60  # seconds for the whole test run: a hung run is a failed one
+NAMED = 12
+"""So many failed tests of a group are named at the end."""
+WHY_LIMIT = 160
 
 
 @dataclass
@@ -188,6 +191,17 @@ def count_results(report: Path) -> tuple[int, int, int]:
     return passed, failed, skipped
 
 
+def failures(report: Path) -> list[str]:
+    """The tests that failed in a JUnit report, a line each: the test, and how its failure begins."""
+    lines = []
+    for case in ElementTree.parse(report).iter("testcase"):
+        for child in case:
+            if child.tag in ("failure", "error"):
+                why = (child.get("message") or "").strip().partition("\n")[0]
+                lines.append(f"{case.get('classname', '')}::{case.get('name', '')}: {why[:WHY_LIMIT]}")
+    return lines
+
+
 def pytest_command(report: Path, arguments: Sequence[str], *, covered: bool = True) -> list[str]:
     options = ["--continue-on-collection-errors", "--durations=8"]
     options += ["--cov=offhook", "--cov-report="] if covered else []
@@ -271,6 +285,10 @@ def count_run(tally: Tally, name: str, status: int | None, report: Path) -> None
         tally.skip(name, f"{skipped} tests; their reasons: python -m pytest -rs", skipped)
     if failed:
         tally.problems.append(f"{name}: {failed} of {passed + failed} tests")
+        named = failures(report)
+        tally.problems += [f"  {line}" for line in named[:NAMED]]
+        if len(named) > NAMED:
+            tally.problems.append(f"  and {len(named) - NAMED} more")
     elif status:
         tally.record(name, False, f"exit status {status}")
 

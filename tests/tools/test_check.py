@@ -11,7 +11,7 @@ from tools import check, js_sdk, sip_peers
 
 JUNIT = """<testsuites><testsuite>
 <testcase name="a"/><testcase name="b"><system-out>x</system-out></testcase>
-<testcase name="c"><failure/></testcase><testcase name="d"><error/></testcase>
+<testcase classname="tests.m" name="c"><failure message="assert 1 == 2&#10; and so on"/></testcase><testcase name="d"><error/></testcase>
 <testcase name="e"><skipped/></testcase><testcase name="f"><failure/><error/></testcase>
 </testsuite></testsuites>"""
 
@@ -25,6 +25,18 @@ def test_results_are_counted_by_case(tmp_path: Path) -> None:
     report = tmp_path / "junit.xml"
     report.write_text(JUNIT)
     assert check.count_results(report) == (2, 3, 1)
+
+
+def test_what_failed_is_named_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = tmp_path / "junit.xml"
+    report.write_text(JUNIT)
+    tally = check.Tally()
+    check.count_run(tally, "pytest", 1, report)
+    assert tally.problems[:2] == ["pytest: 3 of 5 tests", "  tests.m::c: assert 1 == 2"]
+    monkeypatch.setattr(check, "NAMED", 1)
+    tally = check.Tally()
+    check.count_run(tally, "pytest", 1, report)
+    assert tally.problems[1:3] == ["  tests.m::c: assert 1 == 2", "  and 3 more"]
 
 
 @pytest.mark.parametrize(("ci", "failed", "skipped"), [("true", 4, 0), ("", 3, 1)])
