@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import socket
+from urllib.parse import urlsplit
 
 import pytest
 from tests.kit.test_adapters import FRAME, METADATA, Serving, dial, every_adapter, heard, on_plain, until
+from websockets.frames import Frame, Opcode
 
 from offhook.kit import Audio, Dtmf, Event, Opened, Stream, StreamClosed
+from offhook.wire.app_side import app_audio_bytes
 from offhook.wire.streaming import AppAudio, StopAudio, dtmf_data
 
 PCM = b"\x01\x02" * 320
@@ -112,3 +117,82 @@ async def test_a_slow_service_is_not_waited_for_and_gets_all(serving: Serving) -
             assert isinstance(message, AppAudio)
             sound += message.pcm
         assert sound == b"".join(pieces)
+
+
+class Raw:
+    """A connection whose frames are written in one system call: what is written to some of them before the loop turns
+    is read in one turn."""
+
+    def __init__(self, url: str) -> None:
+        where = urlsplit(url)
+        self._socket = socket.create_connection((where.hostname, where.port))
+        key = base64.b64encode(bytes(16)).decode()
+        upgrade = f"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}"
+        self._socket.sendall(f"GET {where.path} HTTP/1.1\r\nHost: x\r\n{upgrade}\r\n\r\n".encode())
+        self._socket.setblocking(False)
+
+    async def opened(self) -> None:
+        assert b" 101 " in await asyncio.get_running_loop().sock_recv(self._socket, 4096)
+
+    def write(self, *messages: str, close: bool = False) -> None:
+        frames = [Frame(Opcode.TEXT, message.encode()) for message in messages]
+        frames += [Frame(Opcode.CLOSE, b"\x03\xe8")] if close else []
+        self._socket.send(b"".join(frame.serialize(mask=True) for frame in frames))
+
+    async def rest(self) -> bytes:
+        """All that comes until the other side closes."""
+        came = b""
+        while piece := await asyncio.get_running_loop().sock_recv(self._socket, 1 << 16):
+            came += piece
+        self._socket.close()
+        return came
+
+
+async def test_what_comes_at_once_with_the_end_is_answered_before_it() -> None:
+    async def handle(stream: Stream) -> None:
+        await stream.each(lambda event: stream.play_soon(event.pcm) if isinstance(event, Audio) else None)
+
+    async with on_plain(handle, None) as url:
+        raw = Raw(url)
+        await raw.opened()
+        raw.write(METADATA, FRAME, FRAME, FRAME, close=True)
+        came = await asyncio.wait_for(raw.rest(), 5)
+    assert came.count(app_audio_bytes(PCM)) == 3
+    assert came.endswith(b"\x88\x02\x03\xe8")
+
+
+async def test_one_that_fails_touches_nothing_else_that_came_with_it() -> None:
+    seen: dict[str, list[str]] = {}
+    raised: list[str] = []
+
+    async def handle(stream: Stream) -> None:
+        mine: list[str] = []
+        seen[str(len(seen))] = mine
+
+        def take(event: Event) -> None:
+            if isinstance(event, Dtmf):
+                mine.append(event.tone)
+                if event.tone == "*":
+                    raise ZeroDivisionError
+
+        try:
+            await stream.each(take)
+        except ZeroDivisionError:
+            raised.append("".join(mine))
+            async for event in stream:
+                mine.extend([event.tone] if isinstance(event, Dtmf) else [])
+
+    async with on_plain(handle, None) as url:
+        raws = [Raw(url), Raw(url)]
+        for raw in raws:
+            await raw.opened()
+            raw.write(METADATA)
+        await until(lambda: len(seen) == 2)
+        for raw, tones in zip(raws, ("1*23", "4567"), strict=True):
+            raw.write(*(dtmf_data(tone).decode() for tone in tones))
+        await until(lambda: sum(map(len, seen.values())) == 8)
+        for raw in raws:
+            raw.write(close=True)
+            await asyncio.wait_for(raw.rest(), 5)
+    assert {"".join(tones) for tones in seen.values()} == {"1*23", "4567"}
+    assert raised == ["1*"]

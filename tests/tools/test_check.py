@@ -11,7 +11,8 @@ from tools import check, js_sdk, sip_peers
 
 JUNIT = """<testsuites><testsuite>
 <testcase name="a"/><testcase name="b"><system-out>x</system-out></testcase>
-<testcase classname="tests.m" name="c"><failure message="assert 1 == 2&#10; and so on"/></testcase><testcase name="d"><error/></testcase>
+<testcase classname="tests.m" name="c"><failure message="assert 1 == 2&#10; and so on"/></testcase>
+<testcase name="d"><error/></testcase>
 <testcase name="e"><skipped/></testcase><testcase name="f"><failure/><error/></testcase>
 </testsuite></testsuites>"""
 

@@ -52,8 +52,14 @@ _ACCEPTING: Final = 3  # turns of the loop in which a connection that was accept
 class _Connection(WSListener):
     """One connection: picows' listener on one side, a stream's Socket on the other."""
 
+    __slots__ = (
+        "_bytes", "_check", "_due", "_failed", "_gone", "_headers", "_loop", "_messages", "_open", "_parts", "_path",
+        "_paused", "_server", "_slow", "_transport", "_waiting", "_writable", "take",
+    )  # fmt: skip
+
     def __init__(self, server: PlainServer, headers: Mapping[str, str], check: TokenCheck | None, path: str) -> None:
         self._server = server
+        self._due = server.due
         self._path = path
         self._headers = headers
         self._check = check
@@ -69,8 +75,9 @@ class _Connection(WSListener):
         self._gone = asyncio.Event()
         self._paused = False
         self._parts: bytearray | None = None  # of a message that comes in several frames
-        self._take: Callable[[bytes], None] | None = None
-        self._failed: BaseException | None = None  # what `_take` raised
+        self.take: Callable[[bytes], None] | None = None
+        """Who called `each`."""
+        self._failed: BaseException | None = None  # what `take` raised
 
     # ------------------------------------------------------------------ called by picows
 
@@ -82,37 +89,47 @@ class _Connection(WSListener):
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """Queue a message; beyond the read-ahead the socket is not read, so the service waits."""
-        kind, take = frame.msg_type, self._take
-        if take is not None and kind is _TEXT and frame.fin and self._parts is None:
-            self._give(take, frame.get_payload_as_bytes())
-        elif kind == _CLOSE:
+        if frame.msg_type is _TEXT and self._parts is None and frame.fin:
+            message = frame.get_payload_as_bytes()
+        elif (gathered := self._gathered(transport, frame)) is not None:
+            message = gathered
+        else:
+            return
+        if self.take is not None:
+            due = self._due
+            if not due:
+                self._loop.call_soon(self._server.give)
+            due.append((self, message))
+            return
+        self.keep(message)
+        if not self._paused and (len(self._messages) >= _READ_AHEAD or self._bytes >= _READ_AHEAD_BYTES):
+            self._paused = True
+            transport.underlying_transport.pause_reading()
+
+    def _gathered(self, transport: WSTransport, frame: WSFrame) -> bytes | None:
+        """The message that a frame ends, when it comes in several or is binary; None with any other frame."""
+        if frame.msg_type == _CLOSE:
+            self._server.give()  # what came before it
             transport.send_close(frame.get_close_code())
             transport.disconnect()
-        elif kind in _DATA:
-            payload = frame.get_payload_as_bytes()
-            if self._parts is not None or not frame.fin:
-                self._parts = self._parts if self._parts is not None else bytearray()
-                self._parts += payload
-                if len(self._parts) > MAX_MESSAGE_BYTES:
-                    transport.send_close(WSCloseCode.MESSAGE_TOO_BIG)
-                    transport.disconnect()
-                    return
-                if not frame.fin:
-                    return
-                payload, self._parts = bytes(self._parts), None
-            if self._take is not None:
-                self._give(self._take, payload)
-                return
-            self._messages.append(payload)
-            self._bytes += len(payload)
-            if self._waiting:
-                self._wake()
-            if not self._paused and (len(self._messages) >= _READ_AHEAD or self._bytes >= _READ_AHEAD_BYTES):
-                self._paused = True
-                transport.underlying_transport.pause_reading()
+            return None
+        if frame.msg_type not in _DATA:
+            return None
+        if self._parts is None and frame.fin:
+            return frame.get_payload_as_bytes()
+        self._parts = self._parts if self._parts is not None else bytearray()
+        self._parts += frame.get_payload_as_bytes()
+        if len(self._parts) > MAX_MESSAGE_BYTES:
+            transport.send_close(WSCloseCode.MESSAGE_TOO_BIG)
+            transport.disconnect()
+        elif frame.fin:
+            message, self._parts = bytes(self._parts), None
+            return message
+        return None
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         """Wake everything that waits for the other side."""
+        self._server.give()
         self._open = False
         self._gone.set()
         self._wake()
@@ -147,29 +164,38 @@ class _Connection(WSListener):
 
     async def each(self, take: Callable[[bytes], None]) -> None:
         """Give every message to `take` as it comes. One caller at a time."""
-        self._take = take
-        while self._messages and self._take is not None:
-            message = self._messages.popleft()
-            self._bytes -= len(message)
-            self._give(self._take, message)
+        self.take = take
+        self._due.extend((self, message) for message in self._messages)
+        self._messages.clear()
+        self._bytes = 0
+        self._server.give()
         if self._paused and self._transport is not None and not self._gone.is_set():
             self._paused = False
             self._transport.underlying_transport.resume_reading()
         try:
-            while self._take is not None and not self._gone.is_set():
+            while self.take is not None and not self._gone.is_set():
                 await self._arrival()
         finally:
-            self._take = None
+            self.take = None
         if self._failed is not None:
             failed, self._failed = self._failed, None
             raise failed
 
-    def _give(self, take: Callable[[bytes], None], message: bytes) -> None:
-        try:
-            take(message)
-        except BaseException as error:  # it is raised where `each` was called
-            self._take, self._failed = None, error
+    # ------------------------------------------------------------------ called by the server
+
+    def keep(self, message: bytes) -> None:
+        """Queue a message for who asks next."""
+        self._messages.append(message)
+        self._bytes += len(message)
+        if self._waiting:
             self._wake()
+
+    def fail(self, error: BaseException) -> None:
+        """`take` raised this: it is raised where `each` was called."""
+        self.take, self._failed = None, error
+        self._wake()
+
+    # ------------------------------------------------------------------ called by the stream
 
     async def send(self, text: str) -> None:
         """Send one text message, waiting while the other side is slow."""
@@ -232,6 +258,8 @@ class PlainServer:
     def __init__(self, handler: Handler, path: str | None, check: TokenCheck | None) -> None:
         self.handler = handler
         self.port = 0
+        self.due: list[tuple[_Connection, bytes]] = []
+        """What this turn of the loop has brought for `each`. Bound: what is read of each socket in one turn."""
         self._path = path
         self._check = check
         self._tasks: set[asyncio.Task[None]] = set()
@@ -257,6 +285,24 @@ class PlainServer:
             await asyncio.wait(self._tasks)
         if self._server is not None:
             await _abort_rest(self._server)
+
+    def give(self) -> None:
+        """Give out what is due.
+
+        It waits until all sockets have been read: one after another, the messages find the code they need in the
+        processor's cache, and between the kernel's work for two sockets they would not.
+        """
+        due = self.due[:]
+        self.due.clear()
+        for connection, message in due:
+            take = connection.take
+            if take is None:
+                connection.keep(message)
+                continue
+            try:
+                take(message)
+            except BaseException as error:
+                connection.fail(error)
 
     def start(self, work: Any) -> None:
         """Run a connection's coroutine until it ends or the server closes."""

@@ -92,6 +92,12 @@ class StreamSession:
     to its first sample being heard, taken off the heard-so-far estimate (one tick by default).
     """
 
+    __slots__ = (
+        "_alone", "_clock", "_delay", "_delay_ms", "_frame", "_frame_ahead", "_frame_bytes", "_max_ahead_ms",
+        "_most_ahead", "_most_taken", "_odd", "_pending", "_played", "_queue_end", "_queue_start", "_rate",
+        "_speakers", "_stop_due", "metadata", "unsent_bytes",
+    )  # fmt: skip
+
     def __init__(self, *, max_ahead_ms: int = 600_000, delay_ms: int = 20) -> None:
         self.metadata: AudioMetadata | None = None
         self._max_ahead_ms = max_ahead_ms
@@ -198,7 +204,7 @@ class StreamSession:
 
         None, with nothing done, when it has another length, or something waits before it.
         """
-        if len(pcm) != self._frame_bytes or type(pcm) is not bytes or self._pending or self._stop_due or self._odd:
+        if len(pcm) != self._frame_bytes or type(pcm) is not bytes or self.unsent_bytes or self._stop_due or self._odd:
             return None
         end, clock = self._queue_end, self._clock
         if end <= clock:

@@ -74,6 +74,11 @@ class Stream:
     not iterate, the socket fills up and the service waits.
     """
 
+    __slots__ = (
+        "_closed", "_giving", "_later", "_quick", "_senders", "_sending", "_socket", "_told", "call_connection_id",
+        "correlation_id", "offhook_version", "on_sent", "path", "session",
+    )  # fmt: skip
+
     def __init__(
         self, socket: Socket, headers: Mapping[str, str], session: StreamSession | None = None, path: str = ""
     ) -> None:
@@ -83,13 +88,14 @@ class Stream:
         """The node's version when the service is Offhook, else None."""
         self.on_sent: Callable[[bool], None] | None = None
         """Told of each message that the socket has taken, and whether it is sound."""
-        self._told: deque[str] = deque(maxlen=TOLD_KEPT)
+        self._told: deque[str] | None = None  # made when there is something
         self.session = session or StreamSession()
         self.path = path
         """The path that was dialled, as far as the adapter tells it."""
         self._socket = socket
         self._quick: QuickSocket | None = cast(QuickSocket, socket) if hasattr(socket, "post") else None
         self._sending = asyncio.Lock()
+        self._senders = 0  # who hold it or wait for it
         self._later: asyncio.Task[None] | None = None
         self._giving = False  # `each` is in the app's function, and sends what that plays
         self._closed = False
@@ -125,7 +131,7 @@ class Stream:
         On the plain server it is called as a message comes, with no task to wake in between, which costs half of
         iterating. It must not block, and goes with `play_soon` and `stop_soon`.
         """
-        session, told = self.session, self._told
+        session = self.session
         give = session.feed(take)
         if self._quick is not None:
             if not self._closed:
@@ -139,7 +145,7 @@ class Stream:
                 give(message)
             finally:
                 self._giving = False
-            if session.has_more or told:
+            if session.has_more or self._told:
                 await self._send()
         self._closed = True
 
@@ -161,7 +167,7 @@ class Stream:
         if self._closed:
             raise StreamClosed("the stream is closed")
         self.session.play(pcm)
-        if self._quick is None or self._sending.locked() or not self._post(self._quick):
+        if self._quick is None or self._senders or not self._post(self._quick):
             await self._send()
 
     def play_soon(self, pcm: bytes | bytearray | memoryview) -> None:
@@ -169,7 +175,7 @@ class Stream:
         if self._closed:
             raise StreamClosed("the stream is closed")
         quick = self._quick
-        if quick is None or self._told or self._later is not None or self._sending.locked():
+        if quick is None or self._told or self._later is not None or self._senders:
             message = None
         else:
             message = self.session.play_now(pcm)
@@ -200,7 +206,7 @@ class Stream:
         if self._giving or self._later is not None or self._closed:
             return
         try:
-            sent = self._quick is not None and not self._sending.locked() and self._post(self._quick)
+            sent = self._quick is not None and not self._senders and self._post(self._quick)
         except StreamClosed:
             return  # whoever reads the stream sees its end
         if not sent:
@@ -228,6 +234,8 @@ class Stream:
         Of more than 16 that wait the oldest is lost.
         """
         if self.offhook_version is not None:
+            if self._told is None:
+                self._told = deque(maxlen=TOLD_KEPT)
             self._told.append(write_turn(turn))
 
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
@@ -238,14 +246,14 @@ class Stream:
 
     async def flush(self) -> None:
         """Send what the session wants sent. StreamClosed."""
-        if self._quick is None or self._sending.locked() or not self._post(self._quick):
+        if self._quick is None or self._senders or not self._post(self._quick):
             await self._send()
 
     def _post(self, socket: QuickSocket) -> bool:
         """Send without waiting; whether that was all."""
-        session, told = self.session, self._told
+        next_bytes = self.session.next_bytes
         try:
-            while (data := told.popleft().encode() if told else session.next_bytes()) is not None:
+            while (data := told.popleft().encode() if (told := self._told) else next_bytes()) is not None:
                 taken = socket.post(data)
                 if self.on_sent is not None:
                     self.on_sent(b'"AudioData"' in data[:20])
@@ -258,22 +266,26 @@ class Stream:
     async def _send(self) -> None:
         # One text at a time under the lock: a stop that comes while an earlier play still waits
         # for the socket empties the session, and that play then sends nothing more.
-        await self._sending.acquire()
+        self._senders += 1
         try:
-            if self._quick is not None:
-                await self._quick.drained()
-                while not self._post(self._quick):
+            await self._sending.acquire()
+            try:
+                if self._quick is not None:
                     await self._quick.drained()
-                return
-            session, told, send = self.session, self._told, self._socket.send
-            while (text := told.popleft() if told else session.next_text()) is not None:
-                await send(text)
-                if self.on_sent is not None:
-                    self.on_sent('"AudioData"' in text[:20])
+                    while not self._post(self._quick):
+                        await self._quick.drained()
+                    return
+                next_text, send = self.session.next_text, self._socket.send
+                while (text := told.popleft() if (told := self._told) else next_text()) is not None:
+                    await send(text)
+                    if self.on_sent is not None:
+                        self.on_sent('"AudioData"' in text[:20])
+            finally:
+                self._sending.release()
         except (ConnectionError, RuntimeError) as error:
             raise self._broken(error) from error
         finally:
-            self._sending.release()
+            self._senders -= 1
 
     def _broken(self, error: Exception) -> StreamClosed:
         self._closed = True
