@@ -110,6 +110,7 @@ class _Connection(WSListener):
         """The message that a frame ends, when it comes in several or is binary; None with any other frame."""
         if frame.msg_type == _CLOSE:
             self._server.give()  # what came before it
+            self._open = False
             transport.send_close(frame.get_close_code())
             transport.disconnect()
             return None
@@ -120,6 +121,7 @@ class _Connection(WSListener):
         self._parts = self._parts if self._parts is not None else bytearray()
         self._parts += frame.get_payload_as_bytes()
         if len(self._parts) > MAX_MESSAGE_BYTES:
+            self._open = False
             transport.send_close(WSCloseCode.MESSAGE_TOO_BIG)
             transport.disconnect()
         elif frame.fin:
@@ -204,10 +206,9 @@ class _Connection(WSListener):
 
     def post(self, data: bytes) -> bool:
         """Send one text message; False while the other side is slow."""
-        transport = self._transport
-        if transport is None or transport.is_close_frame_sent or not self._open:
+        if not self._open:
             raise ConnectionResetError("the other side has closed")
-        transport.send(_TEXT, data)
+        self._transport.send(_TEXT, data)  # type: ignore[union-attr]  # it is there while open
         return not self._slow
 
     async def drained(self) -> None:
@@ -235,6 +236,7 @@ class _Connection(WSListener):
         transport = self._transport
         if transport is None or self._gone.is_set():
             return
+        self._open = False
         transport.send_close(WSCloseCode(code), reason.encode())
         if self._paused:
             transport.underlying_transport.resume_reading()

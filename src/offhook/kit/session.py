@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final, TypeAlias
 
 from msgspec import Struct
@@ -81,6 +82,25 @@ class Unreadable(Struct, frozen=True):
 Event: TypeAlias = Opened | Audio | Dtmf | MarkReached | Transcript | Unreadable
 
 
+class _Sizes:
+    """What follows from a rate, in samples; one for all streams of it, which is then in the processor's cache."""
+
+    __slots__ = ("delay", "frame", "frame_ahead", "frame_bytes", "most_ahead", "most_taken")
+
+    def __init__(self, rate: int, max_ahead_ms: int, delay_ms: int) -> None:
+        self.delay = delay_ms * rate // 1000
+        self.most_ahead = max_ahead_ms * rate // 1000
+        self.most_taken = MESSAGE_MS * rate // 1000
+        self.frame = rate // 50
+        self.frame_bytes = self.frame * 2 if self.frame <= self.most_ahead else -1
+        self.frame_ahead = self.most_ahead - self.frame
+
+
+@lru_cache(maxsize=16)
+def _sizes(rate: int, max_ahead_ms: int, delay_ms: int) -> _Sizes:
+    return _Sizes(rate, max_ahead_ms, delay_ms)
+
+
 class PlayQueueFull(OffhookError):
     """More audio was played ahead than the session's limit; nothing of this call was queued."""
 
@@ -93,9 +113,8 @@ class StreamSession:
     """
 
     __slots__ = (
-        "_alone", "_clock", "_delay", "_delay_ms", "_frame", "_frame_ahead", "_frame_bytes", "_max_ahead_ms",
-        "_most_ahead", "_most_taken", "_odd", "_pending", "_played", "_queue_end", "_queue_start", "_rate",
-        "_speakers", "_stop_due", "metadata", "unsent_bytes",
+        "_alone", "_clock", "_delay_ms", "_max_ahead_ms", "_odd", "_origin", "_pending", "_queue_end", "_queue_start",
+        "_rate", "_sizes", "_speakers", "_stop_due", "_taker", "metadata", "unsent_bytes",
     )  # fmt: skip
 
     def __init__(self, *, max_ahead_ms: int = 600_000, delay_ms: int = 20) -> None:
@@ -110,11 +129,11 @@ class StreamSession:
         self.unsent_bytes = 0  # played, and not yet taken by `next_text` or `drain`
         self._stop_due = False
         # In samples of the stream: what the frames have counted, where on that count the queue last
-        # started to play and where it ends, and how much belongs to the present utterance.
+        # started to play and where it ends, and where the present utterance would have begun without a gap.
         self._clock = 0
         self._queue_start = 0
         self._queue_end = 0
-        self._played = 0
+        self._origin = 0
 
     @property
     def sample_rate(self) -> int:
@@ -134,22 +153,21 @@ class StreamSession:
         return self._event(data)
 
     def feed(self, take: Callable[[Event], None]) -> Callable[[Text], None]:
-        """A function that gives `take` the event of each message: as `read`, and quicker."""
-        parse, event = parse_service_message, self._event
+        """A function that gives `take` the event of each message: as `read`, and quicker. One `take` at a time."""
+        self._taker = take
+        return self._give
 
-        def give(message: Text) -> None:
-            try:
-                data = parse(message)
-            except WireError as error:
-                take(Unreadable(str(error)))
-                return
-            if type(data) is AudioData and data.participant_raw_id == self._alone and (pcm := data.data):
-                self._clock += len(pcm) >> 1
-                take(Audio(data))
-            else:
-                take(event(data))
-
-        return give
+    def _give(self, message: Text) -> None:
+        try:
+            data = parse_service_message(message)
+        except WireError as error:
+            self._taker(Unreadable(str(error)))
+            return
+        if type(data) is AudioData and data.participant_raw_id == self._alone and (pcm := data.data):
+            self._clock += len(pcm) >> 1
+            self._taker(Audio(data))
+        else:
+            self._taker(self._event(data))
 
     def _event(self, data: ServiceMessage) -> Event:
         """Count a message, and make its event."""
@@ -170,12 +188,7 @@ class StreamSession:
 
     def _set_rate(self, rate: int) -> None:
         self._rate = rate
-        self._most_ahead = self._max_ahead_ms * rate // 1000
-        self._most_taken = MESSAGE_MS * rate // 1000
-        self._frame = rate // 50
-        self._frame_bytes = self._frame * 2 if self._frame <= self._most_ahead else -1
-        self._frame_ahead = self._most_ahead - self._frame
-        self._delay = self._delay_ms * rate // 1000
+        self._sizes = _sizes(rate, self._max_ahead_ms, self._delay_ms)
 
     # ------------------------------------------------------------------ playing
 
@@ -187,7 +200,7 @@ class StreamSession:
         data = self._odd + bytes(pcm) if self._odd else bytes(pcm)
         size = len(data)
         samples, clock = size >> 1, self._clock
-        if max(self._queue_end - clock, self.unsent_bytes >> 1) + samples > self._most_ahead:
+        if max(self._queue_end - clock, self.unsent_bytes >> 1) + samples > self._sizes.most_ahead:
             raise PlayQueueFull(f"more than {self._max_ahead_ms} ms of audio are queued and not heard")
         self._odd = data[samples * 2 :]
         if not samples:
@@ -195,25 +208,30 @@ class StreamSession:
         self._pending.append(memoryview(data)[: samples * 2] if size & 1 else data)
         self.unsent_bytes += samples * 2
         if self._queue_end <= clock:
-            self._queue_start = self._queue_end = clock + self._delay
+            self._start()
         self._queue_end += samples
-        self._played += samples
+
+    def _start(self) -> int:
+        """The queue has run dry, and plays again from here."""
+        self._queue_start = start = self._clock + self._sizes.delay
+        self._origin += start - self._queue_end
+        self._queue_end = start
+        return start
 
     def play_now(self, pcm: bytes | bytearray | memoryview) -> bytes | None:
         """As `play` of one frame's length, and the message that it is, UTF-8, as taken.
 
         None, with nothing done, when it has another length, or something waits before it.
         """
-        if len(pcm) != self._frame_bytes or type(pcm) is not bytes or self.unsent_bytes or self._stop_due or self._odd:
+        sizes = self._sizes
+        if len(pcm) != sizes.frame_bytes or type(pcm) is not bytes or self.unsent_bytes or self._stop_due or self._odd:
             return None
         end, clock = self._queue_end, self._clock
         if end <= clock:
-            self._queue_start = end = clock + self._delay
-        elif end - clock > self._frame_ahead:
+            end = self._start()
+        elif end - clock > sizes.frame_ahead:
             return None
-        frame = self._frame
-        self._queue_end = end + frame
-        self._played += frame
+        self._queue_end = end + sizes.frame
         return app_audio_bytes(pcm)
 
     def stop(self) -> float:
@@ -227,14 +245,13 @@ class StreamSession:
         self.unsent_bytes = 0
         self._odd = b""
         self._stop_due = True
-        self._queue_end = self._clock
-        self._played = 0
+        self._queue_end = self._origin = self._clock
         return heard
 
     def begin(self) -> None:
         """A new utterance: `heard_ms` and `played_ms` count from here, behind what is still queued."""
         self._odd = b""
-        self._played = 0
+        self._origin = self._queue_end
 
     @property
     def has_more(self) -> bool:
@@ -265,7 +282,7 @@ class StreamSession:
         return texts
 
     def _take(self) -> bytes | memoryview:
-        most = self._most_taken * 2
+        most = self._sizes.most_taken * 2
         taken = self._cut(most)
         if self._pending and len(taken) < most:
             parts, room = [taken], most - len(taken)
@@ -289,7 +306,7 @@ class StreamSession:
     @property
     def played_ms(self) -> float:
         """Length of all audio played since the last `stop` or `begin`."""
-        return self._played * 1000 / self.sample_rate
+        return (self._queue_end - self._origin) * 1000 / self.sample_rate
 
     @property
     def heard_ms(self) -> float:
@@ -297,14 +314,14 @@ class StreamSession:
 
         Only what was played since the last `stop` or `begin` counts. Running dry does not reset it.
         """
-        waiting = max(0, self._queue_end - max(self._clock, self._queue_start))
-        return max(0, self._played - waiting) * 1000 / self.sample_rate
+        heard = min(self._queue_end, max(self._clock, self._queue_start))
+        return max(0, heard - self._origin) * 1000 / self.sample_rate
 
     def _heard_when_stopped(self) -> float:
         if self._clock < self._queue_start:
             return self.heard_ms  # it has not begun
-        waiting = max(0, self._queue_end - self._clock - GONE_MS * self.sample_rate // 1000)
-        return max(0, self._played - waiting) * 1000 / self.sample_rate
+        heard = min(self._queue_end, self._clock + GONE_MS * self.sample_rate // 1000)
+        return max(0, heard - self._origin) * 1000 / self.sample_rate
 
     @property
     def stream_ms(self) -> float:

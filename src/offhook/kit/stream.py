@@ -175,11 +175,7 @@ class Stream:
         if self._closed:
             raise StreamClosed("the stream is closed")
         quick = self._quick
-        if quick is None or self._told or self._later is not None or self._senders:
-            message = None
-        else:
-            message = self.session.play_now(pcm)
-        if quick is None or message is None:
+        if quick is None or self._senders or self._told or (message := self.session.play_now(pcm)) is None:
             self.session.play(pcm)
             self.flush_soon()
             return
@@ -191,7 +187,7 @@ class Stream:
         if self.on_sent is not None:
             self.on_sent(True)
         if not taken:
-            self._later = asyncio.get_running_loop().create_task(self._send_later())
+            self._send_when_there_is_room()
 
     def stop_soon(self) -> float:
         """As `stop`, without waiting."""
@@ -210,7 +206,11 @@ class Stream:
         except StreamClosed:
             return  # whoever reads the stream sees its end
         if not sent:
-            self._later = asyncio.get_running_loop().create_task(self._send_later())
+            self._send_when_there_is_room()
+
+    def _send_when_there_is_room(self) -> None:
+        self._senders += 1  # nobody goes before it, though it has not begun
+        self._later = asyncio.get_running_loop().create_task(self._send_later())
 
     async def _send_later(self) -> None:
         try:
@@ -219,6 +219,7 @@ class Stream:
             return
         finally:
             self._later = None
+            self._senders -= 1
 
     async def stop(self) -> float:
         """Drop all audio that has not been heard, also what a waiting `play` still holds; ms heard so far."""
