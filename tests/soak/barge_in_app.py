@@ -18,7 +18,17 @@ import numpy as np
 from tests.ear import Samples, coded
 
 from offhook.audio.wav import write_wav
-from offhook.kit import Call, Interrupted, OutStreamingData, Playback, Resumed, SpeechEnded, SpeechStarted, VoiceApp
+from offhook.kit import (
+    Call,
+    Interrupted,
+    OutStreamingData,
+    Playback,
+    Resumed,
+    SpeechEnded,
+    SpeechStarted,
+    StreamSession,
+    VoiceApp,
+)
 
 SECONDS = 25.0
 """Length of each sound, but those of callers who get theirs RUSHED: `RUSHED_S` in `RUSH_S`."""
@@ -94,17 +104,21 @@ async def agent(call: Call) -> None:
 
 
 def note_stops(call: Call, tell: Callable[..., None]) -> None:
-    """Tell of each StopAudio in the moment in which it is sent."""
-    session = call.stream.session
-    next_text, stop = session.next_text, OutStreamingData.get_stop_audio_for_outbound()
+    """Tell of each StopAudio of a call in the moment in which it is sent."""
+    tells[call.stream.session] = tell
 
-    def noted() -> str | None:
-        text = next_text()
-        if text == stop:
-            tell("stop")
-        return text
 
-    session.next_text = noted  # type: ignore[method-assign]
+def noted(session: StreamSession) -> str | None:
+    """In the place of `next_text`."""
+    text = next_text(session)
+    if text == stop and session in tells:
+        tells[session]("stop")
+    return text
+
+
+tells: dict[StreamSession, Callable[..., None]] = {}
+next_text, stop = StreamSession.next_text, OutStreamingData.get_stop_audio_for_outbound()
+StreamSession.next_text = noted  # type: ignore[method-assign, assignment]
 
 
 async def note_stalls(tell: Callable[..., None]) -> None:

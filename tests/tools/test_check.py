@@ -29,6 +29,7 @@ def test_results_are_counted_by_case(tmp_path: Path) -> None:
 
 
 def test_what_failed_is_named_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CI", raising=False)
     report = tmp_path / "junit.xml"
     report.write_text(JUNIT)
     tally = check.Tally()
