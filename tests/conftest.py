@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 import pytest
 from hypothesis import HealthCheck, settings
+from tests import stillness
 
 from tools import js_sdk, sip_peers
 
@@ -22,6 +23,7 @@ MARKERS = {
     "soak": "a long run; left out unless asked for (make soak)",
     "js": "needs Node.js and the official JavaScript SDK (tests/conformance/js)",
     "interop": "needs a program that is not part of Python, found on PATH",
+    "judged": "a call is judged by its sound: again where the machine stood still in it (tests/stillness.py)",
 }
 
 settings.register_profile("ci", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
@@ -52,6 +54,12 @@ def pytest_collection_finish() -> None:
     in this process, whose calls are judged by their sound."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    """A call that fails while the machine stood still says nothing of what it tests: it is placed again, and told."""
+    return stillness.judge(item, nextitem) if item.get_closest_marker("judged") else None
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

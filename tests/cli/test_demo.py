@@ -82,6 +82,7 @@ async def demo(directory: Path, voice: Path) -> asyncio.subprocess.Process:
     )  # fmt: skip
 
 
+@pytest.mark.judged
 @pytest.mark.timeout(120)
 async def test_the_whole_demo(tmp_path: Path, voice: Path) -> None:
     process = await demo(tmp_path, voice)

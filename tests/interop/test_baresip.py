@@ -26,7 +26,7 @@ from tests.live import (
     until,
 )
 
-pytestmark = [pytest.mark.interop, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.interop, pytest.mark.judged, pytest.mark.timeout(90)]
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from tests.live import CONNECTIONS, Stream, TestApp, answer, audio_text, dev_nod
 from tests.service.test_gateways import node
 from tests.sip_phone import BYE, TestPhone
 
-pytestmark = [pytest.mark.interop, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.interop, pytest.mark.judged, pytest.mark.timeout(90)]
 CONFIG = Path(__file__).with_name("kamailio.cfg")
 
 

@@ -19,7 +19,7 @@ from tests.live import Stream, TestApp, audio_text, dev_node, until
 
 from offhook.audio.codecs import codec
 
-pytestmark = [pytest.mark.interop, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.interop, pytest.mark.judged, pytest.mark.timeout(90)]
 RTP = 27000
 PCMU = codec("PCMU", 8000)
 
