@@ -26,7 +26,9 @@ if hasattr(os, "sched_setaffinity"):
 while True:
     began = time.monotonic()
     time.sleep(0.005)
-    print(round(1000 * (time.monotonic() - began) - 5, 1), flush=True) if time.monotonic() - began > 0.010 else None
+    late = 1000 * (time.monotonic() - began) - 5
+    if late > 5:
+        print(round(late, 1), flush=True)
 """
 
 

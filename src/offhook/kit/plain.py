@@ -89,9 +89,13 @@ class _Connection(WSListener):
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """Queue a message; beyond the read-ahead the socket is not read, so the service waits."""
-        if frame.msg_type is _TEXT and self._parts is None and frame.fin:
+        kind = frame.msg_type
+        if kind is _TEXT and self._parts is None and frame.fin:
             message = frame.get_payload_as_bytes()
-        elif (gathered := self._gathered(transport, frame)) is not None:
+        elif kind == _CLOSE:
+            self._end(transport, frame.get_close_code())
+            return
+        elif kind in _DATA and (gathered := self._gathered(transport, frame)) is not None:
             message = gathered
         else:
             return
@@ -107,27 +111,23 @@ class _Connection(WSListener):
             transport.underlying_transport.pause_reading()
 
     def _gathered(self, transport: WSTransport, frame: WSFrame) -> bytes | None:
-        """The message that a frame ends, when it comes in several or is binary; None with any other frame."""
-        if frame.msg_type == _CLOSE:
-            self._server.give()  # what came before it
-            self._open = False
-            transport.send_close(frame.get_close_code())
-            transport.disconnect()
-            return None
-        if frame.msg_type not in _DATA:
-            return None
+        """The message that a frame ends, when it comes in several or is binary; None while it goes on."""
         if self._parts is None and frame.fin:
             return frame.get_payload_as_bytes()
         self._parts = self._parts if self._parts is not None else bytearray()
         self._parts += frame.get_payload_as_bytes()
         if len(self._parts) > MAX_MESSAGE_BYTES:
-            self._open = False
-            transport.send_close(WSCloseCode.MESSAGE_TOO_BIG)
-            transport.disconnect()
+            self._end(transport, WSCloseCode.MESSAGE_TOO_BIG)
         elif frame.fin:
             message, self._parts = bytes(self._parts), None
             return message
         return None
+
+    def _end(self, transport: WSTransport, code: WSCloseCode) -> None:
+        self._server.give()  # what came before it, and is answered before it
+        self._open = False
+        transport.send_close(code)
+        transport.disconnect()
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         """Wake everything that waits for the other side."""

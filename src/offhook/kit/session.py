@@ -85,9 +85,10 @@ Event: TypeAlias = Opened | Audio | Dtmf | MarkReached | Transcript | Unreadable
 class _Sizes:
     """What follows from a rate, in samples; one for all streams of it, which is then in the processor's cache."""
 
-    __slots__ = ("delay", "frame", "frame_ahead", "frame_bytes", "most_ahead", "most_taken")
+    __slots__ = ("delay", "frame", "frame_ahead", "frame_bytes", "most_ahead", "most_taken", "rate")
 
     def __init__(self, rate: int, max_ahead_ms: int, delay_ms: int) -> None:
+        self.rate = rate
         self.delay = delay_ms * rate // 1000
         self.most_ahead = max_ahead_ms * rate // 1000
         self.most_taken = MESSAGE_MS * rate // 1000
@@ -96,9 +97,7 @@ class _Sizes:
         self.frame_ahead = self.most_ahead - self.frame
 
 
-@lru_cache(maxsize=16)
-def _sizes(rate: int, max_ahead_ms: int, delay_ms: int) -> _Sizes:
-    return _Sizes(rate, max_ahead_ms, delay_ms)
+_sizes: Final = lru_cache(maxsize=16)(_Sizes)
 
 
 class PlayQueueFull(OffhookError):
@@ -114,14 +113,14 @@ class StreamSession:
 
     __slots__ = (
         "_alone", "_clock", "_delay_ms", "_max_ahead_ms", "_odd", "_origin", "_pending", "_queue_end", "_queue_start",
-        "_rate", "_sizes", "_speakers", "_stop_due", "_taker", "metadata", "unsent_bytes",
+        "_sizes", "_speakers", "_stop_due", "_taker", "metadata", "unsent_bytes",
     )  # fmt: skip
 
     def __init__(self, *, max_ahead_ms: int = 600_000, delay_ms: int = 20) -> None:
         self.metadata: AudioMetadata | None = None
         self._max_ahead_ms = max_ahead_ms
         self._delay_ms = delay_ms
-        self._set_rate(_SLOWEST_RATE)
+        self._sizes = _sizes(_SLOWEST_RATE, max_ahead_ms, delay_ms)
         self._speakers: set[str | None] = set()
         self._alone: str | object | None = _NOBODY  # the speaker, when there is no other
         self._odd = b""
@@ -138,7 +137,7 @@ class StreamSession:
     @property
     def sample_rate(self) -> int:
         """Hz, both ways; 16000 until the metadata has come."""
-        return self._rate
+        return self._sizes.rate
 
     def receive(self, message: Text) -> list[Event]:
         """Take one message of the socket. Never raises; what cannot be used is an Unreadable event."""
@@ -178,17 +177,13 @@ class StreamSession:
             if not 0 < data.sample_rate <= 192_000:
                 return Unreadable(f"a stream cannot run at {data.sample_rate} Hz")
             self.metadata = data
-            self._set_rate(data.sample_rate)
+            self._sizes = _sizes(data.sample_rate, self._max_ahead_ms, self._delay_ms)
             return Opened(data)
         if isinstance(data, DtmfData):
             return Dtmf(data.data, data)
         if isinstance(data, MarkData):
             return MarkReached(data)
         return Transcript(data)
-
-    def _set_rate(self, rate: int) -> None:
-        self._rate = rate
-        self._sizes = _sizes(rate, self._max_ahead_ms, self._delay_ms)
 
     # ------------------------------------------------------------------ playing
 
@@ -341,4 +336,4 @@ class StreamSession:
             self._speakers = {speaker}
         else:
             self._alone = speaker
-        self._clock += len(frame.data) >> 1 or self._rate // 50
+        self._clock += len(frame.data) >> 1 or self._sizes.frame
