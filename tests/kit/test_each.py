@@ -196,3 +196,44 @@ async def test_one_that_fails_touches_nothing_else_that_came_with_it() -> None:
             await asyncio.wait_for(raw.rest(), 5)
     assert {"".join(tones) for tones in seen.values()} == {"1*23", "4567"}
     assert raised == ["1*"]
+
+
+class Full:
+    """A socket whose other side is slow until `room` is set."""
+
+    def __init__(self) -> None:
+        self.posted: list[bytes] = []
+        self.room = asyncio.Event()
+
+    async def receive(self) -> str | None:
+        return None
+
+    async def send(self, text: str) -> None:
+        raise AssertionError("it posts")
+
+    async def close(self, code: int, reason: str) -> None:
+        pass
+
+    def post(self, data: bytes) -> bool:
+        self.posted.append(data)
+        return self.room.is_set()
+
+    async def drained(self) -> None:
+        await self.room.wait()
+
+    async def each(self, take: object) -> None:
+        raise AssertionError("nothing comes")
+
+
+async def test_nothing_is_pushed_at_a_service_that_is_slow() -> None:
+    full = Full()
+    stream = Stream(full, {})
+    for number in range(5):
+        stream.play_soon(bytes([number, 0]) * 320)
+        await asyncio.sleep(0)
+    assert len(full.posted) == 1
+    full.room.set()
+    await until(lambda: stream.session.unsent_bytes == 0)
+    pieces = [app_audio_bytes(bytes([0, 0]) * 320)]
+    pieces.append(app_audio_bytes(b"".join(bytes([number, 0]) * 320 for number in range(1, 5))))
+    assert full.posted == pieces
