@@ -108,6 +108,21 @@ def test_so_far_and_the_end_of_listening() -> None:
     assert not endpoint.speaking and endpoint.finish() is None
 
 
+@given(runs, st.floats(0.02, 1.5))
+def test_so_far_is_the_beginning_of_the_whole(pieces: list[tuple[bool, int]], end_silence: float) -> None:
+    """Whenever one asks: what is told of an utterance while it goes on is not longer than all of it."""
+    voiced = iter([one for one, count in pieces for _ in range(count)])
+    endpoint = Endpoint(lambda frame: next(voiced), end_silence=end_silence)
+    asked: list[list[int]] = []
+    for index in range(sum(count for _, count in pieces)):
+        if endpoint.feed(numbered(index)) == "ended":
+            whole = frames_of(endpoint.take())
+            assert all(frames == whole[: len(frames)] for frames in asked)
+            asked.clear()
+        elif endpoint.speaking:
+            asked.append(frames_of(endpoint.so_far()))
+
+
 @pytest.mark.parametrize("noise", [0, 30, 100])
 @pytest.mark.parametrize("detector", ["best", "energy"])
 def test_a_voice_on_the_telephone(detector: str, noise: int) -> None:

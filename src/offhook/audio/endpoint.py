@@ -110,9 +110,14 @@ class Endpoint:
         return None
 
     def so_far(self) -> Utterance:
-        """What has been said of the utterance that goes on; empty when there is none."""
-        pcm = np.concatenate(self._frames) if self._frames else np.zeros(0, np.int16)
-        return Utterance(pcm, self._seen - len(self._frames))
+        """What has been said of the utterance that goes on; empty when there is none.
+
+        It has no more silence at its end than the whole one will have, so it is never longer than that.
+        """
+        surplus = self._surplus()
+        said = self._frames[: len(self._frames) - surplus]
+        pcm = np.concatenate(said) if said else np.zeros(0, np.int16)
+        return Utterance(pcm, self._seen - len(self._frames), tail=self._silent - surplus)
 
     def take(self) -> Utterance:
         """The utterance that was just said to be over. LookupError when there is none."""
@@ -138,14 +143,14 @@ class Endpoint:
         self._done = Utterance(np.concatenate(self._frames[:at]), start, cut=True)
         self._frames = self._frames[at:]
 
+    def _surplus(self) -> int:
+        """Frames of silence at the end that the utterance does not keep."""
+        return min(max(0, self._silent - TAIL), len(self._frames))
+
     def _end(self) -> None:
         """Give up the silence at the end but for its beginning; what is given up may begin the next utterance."""
-        surplus = min(max(0, self._silent - TAIL), len(self._frames))
-        kept = len(self._frames) - surplus
-        left = self._frames[kept:]
-        self._frames = self._frames[:kept]
-        self._done = Utterance(self.so_far().pcm, self._seen - kept - surplus, tail=self._silent - surplus)
-        self._before.extend(left)
+        self._done = self.so_far()
+        self._before.extend(self._frames[len(self._frames) - self._surplus() :])
         self._recent.clear()
         self._frames, self.speaking, self._silent = [], False, 0
 
