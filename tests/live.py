@@ -22,6 +22,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from aiohttp import ClientSession, WSMsgType, web
+from tests.web_server import web_server
 
 from offhook.wire.signing import http_date, sign_hmac
 
@@ -322,19 +323,14 @@ class TestApp:
                 web.get("/status/{status}", self._refuse),
             ]
         )
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", port)
-        await site.start()
-        self.port = runner.addresses[0][1]
-        try:
-            yield self
-        finally:
-            for stream in self.streams:
-                await stream.socket.close()
-            for task in self._tasks:
-                task.cancel()
-            await runner.cleanup()
+        async with web_server(app, port) as self.port:
+            try:
+                yield self
+            finally:
+                for stream in self.streams:
+                    await stream.socket.close()
+                for task in self._tasks:
+                    task.cancel()
 
     def named(self, name: str) -> list[dict[str, Any]]:
         """Callback events of one type so far (the CloudEvents)."""

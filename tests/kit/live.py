@@ -15,9 +15,6 @@ from tests.live import LiveNode, until
 from offhook.kit import Call, TokenCheck, TurnTaking, VoiceApp
 from offhook.kit.web import serve_alone
 
-LEFT_OPEN = "ignore:Exception ignored in. <function _SelectorTransport.__del__:pytest.PytestUnraisableExceptionWarning"
-"""Transports of asyncio itself, rarely and never alone: not of the kit's stream server, whose class is another."""
-
 
 def voice_app(node: LiveNode, public_url: str = "", **settings: Any) -> VoiceApp:
     """An app for the node's calls."""

@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount, WebSocketRoute
 from starlette.websockets import WebSocket
 from tests.kit.issued import AUDIENCE, KEY, OTHER, Page, token
+from tests.web_server import web_server
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -52,13 +53,8 @@ async def on_aiohttp(handler: Handler, check: TokenCheck | None) -> AsyncIterato
 
     app = web.Application()
     app.router.add_get("/ws", stream_handler(handler, token_check=check))
-    runner = web.AppRunner(app, shutdown_timeout=0.2)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"ws://127.0.0.1:{runner.addresses[0][1]}/ws"
-    finally:
-        await runner.cleanup()
+    async with web_server(app) as port:
+        yield f"ws://127.0.0.1:{port}/ws"
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from tests.console_leg import caller
-from tests.kit.live import LEFT_OPEN, alone, echoing, hears_tone, validated, voice_app
+from tests.kit.live import alone, echoing, hears_tone, validated, voice_app
 from tests.live import LiveNode, dev_node, until
 
 from offhook.errors import ConfigError
@@ -20,7 +20,6 @@ from offhook.kit.events import MediaStreamingStarted
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.filterwarnings(LEFT_OPEN),
     pytest.mark.usefixtures("nothing_left"),
 ]
 TONE = 440.0

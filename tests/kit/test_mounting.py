@@ -15,15 +15,16 @@ import uvicorn
 from aiohttp import web
 from fastapi import FastAPI
 from tests.console_leg import caller, phone
-from tests.kit.live import LEFT_OPEN, alone, echoing, hears_tone, validated, voice_app
+from tests.kit.live import alone, echoing, hears_tone, validated, voice_app
 from tests.live import CALLEE, LiveNode, dev_node, until
+from tests.web_server import web_server
 
 from offhook.kit import Call, DialFailed, Ignore, Redirect, VoiceApp
+from offhook.kit.accepting import accept_no_more
 from offhook.kit.events import CallDisconnected
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.filterwarnings(LEFT_OPEN),
     pytest.mark.usefixtures("nothing_left"),
 ]
 Serving: TypeAlias = Callable[[VoiceApp, int], Any]
@@ -54,13 +55,8 @@ async def with_stream_port(app: VoiceApp, port: int) -> AsyncIterator[None]:
 async def on_aiohttp(app: VoiceApp, port: int) -> AsyncIterator[None]:
     server = web.Application()
     app.add_to(server, "/voice")
-    runner = web.AppRunner(server, shutdown_timeout=1.0)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    try:
+    async with web_server(server, port):
         yield
-    finally:
-        await runner.cleanup()
 
 
 @asynccontextmanager
@@ -75,6 +71,7 @@ async def under_uvicorn(server: Any, port: int) -> AsyncIterator[None]:
     try:
         yield
     finally:
+        await accept_no_more([listening])
         made.should_exit = True
         await task
         listening.close()

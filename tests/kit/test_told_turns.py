@@ -15,6 +15,7 @@ import pytest
 from aiohttp import ClientSession, web
 from azure.communication.callautomation.aio import CallAutomationClient
 from tests.live import LiveNode, call, dev_node, trace, until
+from tests.web_server import web_server
 
 from offhook.assets import speech_wav
 from offhook.audio.pcm import to_bytes
@@ -59,13 +60,8 @@ class Answering:
         app = web.Application()
         self.voice.public_url = f"http://127.0.0.1:{port}"
         self.voice.add_to(app)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", port).start()
-        try:
+        async with web_server(app, port):
             yield
-        finally:
-            await runner.cleanup()
 
 
 def tone(seconds: float) -> bytes:

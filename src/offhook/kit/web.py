@@ -9,9 +9,10 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from offhook.errors import ConfigError
+from offhook.kit.accepting import accept_no_more
 from offhook.kit.aiohttp import stream_handler
 from offhook.kit.app import CALLBACKS, INCOMING, MOST_BODY, STREAMS, Answer, VoiceApp
 from offhook.kit.plain import serve
@@ -113,13 +114,16 @@ async def serve_alone(
             "such as wss://my.host:8081"
         )
     stop = stop or asyncio.Event()
+    loop = asyncio.get_running_loop()
     app = web.Application()
     add_routes(voice, app, "", with_server=False)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     async with AsyncExitStack() as closing:
         closing.push_async_callback(runner.cleanup)
-        await _listening(web.TCPSite(runner, host, port).start(), host, port, "PORT or run(port=...)")
+        opening = loop.create_server(cast(web.Server, runner.server), host, port, backlog=128)
+        server = await _listening(opening, host, port, "PORT or run(port=...)")
+        closing.push_async_callback(_close, server)
         if stream_port is not None:
             own = await _listening(
                 serve(lambda stream: _take(voice, stream), host, stream_port, token_check=voice.token_setting),
@@ -130,12 +134,17 @@ async def serve_alone(
             closing.push_async_callback(own.close)
             voice.stream_url = voice.stream_url or f"ws://{_dialled(host)}:{own.port}"
         closing.push_async_callback(voice.close)
-        voice.public_url = voice.public_url or f"http://{_dialled(host)}:{runner.addresses[0][1]}"
+        voice.public_url = voice.public_url or f"http://{_dialled(host)}:{server.sockets[0].getsockname()[1]}"
         with _on_signals(stop):
             await voice.start()
             ready()
             print(f"The voice app listens; incoming calls go to {voice.public_url}{INCOMING}", flush=True)  # noqa: T201
             await stop.wait()
+
+
+async def _close(server: asyncio.Server) -> None:
+    await accept_no_more(server.sockets)
+    server.close()
 
 
 async def _take(voice: VoiceApp, stream: Stream) -> None:
