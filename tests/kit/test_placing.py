@@ -87,7 +87,22 @@ async def test_a_transfer_waits_until_it_is_accepted(shell: Shell, agent: Agent)
     assert not shell.connection().hung_up
 
 
-async def test_a_transfer_that_fails_says_why_and_the_call_goes_on(shell: Shell, agent: Agent) -> None:
+async def test_an_accepted_transfer_may_be_told_after_the_end_of_the_call(shell: Shell, agent: Agent) -> None:
+    """Callbacks overtake one another: the caller is with the target, so nothing has failed."""
+    _, secret, task, context = await transferring(shell, agent)
+    await shell.callback(secret, "CallDisconnected")
+    await settle()
+    assert not task.done()
+    await shell.callback(secret, "CallTransferFailed", "another")
+    await shell.callback(secret, "CallTransferAccepted", context, transferTarget={"rawId": "4:+15550100003"})
+    assert (await task).transfer_target.raw_id == "4:+15550100003"
+    agent.go.set()
+
+
+async def test_a_transfer_that_fails_says_why_and_the_call_goes_on(
+    shell: Shell, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("offhook.kit.call.OVERTAKEN_S", 0.01)
     call, secret, task, context = await transferring(shell, agent)
     result = {"code": 486, "subCode": 560486, "message": "busy"}
     await shell.callback(secret, "CallTransferFailed", context, resultInformation=result)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import suppress
 from itertools import count as counter
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -48,6 +49,8 @@ MOST_SPEAKERS: Final = 64
 """Speakers of an unmixed stream whose sound is resampled at once."""
 TRANSFER_S: Final = 90.0
 """How long a transfer may take: the service rings its target for 60 s."""
+OVERTAKEN_S: Final = 2.0
+"""How much later than the end of its call a transfer may be told accepted: callbacks can overtake one another."""
 GREETING_S: Final = 5.0
 """How long a stream's first message may take."""
 _transfers: Final = counter(1)
@@ -214,6 +217,7 @@ class Call:
         kind: type[E] | tuple[type[E], ...],
         timeout: float | None,
         of: str | None,
+        late: float = 0.0,
     ) -> E:
         try:
             async with asyncio.timeout(timeout):
@@ -223,6 +227,12 @@ class Call:
         except TimeoutError:
             names = " or ".join(one.__name__ for one in (kind if isinstance(kind, tuple) else (kind,)))
             raise TimeoutError(f"call {self.id} has had no {names} within {timeout:g} s") from None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(late):
+                while late:
+                    event = await events.late()
+                    if isinstance(event, kind) and of in (None, event.operation_context):
+                        return event
         raise CallEnded("the call ended before the event came")
 
     # ------------------------------------------------------------------ speaking
@@ -331,7 +341,8 @@ class Call:
         from azure.core.exceptions import AzureError
 
         context = f"transfer-{next(_transfers)}"
-        decided = self.wait_for((CallTransferAccepted, CallTransferFailed), timeout, operation_context=context)
+        kinds = (CallTransferAccepted, CallTransferFailed)
+        decided = self._wait_for(self._events.listen(), kinds, timeout, context, OVERTAKEN_S)
         try:
             await self.connection.transfer_call_to_participant(
                 sdk.identifier(target),

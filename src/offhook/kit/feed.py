@@ -39,9 +39,18 @@ class Listener(Generic[T]):
         while not self._waiting:
             if self._ended:
                 raise StopAsyncIteration
-            self._woken.clear()
-            await self._woken.wait()
+            await self._news()
         return self._waiting.popleft()
+
+    async def late(self) -> T:
+        """The next one, although it has ended: for what may have been overtaken by the end."""
+        while not self._waiting:
+            await self._news()
+        return self._waiting.popleft()
+
+    async def _news(self) -> None:
+        self._woken.clear()
+        await self._woken.wait()
 
 
 class Feed(Generic[T]):
