@@ -96,6 +96,9 @@ FIRST = (
 """Judge a whole call by its gaps, as users hear it, and pages by their frames: one stage after another, before the
 others begin, beside those that give way."""
 PYTEST_LIMIT = 20 * 60  # seconds for the whole test run: a hung run is a failed one
+STARVED_LIMIT = 10 * 60
+"""Seconds for one test that gives way to all others: on a busy machine it gets a small part of the processor, and a
+test that is broken off inside of coverage's lock leaves the next one waiting for ever."""
 NAMED = 12
 """So many failed tests of a group are named at the end."""
 WHY_LIMIT = 160
@@ -212,7 +215,8 @@ def start_beside(group: Beside) -> subprocess.Popen[bytes]:
     """Starts a group; what it prints goes into a file."""
     report = BUILD / f"junit-{group.name}.xml"
     report.unlink(missing_ok=True)
-    command = pytest_command(report, ["-p", "no:cacheprovider", *group.paths], covered=group.covered)
+    options = ["-p", "no:cacheprovider", *([f"--timeout={STARVED_LIMIT}"] if group.nice else [])]
+    command = pytest_command(report, [*options, *group.paths], covered=group.covered)
     if group.nice and (nice := shutil.which("nice")):
         command = [nice, "-n", "19", *command]
     environment = os.environ | {"COVERAGE_FILE": str(group.coverage)}

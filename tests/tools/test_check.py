@@ -82,6 +82,16 @@ def test_coverage_is_summed_by_room() -> None:
     assert check.coverage_of_rooms(files) == {"wire": (12, 20), "(top)": (2, 3)}
 
 
+def test_who_gives_way_is_given_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    commands: list[list[str]] = []
+    monkeypatch.setattr(check, "BUILD", tmp_path)
+    monkeypatch.setattr("tools.check.subprocess.Popen", lambda command, **_: commands.append(command))
+    for nice in (True, False):
+        check.start_beside(check.Beside("some", ("tests/some",), nice=nice))
+    limits = [[word for word in command if word.startswith("--timeout")] for command in commands]
+    assert limits == [[f"--timeout={check.STARVED_LIMIT}"], []]
+
+
 def test_every_part_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
     """A step that is written and never called would leave its tests without what they need."""
     called: list[str] = []
