@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from offhook.kit.accepting import accept_no_more
+from offhook.kit.web import accept_no_more
 
 
 @asynccontextmanager

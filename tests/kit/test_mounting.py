@@ -20,8 +20,8 @@ from tests.live import CALLEE, LiveNode, dev_node, until
 from tests.web_server import web_server
 
 from offhook.kit import Call, DialFailed, Ignore, Redirect, VoiceApp
-from offhook.kit.accepting import accept_no_more
 from offhook.kit.events import CallDisconnected
+from offhook.kit.web import accept_no_more
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import suppress
 from itertools import count as counter
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -217,7 +216,6 @@ class Call:
         kind: type[E] | tuple[type[E], ...],
         timeout: float | None,
         of: str | None,
-        late: float = 0.0,
     ) -> E:
         try:
             async with asyncio.timeout(timeout):
@@ -227,12 +225,6 @@ class Call:
         except TimeoutError:
             names = " or ".join(one.__name__ for one in (kind if isinstance(kind, tuple) else (kind,)))
             raise TimeoutError(f"call {self.id} has had no {names} within {timeout:g} s") from None
-        with suppress(TimeoutError):
-            async with asyncio.timeout(late):
-                while late:
-                    event = await events.late()
-                    if isinstance(event, kind) and of in (None, event.operation_context):
-                        return event
         raise CallEnded("the call ended before the event came")
 
     # ------------------------------------------------------------------ speaking
@@ -342,7 +334,7 @@ class Call:
 
         context = f"transfer-{next(_transfers)}"
         kinds = (CallTransferAccepted, CallTransferFailed)
-        decided = self._wait_for(self._events.listen(), kinds, timeout, context, OVERTAKEN_S)
+        decided = self._wait_for(self._events.listen(OVERTAKEN_S), kinds, timeout, context)
         try:
             await self.connection.transfer_call_to_participant(
                 sdk.identifier(target),

@@ -12,12 +12,16 @@ T = TypeVar("T")
 
 
 class Listener(Generic[T]):
-    """What one listener has not taken yet. When it is full, the oldest is dropped and counted."""
+    """What one listener has not taken yet. When it is full, the oldest is dropped and counted.
 
-    def __init__(self, most: int) -> None:
+    `linger`: seconds without anything, after the end, in which what the end has overtaken may still come.
+    """
+
+    def __init__(self, most: int, linger: float = 0.0) -> None:
         self._waiting: deque[T] = deque(maxlen=most)
         self._woken = asyncio.Event()
         self._ended = False
+        self._linger = linger
         self.dropped = 0
 
     def put(self, item: T) -> None:
@@ -38,19 +42,21 @@ class Listener(Generic[T]):
     async def __anext__(self) -> T:
         while not self._waiting:
             if self._ended:
-                raise StopAsyncIteration
-            await self._news()
+                await self._overtaken()
+                continue
+            self._woken.clear()
+            await self._woken.wait()
         return self._waiting.popleft()
 
-    async def late(self) -> T:
-        """The next one, although it has ended: for what may have been overtaken by the end."""
-        while not self._waiting:
-            await self._news()
-        return self._waiting.popleft()
-
-    async def _news(self) -> None:
+    async def _overtaken(self) -> None:
+        """Wait for what the end may have overtaken."""
+        if not self._linger:
+            raise StopAsyncIteration
         self._woken.clear()
-        await self._woken.wait()
+        try:
+            await asyncio.wait_for(self._woken.wait(), self._linger)
+        except TimeoutError:
+            raise StopAsyncIteration from None
 
 
 class Feed(Generic[T]):
@@ -61,9 +67,9 @@ class Feed(Generic[T]):
         self._listeners: list[ref[Listener[T]]] = []
         self._ended = False
 
-    def listen(self) -> Listener[T]:
-        """A new listener."""
-        listener: Listener[T] = Listener(self._most)
+    def listen(self, linger: float = 0.0) -> Listener[T]:
+        """A new listener; `linger` as it has it."""
+        listener: Listener[T] = Listener(self._most, linger)
         if self._ended:
             listener.end()
         self._listeners = [*self._listeners, ref(listener, self._forget)]

@@ -25,7 +25,6 @@ from picows import (
     ws_create_server,
 )
 
-from offhook.kit.accepting import TURNS, accept_no_more
 from offhook.kit.stream import (
     MAX_MESSAGE_BYTES,
     POLICY,
@@ -47,6 +46,7 @@ _READ_AHEAD: Final = 256
 _READ_AGAIN: Final = 64
 _READ_AHEAD_BYTES: Final = 1 << 20
 _CLOSE_WAIT_S: Final = 1.0
+_ACCEPTING: Final = 3  # turns of the loop in which a connection that was accepted becomes a client, and ends
 
 
 class _Connection(WSListener):
@@ -280,7 +280,6 @@ class PlainServer:
     async def close(self) -> None:
         """Stop accepting and end all streams, and connections that are none yet."""
         if self._server is not None:
-            await accept_no_more(self._server.sockets)
             self._server.close()
         for task in self._tasks:
             task.cancel()
@@ -346,7 +345,7 @@ async def _abort_rest(server: asyncio.Server) -> None:
     abort = getattr(server, "abort_clients", None)  # aiofastnet; asyncio: Python 3.13
     if abort is None:
         return
-    for _ in range(TURNS):
+    for _ in range(_ACCEPTING):
         await asyncio.sleep(0)
         abort()
 

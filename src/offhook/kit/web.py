@@ -7,19 +7,22 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from offhook.errors import ConfigError
-from offhook.kit.accepting import accept_no_more
 from offhook.kit.aiohttp import stream_handler
 from offhook.kit.app import CALLBACKS, INCOMING, MOST_BODY, STREAMS, Answer, VoiceApp
 from offhook.kit.plain import serve
 from offhook.kit.stream import Stream
 
 if TYPE_CHECKING:
+    from _typeshed import HasFileno
     from aiohttp import web
+
+_ACCEPTING: Final = 3
+"""Turns of the loop in which a connection that was accepted is made, and its protocol told."""
 
 
 def add_routes(voice: VoiceApp, app: web.Application, prefix: str, *, with_server: bool) -> None:
@@ -123,7 +126,8 @@ async def serve_alone(
         closing.push_async_callback(runner.cleanup)
         opening = loop.create_server(cast(web.Server, runner.server), host, port, backlog=128)
         server = await _listening(opening, host, port, "PORT or run(port=...)")
-        closing.push_async_callback(_close, server)
+        closing.callback(server.close)
+        closing.push_async_callback(accept_no_more, server.sockets)
         if stream_port is not None:
             own = await _listening(
                 serve(lambda stream: _take(voice, stream), host, stream_port, token_check=voice.token_setting),
@@ -142,9 +146,19 @@ async def serve_alone(
             await stop.wait()
 
 
-async def _close(server: asyncio.Server) -> None:
-    await accept_no_more(server.sockets)
-    server.close()
+async def accept_no_more(sockets: Iterable[HasFileno]) -> None:
+    """Leave who dials from now on to the system, and let the loop make what it has accepted. Close the server next.
+
+    asyncio forgets a connection that it accepted in the turn of the loop in which the server closes: it stays open and
+    unheard until the collector finds it (python/cpython#109564). A loop whose servers do not read their sockets by
+    `add_reader` (uvloop, Windows) is left as it is.
+    """
+    loop = asyncio.get_running_loop()
+    for listening in sockets:
+        with suppress(NotImplementedError):  # Windows
+            loop.remove_reader(listening.fileno())
+    for _ in range(_ACCEPTING):
+        await asyncio.sleep(0)
 
 
 async def _take(voice: VoiceApp, stream: Stream) -> None:
